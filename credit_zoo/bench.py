@@ -1,0 +1,86 @@
+"""What a benchmark is: questions, a prompt, a score and a twin.
+
+A benchmark is one file of `benchmarks/`: a frozen dataclass with `load`, `prompt` and `score`, behind
+`@BENCHMARKS.register(...)`. The reward in training and the score in evaluation are the same function.
+Nothing here imports torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from credit_zoo.twins import Twin
+
+Kind = Literal["integer", "float", "math", "choice", "list", "text", "box"]
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about one image, whatever set it comes from.
+
+    `text` is the question without image token, choices and instructions; `answer` the truth as text (for
+    `kind="choice"` the text of the right choice, never its letter; for `kind="box"` "x1,y1,x2,y2").
+    `precision` is the number of decimals asked for (`kind="float"`).
+    """
+
+    id: str
+    image: "Image | None"
+    text: str
+    answer: str
+    kind: Kind
+    choices: tuple[str, ...] = ()
+    precision: int | None = None
+    category: str = "all"
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The verdict on one response.
+
+    `correct` is in [0, 1] (0 or 1 for exact answers); `extracted` is the answer found in the response, None
+    where none was found; `formatted` says whether the response has one think block, then one answer block,
+    and nothing else.
+    """
+
+    correct: float
+    extracted: str | None
+    formatted: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the questions came from, as the record tells it."""
+
+    name: str
+    twin: bool
+    revision: str
+    rows: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        kind = "procedural twin" if self.twin else "real"
+        dropped = "".join(f", {count} dropped ({why})" for why, count in self.dropped.items())
+        return f"{self.name} ({kind}, {self.revision}, {self.rows} questions{dropped})"
+
+
+class Benchmark(Protocol):
+    """What the loop and the harness need of a benchmark."""
+
+    @property
+    def twin(self) -> "Twin": ...
+
+    def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
+        """The real set, from a local folder."""
+        ...
+
+    def prompt(self, question: Question) -> str:
+        """The text put to the model beside the image, without instructions on the answer's format."""
+        ...
+
+    def score(self, question: Question, response: str) -> Score: ...

@@ -1,0 +1,258 @@
+"""Names to implementations: one registry for shapers, benchmarks and the pieces that bases are made of.
+
+A registered class stands in a file of the registry's package (file name = name, the folder is scanned), in the
+registry's one module (pieces of a line or two), in a file named by `plugins=`, or behind an entry point.
+Names, one-line summaries and facts are read from the source with `ast`, so listing imports nothing but this.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, Literal, TypeVar
+
+import gin
+
+F = TypeVar("F")
+C = TypeVar("C", bound=type)
+
+
+class UsageError(ValueError):
+    """Something the user typed or handed over cannot be used; the message says what to do next."""
+
+
+def unknown(kind: str, given: str, names: Iterable[str]) -> UsageError:
+    """The error for a name that nothing has: the nearest one and the whole list."""
+    known = sorted(names)
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return UsageError(f"no {kind} named '{given}'.{hint} There are: {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class ShaperFacts:
+    """What a shaper declares about itself; the contract tests hold it to every promise.
+
+    `needs` names signals of `types.SIGNALS`. `scope` "response": a row's result depends on that row alone;
+    "batch": on all rows of the step, over all processes. `preserves_mean`: the mean of the token advantages
+    over the valid tokens is the response's advantage. `preserves_sign`: no token gets the opposite sign.
+    `reduces_to`: (shaper, settings of this one) under which both give the same result.
+    """
+
+    paper: str
+    reference: str = ""
+    needs: tuple[str, ...] = ()
+    scope: Literal["response", "batch"] = "response"
+    preserves_mean: bool = False
+    preserves_sign: bool = False
+    reduces_to: tuple[str, Mapping[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.scope not in ("response", "batch"):
+            raise UsageError(f"a shaper's scope must be 'response' or 'batch', got '{self.scope}'")
+
+
+@dataclass(frozen=True)
+class BenchFacts:
+    """What a benchmark declares: `version` rises when any score can change; `headline` names the one metric;
+    `trains_on` is the benchmark whose train split a policy is trained on before it is measured here."""
+
+    version: int
+    headline: str
+    trains_on: str
+    licence: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class PieceFacts:
+    """A piece of a base: where its formula comes from."""
+
+    paper: str = ""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[F]):
+    """One registered class with its facts and the file it stands in."""
+
+    name: str
+    factory: type
+    facts: F
+    file: Path
+
+    @property
+    def doc(self) -> str:
+        """The module's docstring, or the class's own where a module holds several."""
+        module = sys.modules[self.factory.__module__]
+        return (module.__doc__ if module.__name__.endswith(self.name) else self.factory.__doc__) or ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the source says of a registered class, read without importing it."""
+
+    name: str
+    summary: str
+    paper: str
+    file: Path | None
+    load: Callable[[], object]
+
+
+def _first_line(node: ast.AST) -> str:
+    doc = ast.get_docstring(node) if isinstance(node, (ast.Module, ast.ClassDef)) else None
+    return (doc or "").split("\n")[0]
+
+
+@dataclass(eq=False)
+class Registry(Generic[F]):
+    """`@REGISTRY.register("name", fact=...)` on a frozen dataclass makes `registry["name"]` an `Entry`.
+
+    `variable` is the name by which source files call the registry; `package` a package whose files are
+    scanned, or `module` the one module that holds all entries.
+    """
+
+    kind: str
+    variable: str
+    facts: Callable[..., F]
+    package: str | None = None
+    module: str | None = None
+    entry_points: str | None = None
+    _entries: dict[str, Entry[F]] = field(default_factory=dict)
+    _plugins: list[Path] = field(default_factory=list)
+
+    def register(self, name: str, **facts: Any) -> Callable[[C], C]:
+        """Decorator: enters the class under `name` and makes its fields settings that a config can bind."""
+
+        def enter(cls: C) -> C:
+            file = Path(sys.modules[cls.__module__].__file__ or "?")
+            if name in self._entries and self._entries[name].file != file:
+                raise self._duplicate(name, self._entries[name].file, file)
+            if name not in self._entries:
+                gin.register(name, module=self.kind)(cls)
+            self._entries[name] = Entry(name, cls, self.facts(**facts), file)
+            return cls
+
+        return enter
+
+    def __getitem__(self, name: str) -> Entry[F]:
+        listings = self.listings()
+        if name not in listings:
+            raise unknown(self.kind, name, listings)
+        if name not in self._entries:
+            listings[name].load()
+        if name not in self._entries:
+            file = listings[name].file
+            raise UsageError(f"{file} does not register the {self.kind} '{name}': file name and name must agree")
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self.listings()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.listings()
+
+    def of(self, instance: object) -> Entry[F]:
+        """The entry that `instance` was made from."""
+        for entry in self._entries.values():
+            if type(instance) is entry.factory:
+                return entry
+        raise UsageError(f"{type(instance).__name__} is not a registered {self.kind}")
+
+    def add_plugin(self, path: Path) -> None:
+        """Adds a file, or every file of a folder, outside the package."""
+        if not path.exists():
+            raise UsageError(f"plugins={path} does not exist")
+        files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        self._plugins += [file for file in files if file not in self._plugins]
+
+    def listings(self) -> dict[str, Listing]:
+        """Every name with its summary, from the sources; two files of one name are refused."""
+        found: dict[str, Listing] = {}
+        for listing in (*self._own(), *self._from_plugins(), *self._from_entry_points()):
+            if listing.name in found and found[listing.name].file != listing.file:
+                raise self._duplicate(listing.name, found[listing.name].file, listing.file)
+            found[listing.name] = listing
+        return found
+
+    def _duplicate(self, name: str, first: Path | None, second: Path | None) -> UsageError:
+        return UsageError(f"two {self.kind}s are named '{name}': {first} and {second}. Rename one of them.")
+
+    def _own(self) -> Iterator[Listing]:
+        if self.module is not None:
+            spec = importlib.util.find_spec(self.module)
+            assert spec is not None and spec.origin is not None
+            yield from self._scan(Path(spec.origin), lambda: importlib.import_module(str(self.module)))
+        elif self.package is not None:
+            spec = importlib.util.find_spec(self.package)
+            for folder in spec.submodule_search_locations or () if spec else ():
+                for file in sorted(Path(folder).glob("*.py")):
+                    if not file.stem.startswith("_"):
+                        yield from self._scan(file, lambda name=f"{self.package}.{file.stem}": importlib.import_module(name))
+
+    def _from_plugins(self) -> Iterator[Listing]:
+        for file in self._plugins:
+            yield from self._scan(file, lambda file=file: import_file(file))
+
+    def _from_entry_points(self) -> Iterator[Listing]:
+        for point in metadata.entry_points(group=self.entry_points) if self.entry_points else ():
+            where = f"entry point {point.value}"
+            yield Listing(point.name, f"({where})", "", Path(where), point.load)
+
+    def _scan(self, file: Path, load: Callable[[], object]) -> Iterator[Listing]:
+        """The classes of a source file that carry this registry's decorator."""
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in tree.body:
+            for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+                if not (isinstance(call, ast.Call) and ast.unparse(call.func) == f"{self.variable}.register"):
+                    continue
+                name = ast.literal_eval(call.args[0])
+                if self.package is not None and name != file.stem:
+                    raise UsageError(f"{file} registers '{name}': a {self.kind}'s name is its file's name")
+                facts = {word.arg: word.value for word in call.keywords}
+                paper = facts.get("paper", facts.get("source"))
+                yield Listing(
+                    name=name,
+                    summary=_first_line(tree if self.package else node),
+                    paper=ast.literal_eval(paper) if isinstance(paper, ast.Constant) else "",
+                    file=file,
+                    load=load,
+                )
+
+
+def import_file(path: Path) -> ModuleType:
+    """Imports a Python file that is not part of a package."""
+    name = f"credit_zoo_plugin_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+SHAPERS = Registry[ShaperFacts](
+    "shaper", "SHAPERS", ShaperFacts, package="credit_zoo.shapers", entry_points="credit_zoo.shapers"
+)
+BENCHMARKS = Registry[BenchFacts](
+    "bench", "BENCHMARKS", BenchFacts, package="credit_zoo.benchmarks", entry_points="credit_zoo.benchmarks"
+)
+ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module="credit_zoo.advantages")
+RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.losses")
+LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.losses")
+AGGREGATIONS = Registry[PieceFacts]("aggregation", "AGGREGATIONS", PieceFacts, module="credit_zoo.losses")
+
+
+def check_range(name: str, value: float, low: float, high: float = float("inf"), open_low: bool = False) -> None:
+    """Raises unless `low <= value <= high` (`low < value` with `open_low`), naming the setting as it is typed."""
+    wrong_type = isinstance(value, bool) or not isinstance(value, (int, float))
+    if wrong_type or not low <= value <= high or (open_low and value == low):
+        bounds = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if high == float('inf') else ']'}"
+        raise UsageError(f"{name} must be in {bounds}, got {value!r}")

@@ -1,0 +1,71 @@
+"""Where the loop meets a shaper: what goes in, and what is refused when it comes out.
+
+    A[b,t] <- A[b] + ramp(progress) * (shaper(inputs)[b,t] - A[b])        on valid tokens, 0 elsewhere
+"""
+
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from credit_zoo import masked
+from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.types import ShaperInputs, TokenSignals
+
+Ramp = Literal["none", "linear"]
+
+
+class Shaper(Protocol):
+    """A frozen dataclass of settings that spreads advantages over tokens."""
+
+    def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]: ...
+
+
+class ContractError(RuntimeError):
+    """A shaper returned something that the loop must not train on."""
+
+
+@torch.no_grad()
+def shape(shaper: Shaper, x: ShaperInputs) -> Float[Tensor, "B T"]:
+    """Token advantages `[B, T]`, float32, by `shaper`, checked.
+
+    The shaper sees only the signals that it declared, detached and in float32. Raises `ContractError` naming
+    shaper and row if the result has another shape or dtype, is not finite, or is not 0 outside the mask.
+    """
+    entry = SHAPERS.of(shaper)
+    missing = [name for name in entry.facts.needs if name not in x.signals.values]
+    if missing:
+        raise UsageError(f"shaper '{entry.name}' needs the signals {', '.join(missing)}, which were not measured")
+    declared = TokenSignals({name: x.signals.values[name].detach().float() for name in entry.facts.needs})
+    result = shaper(ShaperInputs(x.advantage.detach().float(), declared, x.mask, x.group, x.ids, x.progress))
+    _check(entry.name, result, x)
+    return result
+
+
+def ramped(token_advantage: Float[Tensor, "B T"], x: ShaperInputs, ramp: Ramp) -> Float[Tensor, "B T"]:
+    """Blends a shaper's result with the uniform one as training goes on: all uniform at progress 0."""
+    if ramp == "none":
+        return token_advantage
+    uniform = x.weighted(torch.ones_like(token_advantage))
+    return uniform + x.progress * (token_advantage - uniform)
+
+
+def weights(token_advantage: Float[Tensor, "B T"], x: ShaperInputs) -> Float[Tensor, "B T"]:
+    """The weights that token advantages amount to, `A[b,t] / A[b]`; 1 where `A[b]` is 0, 0 outside the mask."""
+    advantage = x.advantage[:, None].float()
+    safe = torch.where(advantage == 0, 1.0, advantage)
+    return masked.fill(torch.where(advantage == 0, 1.0, token_advantage / safe), x.mask)
+
+
+def _check(name: str, result: object, x: ShaperInputs) -> None:
+    if not isinstance(result, Tensor) or result.shape != x.mask.shape or result.dtype != torch.float32:
+        given = f"{result.dtype} {list(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        raise ContractError(f"shaper '{name}' returned {given}; expected torch.float32 {list(x.mask.shape)}")
+    for wrong, what in (
+        (~result.isfinite(), "a value that is not finite"),
+        ((result != 0) & ~x.mask, "a value outside the mask; end with `x.weighted(weights)` or `masked.fill`"),
+    ):
+        if wrong.any():
+            row, token = wrong.nonzero()[0].tolist()
+            raise ContractError(f"shaper '{name}' returned {what} (row {row}, token {token})")

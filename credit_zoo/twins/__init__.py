@@ -1,0 +1,139 @@
+"""Procedural twins of benchmarks: seeded, endless (image, question, worked solution) makers.
+
+A twin holds problem families. A family samples a scene, draws it, asks about it, and solves it by one
+straight procedure that serves teaching, slipping and checking alike (see `credit_zoo.twins.pens`).
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from credit_zoo.bench import Kind, Question, Split
+from credit_zoo.twins.canvas import Canvas
+from credit_zoo.twins.contract import Difficulty, Pen, Role, Slip, Span, Value, Verdict
+from credit_zoo.twins.pens import CheckingPen, SlippingPen, TeachingPen
+
+__all__ = [
+    "Ask", "Canvas", "CheckingPen", "Difficulty", "Example", "Family", "Pen", "Role", "Scene", "Slip",
+    "SlippingPen", "Span", "TeachingPen", "Twin", "Value", "Verdict",
+]  # fmt: skip
+
+Scene = Mapping[str, Any]
+BUCKETS: Mapping[Split, range] = {"train": range(0, 7), "val": range(7, 8), "test": range(8, 10)}
+_TRIES = 2000
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A family's question about a scene, as the fields of `Question`; `category` None is the family's name."""
+
+    text: str
+    kind: Kind = "math"
+    choices: tuple[str, ...] = ()
+    precision: int | None = None
+    category: str | None = None
+
+
+class Family(Protocol):
+    """One kind of problem. A scene holds plain values and settles picture and question wholly."""
+
+    def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> dict[str, Any]:
+        """A new scene; keys "mirror" and "flip" (bool) turn the canvas over."""
+        ...
+
+    def draw(self, scene: Scene, canvas: Canvas) -> None:
+        """Draw the scene, every value to be read among its labels."""
+        ...
+
+    def ask(self, scene: Scene) -> Ask:
+        """The question about the scene."""
+        ...
+
+    def solve(self, scene: Scene, pen: Pen) -> None:
+        """Write the solution: a straight program whose steps do not depend on the values."""
+        ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question, its solution (joined, the full response text) and the scene behind both."""
+
+    question: Question
+    solution: tuple[Span, ...]
+    scene: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A benchmark's procedural double; `version` rises when any example of it changes."""
+
+    name: str
+    version: int
+    families: Mapping[str, Family]
+
+    def example(
+        self, split: Split, index: int, difficulty: Difficulty = Difficulty(), seed: int = 0
+    ) -> Example:
+        """The example at `index` (from 0), the same bytes at each call; splits share no scene."""
+        example, canvas, rng = self._compose(split, index, difficulty, seed)
+        image = canvas.finish(difficulty, rng)
+        return Example(
+            Question(**{**vars(example.question), "image": image}), example.solution, example.scene
+        )
+
+    def canvas(
+        self, split: Split, index: int, difficulty: Difficulty = Difficulty(), seed: int = 0
+    ) -> Canvas:
+        """The unfinished canvas of the same example, whose `drawn` tells the labels in the picture."""
+        return self._compose(split, index, difficulty, seed)[1]
+
+    def solution(self, example: Example, pen: TeachingPen) -> tuple[Span, ...]:
+        """The example's solution written with a fresh teaching or slipping pen."""
+        return pen.write(partial(self._family(example).solve, example.scene))
+
+    def check(self, example: Example, response: str) -> Verdict:
+        """Where the response reads or reasons wrongly; never raises on any text."""
+        return CheckingPen(response).follow(partial(self._family(example).solve, example.scene))
+
+    def _family(self, example: Example) -> Family:
+        return self.families[str(example.scene["family"])]
+
+    def _compose(
+        self, split: Split, index: int, difficulty: Difficulty, seed: int
+    ) -> tuple[Example, Canvas, np.random.Generator]:
+        if split not in BUCKETS:
+            raise ValueError(f"split must be one of {', '.join(BUCKETS)}, got {split!r}")
+        key = f"{self.name}/{self.version}/{split}/{index}/{difficulty.perception}/{difficulty.reasoning}/{seed}"
+        rng = np.random.default_rng(np.random.PCG64(zlib.crc32(key.encode()) << 32 | zlib.adler32(key.encode())))
+        scene = self._scene(rng, split, difficulty)
+        family = self.families[scene["family"]]
+        canvas = Canvas(bool(scene.get("mirror")), bool(scene.get("flip")))
+        family.draw(scene, canvas)
+        pen = TeachingPen()
+        spans = pen.write(partial(family.solve, scene))
+        ask = family.ask(scene)
+        question = Question(
+            id=f"{self.name}-{split}-{seed}-{index}",
+            image=None,
+            text=ask.text,
+            answer=pen.stated,
+            kind=ask.kind,
+            choices=ask.choices,
+            precision=ask.precision,
+            category=ask.category or scene["family"],
+            meta={"family": scene["family"]},
+        )
+        return Example(question, spans, scene), canvas, rng
+
+    def _scene(self, rng: np.random.Generator, split: Split, difficulty: Difficulty) -> dict[str, Any]:
+        name = list(self.families)[rng.integers(len(self.families))]
+        for _ in range(_TRIES):
+            scene = {"family": name, **self.families[name].sample(rng, difficulty)}
+            # The scene settles picture and question, so splits by its hash are disjoint by construction.
+            if zlib.crc32(repr(sorted(scene.items())).encode()) % 10 in BUCKETS[split]:
+                return scene
+        raise RuntimeError(f"{self.name}: family {name} has too few scenes for split {split}; widen its sample")

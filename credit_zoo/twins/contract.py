@@ -1,0 +1,77 @@
+"""The plain types that twins, pens and canvases share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal, Protocol, TypeVar
+
+Role = Literal["read", "derived", "filler"]
+Slip = Literal["perception", "reasoning"]
+Value = int | Fraction | Decimal | str
+V = TypeVar("V", bound=Value)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a solution and where it comes from.
+
+    "read" was taken from the picture, "derived" was worked out, "filler" is form and copied operands.
+    """
+
+    text: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """Two dials in [0, 1]; (0, 0) is the easy range.
+
+    `perception` adds noise, lower contrast, stray strokes and labels; `reasoning` adds steps and larger
+    numbers.
+    """
+
+    perception: float = 0.0
+    reasoning: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("perception", self.perception), ("reasoning", self.reasoning)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"difficulty.{name} must be in [0, 1], got {value}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a checking pen found in a response.
+
+    `followed` is False where the text left the taught form; `slips` holds (kind, start, end) and `roles`
+    holds (start, end, role), both in characters of the text, in its order, up to where it left the form.
+    """
+
+    followed: bool
+    first_slip: Slip | None
+    slips: tuple[tuple[Slip, int, int], ...]
+    roles: tuple[tuple[int, int, Role], ...]
+
+
+class Pen(Protocol):
+    """What a solving procedure writes with.
+
+    Each call returns the value to go on with, which is not the one given when a pen slips or follows a
+    text. `near` lists the values a reader could take by mistake (needed for words, optional for numbers).
+    """
+
+    def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
+        """State a value seen in the picture: "label=value"."""
+        ...
+
+    def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
+        """State a worked-out value: "label=expression=value"."""
+        ...
+
+    def answer(self, value: Value) -> None:
+        """Close the solution with its answer."""
+        ...
+
+
+Procedure = Callable[[Pen], None]

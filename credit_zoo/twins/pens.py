@@ -1,0 +1,249 @@
+"""One solving procedure, three pens: teach the solution, write it with slips, check a sampled one.
+
+The taught form is `<think> A=50; B=60; sum=50+60=110; x=180-110=70 </think> <answer>70</answer>`.
+"""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import cast
+
+import numpy as np
+
+from credit_zoo.twins.contract import Procedure, Role, Slip, Span, V, Value, Verdict
+
+OPEN, BETWEEN, CLOSE, END = "<think> ", "; ", " </think> <answer>", "</answer>"
+# Lengths are bounded: Python refuses to convert very long digit strings, and no taught number is longer.
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+_FRACTION = re.compile(r"-?[0-9]{1,9}/[0-9]{1,9}")
+_DECIMAL = re.compile(r"-?[0-9]{1,9}\.[0-9]{1,9}")
+_WORD = re.compile(r"[A-Za-z]+")
+_STATED = re.compile(r"[^;<=\s]+")
+_ANSWER = re.compile(r"[^<]+")
+
+
+class TeachingPen:
+    """Writes the true solution; `spans` grows as the procedure runs, `stated` is the answer's text."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.stated = ""
+        self._length = 0
+
+    def write(self, procedure: Procedure) -> tuple[Span, ...]:
+        """Run the procedure once and return the solution's spans."""
+        procedure(self)
+        return tuple(self.spans)
+
+    def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
+        """State a value seen in the picture."""
+        self._put(f"{self._lead()}{label}=", "filler")
+        self._put(str(value), "read")
+        return value
+
+    def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
+        """State a worked-out value."""
+        self._put(f"{self._lead()}{label}={expression}=", "filler")
+        self._put(str(value), "derived")
+        return value
+
+    def answer(self, value: Value) -> None:
+        """Close the solution with its answer."""
+        self._put(CLOSE, "filler")
+        self._put(str(value), "derived")
+        self._put(END, "filler")
+        self.stated = str(value)
+
+    def _lead(self) -> str:
+        return BETWEEN if self.spans else OPEN
+
+    def _put(self, text: str, role: Role) -> None:
+        self.spans.append(Span(text, role))
+        self._length += len(text)
+
+
+class _Rehearsal(TeachingPen):
+    """Keeps what the true solution reads and how many steps it derives, for a slip to be placed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[Value] = []
+        self.derives = 0
+
+    def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
+        self.reads.append(value)
+        return super().read(label, value, near)
+
+    def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
+        self.derives += 1
+        return super().derive(label, expression, value, near)
+
+
+class SlippingPen(TeachingPen):
+    """Writes a solution that may slip once in reading and once in reasoning, then goes on consistently.
+
+    `perception` and `reasoning` are the chances of each slip in one solution. `slips` holds what was done,
+    as (kind, start, end) in characters of the text. A pen writes one solution.
+    """
+
+    def __init__(self, rng: np.random.Generator, perception: float = 0.35, reasoning: float = 0.35) -> None:
+        super().__init__()
+        for name, chance in (("perception", perception), ("reasoning", reasoning)):
+            if not 0 <= chance <= 1:
+                raise ValueError(f"slip chance {name} must be in [0, 1], got {chance}")
+        self.slips: list[tuple[Slip, int, int]] = []
+        self._rng = rng
+        self._chances = (perception, reasoning)
+        self._seen: list[Value] = []
+        self._targets = (-1, -1)
+        self._counts = [0, 0]
+
+    def write(self, procedure: Procedure) -> tuple[Span, ...]:
+        """Rehearse the procedure to count its steps, place the slips, then write it."""
+        rehearsal = _Rehearsal()
+        procedure(rehearsal)
+        self._seen = rehearsal.reads
+        self._targets = (
+            self._target(len(rehearsal.reads), self._chances[0]),
+            self._target(rehearsal.derives, self._chances[1]),
+        )
+        return super().write(procedure)
+
+    def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
+        """State a value seen in the picture, or one mistaken for it."""
+        # Besides a misread digit, a reader takes the value of another label.
+        return super().read(label, self._pass("perception", f"{label}=", value, [*near, *self._seen]))
+
+    def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
+        """State a worked-out value, or a wrong one."""
+        return super().derive(label, expression, self._pass("reasoning", f"{label}={expression}=", value, near))
+
+    def _target(self, steps: int, chance: float) -> int:
+        # Both draws are always made, so that the second slip does not depend on the first chance.
+        hit, place = self._rng.random() < chance, self._rng.random()
+        return int(place * steps) if hit and steps else -1
+
+    def _pass(self, kind: Slip, before: str, value: V, near: Sequence[Value]) -> V:
+        which = 0 if kind == "perception" else 1
+        self._counts[which] += 1
+        if self._counts[which] - 1 != self._targets[which]:
+            return value
+        wrong = _mistake(value, near, self._rng)
+        if wrong == value:
+            return value
+        start = self._length + len(self._lead()) + len(before)
+        self.slips.append((kind, start, start + len(str(wrong))))
+        return wrong
+
+
+def _mistake(value: V, near: Sequence[Value], rng: np.random.Generator) -> V:
+    """A plausible wrong value of the same kind; the value itself where there is none."""
+    if isinstance(value, str):
+        words = [other for other in near if isinstance(other, str) and other != value]
+        return cast(V, words[rng.integers(len(words))]) if words else value
+    others = [other for other in near if not isinstance(other, str) and other != value]
+    if others and rng.random() < 0.3:
+        return cast(V, others[rng.integers(len(others))])
+    if isinstance(value, int):
+        return cast(V, _wrong_integer(value, rng))
+    if isinstance(value, Decimal):
+        return cast(V, value + (1, Decimal("0.5"))[rng.integers(2)])
+    return cast(V, Fraction(value.numerator + 2 * value.denominator * (1 if value < 2 else -1), value.denominator))
+
+
+def _wrong_integer(value: int, rng: np.random.Generator) -> int:
+    size, sign = abs(value), -1 if value < 0 else 1
+    if rng.random() < 0.5:
+        power = 10 ** int(rng.integers(len(str(size))))
+        digit = size // power % 10
+        wrong = size + ((digit + int(rng.integers(1, 10))) % 10 - digit) * power
+    else:
+        step = 5 if size % 5 == 0 and size > 5 else 1
+        wrong = size + step * int(rng.choice((-2, -1, 1, 2)))
+    # Zero and negative lengths are not plausible, and later steps may divide by the value.
+    return sign * (wrong if wrong > 0 else size + 1)
+
+
+class _LeftError(Exception):
+    """The text left the taught form."""
+
+
+class CheckingPen:
+    """Follows a sampled response along the procedure and finds where it slips; never raises."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = len(text) - len(text.lstrip())
+        self._lead = OPEN
+        self._slips: list[tuple[Slip, int, int]] = []
+        self._roles: list[tuple[int, int, Role]] = []
+
+    def follow(self, procedure: Procedure) -> Verdict:
+        """Run the procedure against the text."""
+        followed = True
+        try:
+            procedure(self)
+            if self._text[self._at :].strip():
+                raise _LeftError
+        except (_LeftError, ArithmeticError, ValueError, TypeError, LookupError):
+            # A stated value out of range can make the procedure itself fail: nothing taught goes on there.
+            followed = False
+        slips = tuple(self._slips)
+        return Verdict(followed, slips[0][0] if slips else None, slips, tuple(self._roles))
+
+    def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
+        """Take the value that the text states for the label."""
+        self._expect(re.escape(f"{self._lead}{label}="))
+        return self._stated(value, _STATED, "read", "perception")
+
+    def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
+        """Take the result that the text states; operands copied wrongly are a reasoning slip."""
+        form = re.sub(r"[0-9]+", "[0-9]+", re.escape(expression))
+        start = self._at + len(f"{self._lead}{label}=")
+        end = self._expect(re.escape(f"{self._lead}{label}=") + form + "=")
+        if self._text[start : end - 1] != expression:
+            self._slips.append(("reasoning", start, end - 1))
+            return self._stated(value, _STATED, "derived", None)
+        return self._stated(value, _STATED, "derived", "reasoning")
+
+    def answer(self, value: Value) -> None:
+        """Compare the stated answer with the one carried here."""
+        self._lead = ""
+        self._expect(re.escape(CLOSE))
+        self._stated(value, _ANSWER, "derived", "reasoning")
+        self._expect(re.escape(END))
+
+    def _expect(self, pattern: str) -> int:
+        match = re.compile(pattern).match(self._text, self._at)
+        if match is None:
+            raise _LeftError
+        self._roles.append((self._at, match.end(), "filler"))
+        self._at = match.end()
+        self._lead = BETWEEN
+        return self._at
+
+    def _stated(self, value: V, pattern: re.Pattern[str], role: Role, slip: Slip | None) -> V:
+        match = pattern.match(self._text, self._at)
+        if match is None:
+            raise _LeftError
+        stated = _parse(match.group().strip(), value)
+        self._roles.append((self._at, match.end(), role))
+        if slip is not None and stated != value:
+            self._slips.append((slip, self._at, match.end()))
+        self._at = match.end()
+        return stated
+
+
+def _parse(text: str, like: V) -> V:
+    """The value that a text states, of the kind (word or number) of `like`."""
+    if isinstance(like, str):
+        if _WORD.fullmatch(text) or text == like:
+            return cast(V, text)
+    elif _INTEGER.fullmatch(text):
+        return cast(V, int(text))
+    elif _FRACTION.fullmatch(text):
+        return cast(V, Fraction(text))
+    elif _DECIMAL.fullmatch(text):
+        return cast(V, Decimal(text))
+    raise _LeftError

@@ -1,0 +1,92 @@
+"""The data that flows through a training step, as frozen dataclasses.
+
+Letters: B responses in the batch, T response tokens (padded), P prompt tokens (padded, image tokens included),
+G responses per prompt, L decoder layers. `mask` is always bool, True = a token that the policy sampled; it is
+never assumed to be a prefix. Log-probabilities and entropies are in nats. `group` numbers the prompt that a
+response answers.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from credit_zoo import masked
+
+SIGNALS: Mapping[str, str] = {
+    "logp": "log-probability of the sampled token at the sampling temperature [nats]",
+    "entropy": "entropy of the distribution that emitted the token, at the sampling temperature [nats]",
+    "visual_similarity": "mean cosine of the token's state to the image's states, decoder layers 1..L [-1, 1]",
+    "visual_similarity_release": "the same over the embedding output and layers 1..L, as PEPO's release has it",
+}
+
+
+class UndeclaredSignal(AttributeError):
+    """A shaper read a signal that its `needs` does not name."""
+
+
+@dataclass(frozen=True)
+class TokenSignals:
+    """Measurements of the policy, `[B, T]` float32 and detached: only those that the shaper declared.
+
+    `signals.entropy` reads one; an absent one raises `UndeclaredSignal` with what to add to `needs`.
+    """
+
+    values: Mapping[str, Float[Tensor, "B T"]] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name.startswith("_") or name == "values":
+            raise AttributeError(name)
+        if name in self.values:
+            return self.values[name]
+        known = f'add "{name}" to its needs=(...)' if name in SIGNALS else f"signals are: {', '.join(SIGNALS)}"
+        raise UndeclaredSignal(f"signal '{name}' was not declared by this shaper: {known}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+
+@dataclass(frozen=True)
+class ShaperInputs:
+    """All that a shaper may look at.
+
+    `advantage` `[B]` float32 from the estimator; `signals` as declared; `mask` `[B, T]`; `group` `[B]`; `ids`
+    `[B, T]` the sampled token ids; `progress` in [0, 1], the share of training done. A shaper of scope
+    "response" may be handed any subset of the batch's rows, one of scope "batch" is handed all of them, over
+    all processes.
+    """
+
+    advantage: Float[Tensor, " B"]
+    signals: TokenSignals
+    mask: Bool[Tensor, "B T"]
+    group: Int64[Tensor, " B"]
+    ids: Int64[Tensor, "B T"]
+    progress: float
+
+    def weighted(self, weights: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+        """Token advantages `A[b] * weights[b, t]`, 0 outside the mask: how a multiplicative rule ends."""
+        return masked.fill(self.advantage[:, None] * weights, self.mask)
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """Sampled responses with their rewards.
+
+    `prompt_ids` `[N, P]` are left-padded, one row per *prompt*, with `prompt_mask` `[N, P]`; `vision` holds the
+    processor's tensors for the N prompts, opaque to all but the policy. `response_ids` `[B, T]` are
+    right-padded; `mask` `[B, T]`; `group` `[B]` indexes rows of `prompt_ids`; `sampling_logp` `[B, T]` is the
+    log-probability under the distribution that was sampled from; `truncated` `[B]` marks responses cut at the
+    token limit; `reward` `[B]` is the weighted sum of `reward_parts`.
+    """
+
+    prompt_ids: Int64[Tensor, "N P"]
+    prompt_mask: Bool[Tensor, "N P"]
+    vision: tuple[Mapping[str, Tensor], ...]
+    response_ids: Int64[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    group: Int64[Tensor, " B"]
+    sampling_logp: Float[Tensor, "B T"]
+    truncated: Bool[Tensor, " B"]
+    reward: Float[Tensor, " B"]
+    reward_parts: Mapping[str, Float[Tensor, " B"]]
