@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from credit_zoo.twins import Twin
 
 Kind = Literal["integer", "float", "math", "choice", "list", "text", "box"]
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "all"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Benchmark(Protocol):
     def twin(self) -> "Twin": ...
 
     def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
-        """The real set, from a local folder."""
+        """The real set, from a local folder; `split="all"` is for measuring a model that has seen none of it."""
         ...
 
     def prompt(self, question: Question) -> str:

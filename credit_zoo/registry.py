@@ -141,11 +141,12 @@ class Registry(Generic[F]):
         return enter
 
     def __getitem__(self, name: str) -> Entry[F]:
+        if name in self._entries:
+            return self._entries[name]
         listings = self.listings()
         if name not in listings:
             raise unknown(self.kind, name, listings)
-        if name not in self._entries:
-            listings[name].load()
+        listings[name].load()
         if name not in self._entries:
             file = listings[name].file
             raise UsageError(f"{file} does not register the {self.kind} '{name}': file name and name must agree")
@@ -170,6 +171,7 @@ class Registry(Generic[F]):
             raise UsageError(f"plugins={path} does not exist")
         files = sorted(path.glob("*.py")) if path.is_dir() else [path]
         self._plugins += [file for file in files if file not in self._plugins]
+        self.listings()  # a name that is taken is refused here, not when it is first used
 
     def listings(self) -> dict[str, Listing]:
         """Every name with its summary, from the sources; two files of one name are refused."""
@@ -193,7 +195,9 @@ class Registry(Generic[F]):
             for folder in spec.submodule_search_locations or () if spec else ():
                 for file in sorted(Path(folder).glob("*.py")):
                     if not file.stem.startswith("_"):
-                        yield from self._scan(file, lambda name=f"{self.package}.{file.stem}": importlib.import_module(name))
+                        yield from self._scan(
+                            file, lambda name=f"{self.package}.{file.stem}": importlib.import_module(name)
+                        )
 
     def _from_plugins(self) -> Iterator[Listing]:
         for file in self._plugins:
@@ -206,7 +210,7 @@ class Registry(Generic[F]):
 
     def _scan(self, file: Path, load: Callable[[], object]) -> Iterator[Listing]:
         """The classes of a source file that carry this registry's decorator."""
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
         for node in tree.body:
             for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
                 if not (isinstance(call, ast.Call) and ast.unparse(call.func) == f"{self.variable}.register"):
@@ -250,9 +254,9 @@ LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.l
 AGGREGATIONS = Registry[PieceFacts]("aggregation", "AGGREGATIONS", PieceFacts, module="credit_zoo.losses")
 
 
-def check_range(name: str, value: float, low: float, high: float = float("inf"), open_low: bool = False) -> None:
+def check_range(name: str, value: object, low: float, high: float = float("inf"), open_low: bool = False) -> None:
     """Raises unless `low <= value <= high` (`low < value` with `open_low`), naming the setting as it is typed."""
-    wrong_type = isinstance(value, bool) or not isinstance(value, (int, float))
-    if wrong_type or not low <= value <= high or (open_low and value == low):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or (open_low and value == low):  # type: ignore[operator]
         bounds = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if high == float('inf') else ']'}"
         raise UsageError(f"{name} must be in {bounds}, got {value!r}")

@@ -3,7 +3,7 @@
     A[b,t] <- A[b] + ramp(progress) * (shaper(inputs)[b,t] - A[b])        on valid tokens, 0 elsewhere
 """
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from credit_zoo.types import ShaperInputs, TokenSignals
 Ramp = Literal["none", "linear"]
 
 
+@runtime_checkable
 class Shaper(Protocol):
     """A frozen dataclass of settings that spreads advantages over tokens."""
 

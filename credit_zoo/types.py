@@ -70,23 +70,41 @@ class ShaperInputs:
 
 
 @dataclass(frozen=True)
-class RolloutBatch:
-    """Sampled responses with their rewards.
+class Prompts:
+    """N encoded prompts: `ids` and `mask` `[N, P]`, left-padded; `vision` the image processor's tensors, one mapping
+    per prompt, opaque to all but the policy."""
 
-    `prompt_ids` `[N, P]` are left-padded, one row per *prompt*, with `prompt_mask` `[N, P]`; `vision` holds the
-    processor's tensors for the N prompts, opaque to all but the policy. `response_ids` `[B, T]` are
-    right-padded; `mask` `[B, T]`; `group` `[B]` indexes rows of `prompt_ids`; `sampling_logp` `[B, T]` is the
-    log-probability under the distribution that was sampled from; `truncated` `[B]` marks responses cut at the
-    token limit; `reward` `[B]` is the weighted sum of `reward_parts`.
+    ids: Int64[Tensor, "N P"]
+    mask: Bool[Tensor, "N P"]
+    vision: tuple[Mapping[str, Tensor], ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Responses:
+    """B sampled responses `[B, T]`, right-padded; `row_of[b]` is the row of the prompts that response b answers.
+
+    `logp` is the log-probability under the distribution that was sampled from (temperature, top-k and top-p
+    applied) [nats]; `truncated` marks responses cut at the token limit.
     """
 
-    prompt_ids: Int64[Tensor, "N P"]
-    prompt_mask: Bool[Tensor, "N P"]
-    vision: tuple[Mapping[str, Tensor], ...]
-    response_ids: Int64[Tensor, "B T"]
+    ids: Int64[Tensor, "B T"]
     mask: Bool[Tensor, "B T"]
-    group: Int64[Tensor, " B"]
-    sampling_logp: Float[Tensor, "B T"]
+    logp: Float[Tensor, "B T"]
     truncated: Bool[Tensor, " B"]
+    row_of: Int64[Tensor, " B"]
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """A step's responses with their rewards. `group` `[B]` numbers the prompts over all processes; `reward` is the
+    sum of `reward_parts`, which are weighted already; `correct` `[B]` is the benchmark's score in [0, 1]."""
+
+    prompts: Prompts
+    responses: Responses
+    group: Int64[Tensor, " B"]
+    correct: Float[Tensor, " B"]
     reward: Float[Tensor, " B"]
     reward_parts: Mapping[str, Float[Tensor, " B"]]

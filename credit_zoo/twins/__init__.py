@@ -6,9 +6,10 @@ straight procedure that serves teaching, slipping and checking alike (see `credi
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from hashlib import blake2b
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,12 +25,13 @@ __all__ = [
 
 Scene = Mapping[str, Any]
 BUCKETS: Mapping[Split, range] = {"train": range(0, 7), "val": range(7, 8), "test": range(8, 10)}
+EASY = Difficulty()
 _TRIES = 2000
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A family's question about a scene, as the fields of `Question`; `category` None is the family's name."""
+    """A family's question, as the fields of `Question`; `category` None stands for the family's name."""
 
     text: str
     kind: Kind = "math"
@@ -38,8 +40,9 @@ class Ask:
     category: str | None = None
 
 
+@runtime_checkable
 class Family(Protocol):
-    """One kind of problem. A scene holds plain values and settles picture and question wholly."""
+    """One kind of problem. A scene holds plain values that settle picture, question and solution."""
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> dict[str, Any]:
         """A new scene; keys "mirror" and "flip" (bool) turn the canvas over."""
@@ -76,17 +79,15 @@ class Twin:
     families: Mapping[str, Family]
 
     def example(
-        self, split: Split, index: int, difficulty: Difficulty = Difficulty(), seed: int = 0
+        self, split: Split, index: int, difficulty: Difficulty = EASY, seed: int = 0
     ) -> Example:
-        """The example at `index` (from 0), the same bytes at each call; splits share no scene."""
+        """The example at `index` (from 0), the same bytes at each call; splits share nothing."""
         example, canvas, rng = self._compose(split, index, difficulty, seed)
         image = canvas.finish(difficulty, rng)
-        return Example(
-            Question(**{**vars(example.question), "image": image}), example.solution, example.scene
-        )
+        return replace(example, question=replace(example.question, image=image))
 
     def canvas(
-        self, split: Split, index: int, difficulty: Difficulty = Difficulty(), seed: int = 0
+        self, split: Split, index: int, difficulty: Difficulty = EASY, seed: int = 0
     ) -> Canvas:
         """The unfinished canvas of the same example, whose `drawn` tells the labels in the picture."""
         return self._compose(split, index, difficulty, seed)[1]
@@ -107,15 +108,12 @@ class Twin:
     ) -> tuple[Example, Canvas, np.random.Generator]:
         if split not in BUCKETS:
             raise ValueError(f"split must be one of {', '.join(BUCKETS)}, got {split!r}")
-        key = f"{self.name}/{self.version}/{split}/{index}/{difficulty.perception}/{difficulty.reasoning}/{seed}"
-        rng = np.random.default_rng(np.random.PCG64(zlib.crc32(key.encode()) << 32 | zlib.adler32(key.encode())))
-        scene = self._scene(rng, split, difficulty)
-        family = self.families[scene["family"]]
-        canvas = Canvas(bool(scene.get("mirror")), bool(scene.get("flip")))
-        family.draw(scene, canvas)
+        dials = (float(difficulty.perception), float(difficulty.reasoning))
+        key = repr((self.name, self.version, split, int(index), dials, int(seed)))
+        rng = np.random.default_rng(int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big"))
+        scene, ask, canvas = self._scene(rng, split, difficulty)
         pen = TeachingPen()
-        spans = pen.write(partial(family.solve, scene))
-        ask = family.ask(scene)
+        spans = pen.write(partial(self.families[scene["family"]].solve, scene))
         question = Question(
             id=f"{self.name}-{split}-{seed}-{index}",
             image=None,
@@ -129,11 +127,17 @@ class Twin:
         )
         return Example(question, spans, scene), canvas, rng
 
-    def _scene(self, rng: np.random.Generator, split: Split, difficulty: Difficulty) -> dict[str, Any]:
+    def _scene(
+        self, rng: np.random.Generator, split: Split, difficulty: Difficulty
+    ) -> tuple[dict[str, Any], Ask, Canvas]:
         name = list(self.families)[rng.integers(len(self.families))]
+        family = self.families[name]
         for _ in range(_TRIES):
-            scene = {"family": name, **self.families[name].sample(rng, difficulty)}
-            # The scene settles picture and question, so splits by its hash are disjoint by construction.
-            if zlib.crc32(repr(sorted(scene.items())).encode()) % 10 in BUCKETS[split]:
-                return scene
-        raise RuntimeError(f"{self.name}: family {name} has too few scenes for split {split}; widen its sample")
+            scene = {"family": name, **family.sample(rng, difficulty)}
+            canvas = Canvas(bool(scene.get("mirror")), bool(scene.get("flip")))
+            family.draw(scene, canvas)
+            ask = family.ask(scene)
+            # Two scenes can look the same: splits go by what is seen, the clean picture and the question.
+            if zlib.crc32(canvas.plain().tobytes() + ask.text.encode()) % 10 in BUCKETS[split]:
+                return scene, ask, canvas
+        raise RuntimeError(f"{self.name}: family {name} shows too little for split {split}; widen its sample")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 Role = Literal["read", "derived", "filler"]
 Slip = Literal["perception", "reasoning"]
@@ -54,6 +54,7 @@ class Verdict:
     roles: tuple[tuple[int, int, Role], ...]
 
 
+@runtime_checkable
 class Pen(Protocol):
     """What a solving procedure writes with.
 

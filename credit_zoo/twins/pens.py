@@ -1,6 +1,6 @@
 """One solving procedure, three pens: teach the solution, write it with slips, check a sampled one.
 
-The taught form is `<think> A=50; B=60; sum=50+60=110; x=180-110=70 </think> <answer>70</answer>`.
+The taught form is `<think> A=50; B=60; sum=50+60=110; x=180-110=70</think><answer>70</answer>`.
 """
 
 import re
@@ -13,7 +13,7 @@ import numpy as np
 
 from credit_zoo.twins.contract import Procedure, Role, Slip, Span, V, Value, Verdict
 
-OPEN, BETWEEN, CLOSE, END = "<think> ", "; ", " </think> <answer>", "</answer>"
+OPEN, BETWEEN, CLOSE, END = "<think> ", "; ", "</think><answer>", "</answer>"
 # Lengths are bounded: Python refuses to convert very long digit strings, and no taught number is longer.
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 _FRACTION = re.compile(r"-?[0-9]{1,9}/[0-9]{1,9}")
@@ -117,7 +117,8 @@ class SlippingPen(TeachingPen):
 
     def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
         """State a worked-out value, or a wrong one."""
-        return super().derive(label, expression, self._pass("reasoning", f"{label}={expression}=", value, near))
+        wrong = self._pass("reasoning", f"{label}={expression}=", value, near)
+        return super().derive(label, expression, wrong)
 
     def _target(self, steps: int, chance: float) -> int:
         # Both draws are always made, so that the second slip does not depend on the first chance.
@@ -149,7 +150,7 @@ def _mistake(value: V, near: Sequence[Value], rng: np.random.Generator) -> V:
         return cast(V, _wrong_integer(value, rng))
     if isinstance(value, Decimal):
         return cast(V, value + (1, Decimal("0.5"))[rng.integers(2)])
-    return cast(V, Fraction(value.numerator + 2 * value.denominator * (1 if value < 2 else -1), value.denominator))
+    return cast(V, value + (2 if value < 2 else -1))
 
 
 def _wrong_integer(value: int, rng: np.random.Generator) -> int:
@@ -245,5 +246,5 @@ def _parse(text: str, like: V) -> V:
     elif _FRACTION.fullmatch(text):
         return cast(V, Fraction(text))
     elif _DECIMAL.fullmatch(text):
-        return cast(V, Decimal(text))
+        return cast(V, Decimal(text) if isinstance(like, Decimal) else Fraction(text))
     raise _LeftError

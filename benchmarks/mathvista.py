@@ -1,0 +1,125 @@
+"""MathVista: charts, tables, diagrams and photographs, with choices, integers, decimals and lists as answers.
+
+Source: Lu et al. (arXiv:2310.02255), AI4Math/MathVista; testmini has 1,000 questions with answers (the 5,141 of
+test are without). Licence: CC BY-SA 4.0; some pictures have their own terms.
+
+Sample row (`annotations.jsonl`, or the official `testmini.json`, beside `images/`):
+    {"pid": "28", "question": "... Find the radius of the circle.", "image": "images/28.jpg",
+     "choices": ["7.5", "8", "8.5", "17"], "unit": null, "precision": null, "answer": "8.5",
+     "question_type": "multi_choice", "answer_type": "text", "metadata": {...}}
+
+Headline: avg@8 accuracy over testmini, graded by rule (PEPO's protocol). Published numbers with answers picked
+out by a language model are higher and not comparable.
+
+Known traps: the official normaliser maps any text to the nearest choice by edit distance, so an empty answer
+scores; here only a choice's letter or text counts. It also truncates 14.9 to 14; here 14.9 is not 14. 62 of the
+questions are from Geometry3K's own set: after training on that set they are not out of domain, and
+`bench.mathvista.drop_geometry3k=true` leaves them out. On the hub the picture is in `decoded_image`, while
+`image` is a path. One question has two equal wrong choices, one a wrong choice twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from credit_zoo.answers import score_response
+from credit_zoo.bench import Kind, Question, Score, Source, Split
+from credit_zoo.data import Row, picture_path, read_rows, strings, with_pictures
+from credit_zoo.registry import BENCHMARKS, UsageError
+
+if TYPE_CHECKING:
+    from credit_zoo.twins import Twin
+
+_COLUMNS = (
+    "pid", "question", "image", "choices", "unit", "precision", "answer", "question_type", "answer_type",
+)  # fmt: skip
+_KINDS: dict[str, Kind] = {"integer": "integer", "float": "float", "list": "list"}
+_DECIMALS = {1: ("one decimal place", "1.2, 1.3, 1.4"), 2: ("two decimal places", "1.23, 1.34, 1.45")}
+_ASKED = "Hint: Please answer the question requiring"
+
+
+@BENCHMARKS.register(
+    "mathvista",
+    version=1,
+    headline="avg@8 accuracy",
+    trains_on="geometry3k",
+    source="arXiv:2310.02255",
+    licence="CC BY-SA 4.0",
+)
+@dataclass(frozen=True)
+class MathVista:
+    """`drop_geometry3k` leaves out the questions that come from Geometry3K. Default: all, as published numbers do."""
+
+    drop_geometry3k: bool = False
+
+    @property
+    def twin(self) -> "Twin":
+        """Charts, tables and diagrams drawn by code."""
+        from credit_zoo.twins.mathvista import TWIN
+
+        return TWIN
+
+    def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
+        """All rows with an answer, under the split "test" (or "all"): MathVista has nothing to train on."""
+        if split not in ("test", "all"):
+            raise UsageError(f"mathvista has no split '{split}', only test: train on geometry3k, then measure here")
+        official = not (data / "annotations.jsonl").is_file() and (data / "testmini.json").is_file()
+        found = read_rows(data, _COLUMNS, "testmini.json" if official else "annotations.jsonl")
+        answered = [row for row in found.rows if str(row["answer"] or "").strip()]
+        rows = [row for row in answered if not (self.drop_geometry3k and _origin(row) == "Geometry3K")]
+        if not rows:
+            raise UsageError(f"{found.file} has no row with an answer: the set to measure on is testmini")
+        counts = {"no answer": len(found.rows) - len(answered), "from Geometry3K": len(answered) - len(rows)}
+        dropped = {why: count for why, count in counts.items() if count}
+        source = Source("mathvista", twin=False, revision=found.revision, rows=len(rows), dropped=dropped)
+        return with_pictures(source, rows, _question, lambda row: picture_path(data, row["image"]), skip_bad)
+
+    def prompt(self, question: Question) -> str:
+        """The official query: a hint on the answer's type, the question with its unit, the lettered choices."""
+        unit = question.meta.get("unit")
+        lines = [f"Question: {question.text}" + (f" (Unit: {unit})" if unit else "")]
+        hint = _hint(question)
+        if question.choices:
+            lines += ["Choices:", *(f"({chr(ord('A') + at)}) {text}" for at, text in enumerate(question.choices))]
+        return "\n".join([hint, *lines] if hint else lines)
+
+    def score(self, question: Question, response: str) -> Score:
+        """By type: the choice's letter or text, the integer, the decimal after rounding, the list in order."""
+        return score_response(question, response)
+
+
+def _hint(question: Question) -> str:
+    if question.kind == "choice":
+        return "Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end."
+    if question.kind == "integer":
+        return f"{_ASKED} an integer answer and provide the final value, e.g., 1, 2, 3, at the end."
+    if question.kind == "float" and question.precision in _DECIMALS:
+        places, examples = _DECIMALS[question.precision]
+        return f"{_ASKED} a floating-point number with {places} and provide the final value, e.g., {examples}, at the end."
+    if question.kind == "list":
+        lists = "[1, 2, 3], [1.2, 1.3, 1.4]"
+        return f"{_ASKED} a Python list as an answer and provide the final list, e.g., {lists}, at the end."
+    return ""
+
+
+def _origin(row: Row) -> str:
+    return str((row.get("metadata") or {}).get("source", ""))
+
+
+def _question(row: Row) -> Question:
+    choices = strings(row, "choices")
+    if choices and str(row["answer"]) not in choices:
+        raise UsageError(f"mathvista row {row['pid']}: the answer {row['answer']!r} is none of the choices {choices}")
+    precision = row["precision"]
+    return Question(
+        id=f"mathvista-{row['pid']}",
+        image=None,
+        text=str(row["question"]),
+        answer=str(row["answer"]),
+        kind="choice" if choices else _KINDS.get(str(row["answer_type"]), "text"),
+        choices=choices,
+        precision=None if precision is None else int(precision),
+        category=str((row.get("metadata") or {}).get("task", "all")),
+        meta={"unit": row["unit"], "origin": _origin(row)},
+    )

@@ -1,0 +1,106 @@
+"""Inputs on which shapers break, and ways to change inputs that must not matter: what `testing` feeds its checks."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from credit_zoo.types import SIGNALS, ShaperInputs, TokenSignals
+
+
+def hard_cases() -> dict[str, ShaperInputs]:
+    """Inputs on which shapers break, with every signal; the same at every call."""
+    plain = _random(rows=5, width=11)
+    holes, one = plain.mask.clone(), torch.zeros_like(plain.mask)
+    holes[:, ::3] = False
+    one[:, 4] = True
+    return {
+        "ordinary values": plain,
+        "long responses": _random(rows=3, width=300),
+        "constant signals": measured(plain, lambda values: torch.full_like(values, 0.25)),
+        "ties": measured(plain, lambda values: (values > values.mean()).float()),
+        "values of +-1e4": measured(plain, lambda values: 1e4 * (values - values.mean()).sign()),
+        "bfloat16": measured(plain, Tensor.bfloat16),
+        "a mask with holes": replace(plain, mask=holes),
+        "one-token responses": replace(plain, mask=one),
+        "an empty row": replace(plain, mask=plain.mask & (torch.arange(5) != 1)[:, None]),
+        "nothing but empty rows": replace(plain, mask=torch.zeros_like(plain.mask)),
+    }
+
+
+def _random(rows: int, width: int) -> ShaperInputs:
+    generator = torch.Generator().manual_seed(width)
+    normal = {name: torch.randn(rows, width, generator=generator) for name in SIGNALS}
+    signals = {
+        "logp": -normal["logp"].abs(),
+        "entropy": normal["entropy"].abs(),
+        "visual_similarity": 0.25 + 0.04 * normal["visual_similarity"],
+        "visual_similarity_release": 0.3 + 0.04 * normal["visual_similarity_release"],
+    }
+    lengths = torch.randint(2, width + 1, (rows, 1), generator=generator)
+    return ShaperInputs(
+        advantage=torch.tensor([1.2, -0.7, 0.0, 0.3, -2.0])[:rows],
+        signals=TokenSignals({name: signals.get(name, normal[name]) for name in SIGNALS}),
+        mask=torch.arange(width) < lengths,
+        group=torch.arange(rows) // 2,
+        ids=torch.randint(0, 50, (rows, width), generator=generator),
+        progress=0.5,
+    )
+
+
+@functools.cache
+def shaper_inputs(needs: tuple[str, ...] = tuple(SIGNALS)) -> Any:  # the strategy's type would import hypothesis here
+    """A Hypothesis strategy of `ShaperInputs` that carry the signals `needs`."""
+    from hypothesis import strategies as st
+
+    kinds = (
+        st.floats(-1, 3, width=32, allow_subnormal=False),
+        st.floats(-1e4, 1e4, width=32, allow_subnormal=False),
+        st.sampled_from([0.0, 1.0]),
+        st.just(0.25),
+    )
+
+    @st.composite
+    def draw_inputs(draw: Callable[..., Any]) -> ShaperInputs:
+        rows, width = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+        row = {"min_size": rows, "max_size": rows}
+        table = {"min_size": rows * width, "max_size": rows * width}
+        dtype = draw(st.sampled_from([torch.float32, torch.float32, torch.bfloat16]))
+        signals = {name: draw(st.lists(draw(st.sampled_from(kinds)), **table)) for name in needs}
+        return ShaperInputs(
+            advantage=torch.tensor(draw(st.lists(st.sampled_from([1.5, 0.0, -0.25, -3.0]), **row))),
+            signals=TokenSignals({name: torch.tensor(v, dtype=dtype).view(rows, width) for name, v in signals.items()}),
+            mask=torch.tensor(draw(st.lists(st.booleans(), **table))).view(rows, width),
+            group=torch.tensor(draw(st.lists(st.integers(0, 2), **row))),
+            ids=torch.tensor(draw(st.lists(st.integers(0, 9), **table))).view(rows, width),
+            progress=draw(st.sampled_from([0.0, 0.3, 1.0])),
+        )
+
+    return draw_inputs()
+
+
+def measured(x: ShaperInputs, change: Callable[[Tensor], Tensor]) -> ShaperInputs:
+    """`x` with every signal changed."""
+    return replace(x, signals=TokenSignals({name: change(values) for name, values in x.signals.values.items()}))
+
+
+def taken(x: ShaperInputs, index: Int64[Tensor, " n"]) -> ShaperInputs:
+    """The rows `index` of `x`, in that order."""
+    rows = measured(x, lambda values: values[index])
+    return replace(rows, advantage=x.advantage[index], mask=x.mask[index], group=x.group[index], ids=x.ids[index])
+
+
+def padded(x: ShaperInputs, places: Int64[Tensor, " T"], width: int) -> ShaperInputs:
+    """`x` with its columns at `places` of `width`; the other columns hold junk outside the mask."""
+
+    def spread(values: Tensor, junk: float) -> Tensor:
+        wide = values.new_full((len(values), width), junk)
+        wide[:, places] = values
+        return wide
+
+    signals = measured(x, lambda values: spread(values, torch.nan))
+    return replace(signals, mask=spread(x.mask, False), ids=spread(x.ids, 7))

@@ -1,0 +1,325 @@
+"""One run from start to record: load, measure, train, measure again, write."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from tqdm import tqdm
+
+from credit_zoo import CONTRACT_VERSION, record
+from credit_zoo.answers import GRADER_VERSION
+from credit_zoo.bench import Benchmark, Question, Source
+from credit_zoo.checkpoint import export, weights_digest
+from credit_zoo.collect import Collector
+from credit_zoo.config import Command, Experiment, settings_of, trained_bench
+from credit_zoo.diagnostics import StepReport
+from credit_zoo.harness import Asker, Eval, Measured, measure
+from credit_zoo.leaderboard import build, row
+from credit_zoo.loop import Diverged, Trainer, train_policy
+from credit_zoo.policy import Policy
+from credit_zoo.provenance import digest, machine, new_run_id, origin, utc_now
+from credit_zoo.questions import Questions, open_questions
+from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.results import atomic_write, write
+
+ROUND = 5  # decimals of the curve
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one run works with."""
+
+    command: Command
+    x: Experiment
+    seed: int
+    run_id: str
+    created: str
+    accelerator: Accelerator
+    policy: Policy
+
+    @property
+    def folder(self) -> Path:
+        """Checkpoints, logs and nothing that must be kept."""
+        return Path(self.command.out) / self.run_id
+
+    def say(self, text: str) -> None:
+        """Prints once, whatever the number of processes."""
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
+
+
+def run_experiment(command: Command, x: Experiment, seed: int) -> int:
+    """Runs one seed; returns the exit status: 0, or 1 for a run that broke (its checkpoint is named)."""
+    started = time.perf_counter()
+    session = _open(command, x, seed)
+    _say_what_runs(session)
+    sets = {name: _questions(session, name) for name in command.bench}
+    before = _measure(session, sets, "before")
+    trained = None
+    if not command.eval_only:
+        try:
+            trained = _train(session)
+        except Diverged as error:
+            path = _rescue(session, error)
+            print(f"credit_zoo: {error}\nThe policy before the step and the prompts are in {path}", file=sys.stderr)
+            return 1
+    after = _measure(session, sets, "after") if trained else []
+    if session.accelerator.is_main_process:
+        _finish(session, [*before, *after], trained, time.perf_counter() - started)
+    return 0
+
+
+def _open(command: Command, x: Experiment, seed: int) -> Session:
+    created = utc_now()
+    run_id = new_run_id(created)
+    tracker = None if command.tracker == "none" else command.tracker
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=str(Path(command.out) / run_id)
+    )
+    set_seed(seed)
+    policy = Policy.load(x.model).to(accelerator.device)
+    return Session(command, x, seed, run_id, created, accelerator, policy)
+
+
+def _say_what_runs(session: Session) -> None:
+    x, command = session.x, session.command
+    world = session.accelerator.num_processes
+    if not command.eval_only:
+        shaper = ", ".join(f"{k}={v}" for k, v in settings_of(x.shaper).items())
+        tokens = x.train.prompts * x.sampling.group * x.sampling.max_tokens
+        session.say(f"shaper  {command.shaper}({shaper}), ramp {x.train.ramp}")
+        session.say(f"base    {command.base}: " + ", ".join(f"{k}={v}" for k, v in settings_of(x.base).items()))
+        session.say(
+            f"budget  {x.train.steps} steps of {x.train.prompts} prompts x {x.sampling.group} responses "
+            f"(at most {tokens:,} tokens a step), {world} process{'es' if world > 1 else ''}, seed {session.seed}"
+        )
+    parameters = sum(p.numel() for p in session.policy.parameters())
+    session.say(f"model   {x.model.path}, {parameters / 1e6:.1f} million parameters, {x.model.dtype}")
+    where = origin()
+    commit = f"{where.commit[:10]}{' with uncommitted changes' if where.dirty else ''}" if where.commit else "none"
+    session.say(f"record  below {command.results}, commit {commit}")
+
+
+def _folder_of(command: Command, bench: str) -> str | None:
+    """The folder of one set: `data=` itself, or its subfolder of the set's name."""
+    if command.data is None:
+        return None
+    if not Path(command.data).exists():
+        raise UsageError(f"data={command.data} does not exist")
+    inside = Path(command.data) / bench
+    if inside.is_dir():
+        return str(inside)
+    involved = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
+    if len(involved) > 1:
+        raise UsageError(f"data={command.data} has no folder '{bench}'; this run needs {', '.join(sorted(involved))}")
+    return command.data
+
+
+def _benchmark(name: str) -> Benchmark:
+    bench: Benchmark = BENCHMARKS[name].factory()
+    return bench
+
+
+@dataclass(frozen=True)
+class _Asked:
+    bench: Benchmark
+    questions: Sequence[Question]
+    source: Source
+
+
+def _questions(session: Session, name: str) -> _Asked:
+    """The questions that a benchmark is measured on, at most `eval.questions`."""
+    x = session.x
+    bench = _benchmark(name)
+    stream = open_questions(bench, x.eval.split, _folder_of(session.command, name), x.data, x.eval.seed, shuffle=False)
+    count = min(x.eval.questions, stream.source.rows or x.eval.questions)
+    session.say(f"measure {stream.source}: {count} questions of split '{x.eval.split}'")
+    return _Asked(bench, [stream[index] for index in range(count)], stream.source)
+
+
+def _measure(session: Session, sets: Mapping[str, _Asked], stage: Any) -> list[record.Evaluation]:
+    evaluations = []
+    for name, asked in sets.items():
+        asker = Asker(session.policy, asked.bench, session.x.prompt)
+        measured = measure(asker, asked.questions, session.x.eval, f"{name} {stage}")
+        greedy = "" if measured.greedy_accuracy is None else f", greedy {100 * measured.greedy_accuracy:.1f}"
+        session.say(
+            f"{stage:<7} {name}: avg@{session.x.eval.samples} {100 * measured.accuracy:.1f}{greedy}, "
+            f"pass@{session.x.eval.samples} {100 * measured.pass_rate:.1f} (%)"
+        )
+        evaluations.append(_evaluation(session.x, name, asked, measured, stage))
+    return evaluations
+
+
+def _evaluation(x: Experiment, name: str, asked: _Asked, measured: Measured, stage: Any) -> record.Evaluation:
+    facts, e = BENCHMARKS[name].facts, x.eval
+    return record.Evaluation(
+        bench=name,
+        bench_version=facts.version,
+        split=e.split,
+        twin=asked.source.twin,
+        revision=asked.source.revision,
+        stage=stage,
+        questions=len(asked.questions),
+        samples=e.samples,
+        decoding=record.Decoding(e.temperature, e.top_p, e.top_k, e.max_tokens, e.seed),
+        grader=f"rules v{GRADER_VERSION}",
+        prompt=digest([x.prompt.style, *(x.prompt.text(asked.bench, q) for q in asked.questions)]),
+        metric="accuracy",
+        value=measured.accuracy,
+        greedy=measured.greedy_accuracy,
+        pass_at_n=measured.pass_rate,
+        correctness=measured.mean,
+        question_ids=digest(f"{q.id} {q.answer}" for q in asked.questions),
+        extraction_failures=measured.no_answer,
+        unformatted=measured.unformatted,
+        truncated=measured.truncated,
+        categories={key: record.Category(*pair) for key, pair in measured.categories().items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Trained:
+    source: Source
+    bench: str
+    split: str
+    reports: tuple[StepReport, ...]
+
+
+def _train(session: Session) -> _Trained:
+    x, accelerator, policy = session.x, session.accelerator, session.policy
+    name = trained_bench(session.command)
+    bench = _benchmark(name)
+    folder = _folder_of(session.command, name)
+    questions = open_questions(bench, "train", folder, x.data, session.seed, shuffle=True)
+    session.say(f"train   {questions.source}, split 'train'")
+    if x.train.prompts % accelerator.num_processes:
+        raise UsageError(f"train.prompts={x.train.prompts} must be a multiple of {accelerator.num_processes} processes")
+    trainer = _trainer(session, Asker(policy, bench, x.prompt))
+    reports = _train_with_progress(session, trainer, questions)
+    policy.eval()
+    session.say(f"saved   {export(policy, session.folder / 'model')}")
+    return _Trained(questions.source, name, "train", tuple(reports))
+
+
+def _trainer(session: Session, asker: Asker) -> Trainer:
+    x, accelerator, policy = session.x, session.accelerator, session.policy
+    trainable = [p for p in policy.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=x.train.lr, weight_decay=x.train.weight_decay)
+    wrapped, optimizer = accelerator.prepare(policy, optimizer)
+    reference = Policy.load(x.model, frozen=True).to(accelerator.device) if x.base.kl_beta > 0 else None
+    return Trainer(
+        policy=policy,
+        wrapped=wrapped,
+        optimizer=optimizer,
+        accelerator=accelerator,
+        reference=reference,
+        shaper=x.shaper,
+        base=x.base,
+        train=x.train,
+        collector=Collector(asker, x.base, x.sampling, x.reward, x.train.prompts // accelerator.num_processes),
+    )
+
+
+def _train_with_progress(session: Session, trainer: Trainer, questions: Questions) -> list[StepReport]:
+    reports: list[StepReport] = []
+    accelerator = session.accelerator
+    if session.command.tracker != "none":
+        accelerator.init_trackers("credit_zoo", config={"operative": session.x.operative})
+    with tqdm(total=session.x.train.steps, desc="train", disable=not accelerator.is_main_process) as bar:
+
+        def report(step: StepReport) -> None:
+            reports.append(step)
+            bar.set_postfix(step.short(), refresh=False)
+            bar.update()
+            accelerator.log(step.scalars(), step=step.step)
+
+        train_policy(trainer, questions, session.seed, report)
+    accelerator.end_training()
+    return reports
+
+
+def _rescue(session: Session, error: Diverged) -> Path:
+    """The policy, which the broken step has not touched, and what it was asked."""
+    folder = session.folder / f"diverged-step-{error.step}"
+    export(session.policy, folder)
+    lines = [f"{question.id}\t{question.text}\t{question.answer}" for question in error.questions]
+    atomic_write(folder / "prompts.tsv", "\n".join(lines) + "\n")
+    return folder
+
+
+def _training(session: Session, trained: _Trained) -> record.Training:
+    x, reports = session.x, trained.reports
+    settings = {
+        **{f"train.{k}": v for k, v in settings_of(x.train).items() if k not in ("steps", "ramp", "micro_batch")},
+        **{f"sampling.{k}": v for k, v in settings_of(x.sampling).items()},
+        **{f"reward.{k}": v for k, v in settings_of(x.reward).items()},
+        "model.freeze_vision": x.model.freeze_vision,
+    }
+    counters = {name: sum(getattr(r, name) for r in reports) for name in ("asked", "kept", "refills")}
+    curve = tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports)
+    source = trained.source
+    return record.Training(
+        source=record.TrainedOn(
+            trained.bench, BENCHMARKS[trained.bench].facts.version, trained.split, source.twin, source.revision,
+            source.rows or counters["asked"],
+        ),
+        steps=x.train.steps,
+        settings=settings,
+        tokens=sum(r.sampled_tokens for r in reports),
+        counters=counters,
+        curve=curve,
+        weights=_weights(reports),
+    )  # fmt: skip
+
+
+def _weights(reports: Sequence[StepReport]) -> record.Weights:
+    def mean(values: Sequence[float]) -> float:
+        return sum(values) / len(values)
+
+    low, middle, high = (mean([r.weight_quantiles[k] for r in reports]) for k in range(3))
+    return record.Weights(mean([r.weight_std for r in reports]), mean([r.weight_ess for r in reports]), low, middle, high)
+
+
+def _finish(
+    session: Session, evaluations: Sequence[record.Evaluation], trained: _Trained | None, seconds: float
+) -> None:
+    """Writes the record, rewrites the leaderboard, prints the row."""
+    command, x = session.command, session.x
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    shaper = {**settings_of(x.shaper), "ramp": x.train.ramp}
+    run = record.RunRecord(
+        schema=record.SCHEMA,
+        contract_version=CONTRACT_VERSION,
+        run_id=session.run_id,
+        created=session.created,
+        command=command.words,
+        seed=session.seed,
+        shaper=record.Piece(command.shaper, shaper) if trained else None,
+        base=record.Piece(command.base, settings_of(x.base)) if trained else None,
+        gin=x.operative,
+        model=record.Model(
+            Path(x.model.path).name,
+            weights_digest(session.policy if trained is None else Policy.load(x.model)),
+            sum(p.numel() for p in session.policy.parameters()),
+        ),
+        training=_training(session, trained) if trained else None,
+        evaluations=tuple(evaluations) if trained else tuple(dataclasses.replace(e, stage="after") for e in evaluations),
+        machine=machine(torch.get_num_threads(), gpu, torch.cuda.device_count() if gpu else 0),
+        origin=origin(),
+        seconds=round(seconds, 1),
+    )
+    results = Path(command.results)
+    write(run, results)
+    text, problems = build(results)
+    atomic_write(results.parent / "LEADERBOARD.md", text)
+    for problem in problems:
+        print(f"left out of the leaderboard: {problem}", file=sys.stderr)
+    print(row(run))

@@ -1,0 +1,177 @@
+"""Makes the small model: builds it, warm-starts it on worked solutions of the twins, measures it, writes it.
+
+    python -m credit_zoo.pretrain out=credit_zoo/model steps=4000 slip_steps=500
+
+A Qwen2.5-VL of about one million parameters learns from worked solutions of the twins' easy range; in the last
+`slip_steps` the solutions hold slips of two known kinds (a number misread from the image, a wrong result), so that
+reinforcement learning has something to do. A run that is started again goes on from its last checkpoint.
+"""
+
+import importlib
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from credit_zoo.checkpoint import export
+from credit_zoo.encoder import Encoder
+from credit_zoo.policy import Model, Policy, Rows
+from credit_zoo.prompting import short_text
+from credit_zoo.settings import from_words
+from credit_zoo.smallmodel import Size, build_encoder, build_model, words_of
+from credit_zoo.twins import Difficulty, SlippingPen, TeachingPen, Twin
+from credit_zoo.types import Prompts
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Settings of the warm start. `mixture` weighs the twins; lengths are padded tokens."""
+
+    out: str = "credit_zoo/model"
+    work: str = "runs/pretrain"
+    mixture: str = "geometry3k:5,mathvista:3"
+    vocabulary: str = "geometry3k,mathvista"
+    steps: int = 1400
+    slip_steps: int = 200
+    perception_slips: float = 0.35
+    reasoning_slips: float = 0.35
+    batch: int = 64
+    lr: float = 2e-3
+    slip_lr: float = 5e-4
+    weight_decay: float = 0.05
+    seed: int = 0
+    save_every: int = 250
+    response_length: int = 56
+
+    def shares(self) -> dict[str, float]:
+        """The twins and their shares of a batch, which add up to 1."""
+        pairs = [part.split(":") for part in self.mixture.split(",")]
+        whole = sum(float(weight) for _, weight in pairs)
+        return {name: float(weight) / whole for name, weight in pairs}
+
+    def learning_rate(self, step: int) -> float:
+        """Warm-up over 100 steps, cosine from `lr` to `slip_lr`, then linear to a tenth of it."""
+        clean = self.steps - self.slip_steps
+        if step < clean:
+            cosine = 0.5 * (1 + math.cos(math.pi * step / clean))
+            return min(1.0, (step + 1) / 100) * (self.slip_lr + (self.lr - self.slip_lr) * cosine)
+        return self.slip_lr * (1 - 0.9 * (step - clean) / self.slip_steps)
+
+
+class Solutions(IterableDataset[dict[str, Any]]):
+    """Encoded batches of worked solutions, the same for the same settings and step."""
+
+    def __init__(self, settings: Pretrain, encoder: Encoder, first_step: int) -> None:
+        self.settings, self.encoder, self.first_step = settings, encoder, first_step
+        self.twins = [load_twin(name) for name in settings.shares()]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for step in range(self.first_step, self.settings.steps):
+            yield self.batch(step)
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """The tensors of one step."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, step])
+        slips = step >= s.steps - s.slip_steps
+        prompts, solutions = [], []
+        for k, choice in enumerate(rng.choice(len(self.twins), size=s.batch, p=list(s.shares().values()))):
+            twin = self.twins[choice]
+            example = twin.example("train", step * s.batch + k, seed=s.seed)
+            pen = SlippingPen(rng, s.perception_slips, s.reasoning_slips) if slips else TeachingPen()
+            prompts.append((example.question.image, short_text(example.question)))
+            solutions.append("".join(span.text for span in twin.solution(example, pen)))
+        encoded = self.encoder.prompts(prompts)
+        ids, mask = self.encoder.responses(solutions, s.response_length)
+        return {"ids": encoded.ids, "mask": encoded.mask, "vision": encoded.vision, "response": ids, "sampled": mask}
+
+
+def load_twin(name: str) -> Twin:
+    """The twin of `credit_zoo/twins/<name>.py`."""
+    twin: Twin = importlib.import_module(f"credit_zoo.twins.{name}").TWIN
+    return twin
+
+
+def vocabulary(names: Iterable[str], examples: int = 400) -> list[str]:
+    """The words that the twins use, over both ends of both dials."""
+    texts: list[str] = []
+    for name in names:
+        twin = load_twin(name)
+        for index in range(examples):
+            example = twin.example("train", index, Difficulty(index % 2, index // 2 % 2), seed=1)
+            texts.append(short_text(example.question) + " ")
+            texts.append("".join(span.text for span in example.solution))
+    return words_of(texts)
+
+
+def loss_of(policy: Policy, batch: dict[str, Any]) -> Tensor:
+    """Mean negative log-probability of the solutions' tokens [nats]."""
+    prompts = Prompts(batch["ids"], batch["mask"], batch["vision"])
+    rows = Rows(prompts, torch.arange(len(prompts)), batch["response"], batch["sampled"])
+    logp, _ = policy(rows, temperature=1.0)
+    return -logp[rows.mask].mean()
+
+
+def _resume(settings: Pretrain, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
+    """Loads the last checkpoint of the same settings, if there is one, and returns its step."""
+    path = Path(settings.work) / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["settings"] != asdict(settings):
+        sys.exit(f"{path} was made with other settings; give another work=FOLDER or delete it")
+    policy.load_state_dict(state["policy"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def _save(settings: Pretrain, policy: Policy, optimizer: torch.optim.Optimizer, step: int) -> None:
+    path = Path(settings.work) / "checkpoint.pt"
+    state = {"settings": asdict(settings), "policy": policy.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({**state, "step": step}, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def train(settings: Pretrain) -> Policy:
+    """Runs the warm start, or what is left of it."""
+    work = Path(settings.work)
+    work.mkdir(parents=True, exist_ok=True)
+    encoder = build_encoder(vocabulary(settings.vocabulary.split(",")), Size())
+    policy = Policy(build_model(encoder, Size(), settings.seed), encoder, Model(freeze_vision=False))
+    optimizer = torch.optim.AdamW(policy.parameters(), weight_decay=settings.weight_decay, betas=(0.9, 0.98))
+    first = _resume(settings, policy, optimizer)
+    loader = DataLoader(Solutions(settings, encoder, first), batch_size=None, num_workers=1, prefetch_factor=8)
+    started = time.time()
+    bar = tqdm(loader, "warm start", total=settings.steps, initial=first, mininterval=5)
+    for step, batch in enumerate(bar, start=first):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate(step)
+        loss = loss_of(policy, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        bar.set_postfix(loss=f"{loss.item():.3f}")
+        if step % 10 == 0:
+            with (work / "curve.jsonl").open("a") as curve:
+                line = {"step": step, "loss": round(loss.item(), 4), "seconds": round(time.time() - started, 1)}
+                curve.write(json.dumps(line) + "\n")
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            _save(settings, policy, optimizer, step + 1)
+            export(policy, work / "model")
+    return policy
+
+
+if __name__ == "__main__":
+    settings = from_words(Pretrain, sys.argv[1:])
+    export(train(settings), Path(settings.out))

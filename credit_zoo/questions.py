@@ -1,0 +1,87 @@
+"""Where questions come from, by number: a twin's endless stream or a real set in shuffled epochs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from credit_zoo.bench import Benchmark, Question, Source, Split
+from credit_zoo.registry import UsageError
+from credit_zoo.twins import Difficulty
+
+
+@dataclass(frozen=True)
+class Data:
+    """Settings of real data and of the twins. `skip_bad` drops rows whose image does not decode, and counts them;
+    `perception` and `reasoning` in [0, 1] are the twins' dials of difficulty."""
+
+    skip_bad: bool = False
+    perception: float = 0.0
+    reasoning: float = 0.0
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """The twins' dials."""
+        return Difficulty(self.perception, self.reasoning)
+
+    def __post_init__(self) -> None:
+        for name in ("perception", "reasoning"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"data.{name} must be in [0, 1], got {getattr(self, name)!r}")
+
+
+class Questions(Protocol):
+    """Question number `index`, from 0; the same one every time."""
+
+    @property
+    def source(self) -> Source: ...
+
+    def __getitem__(self, index: int) -> Question: ...
+
+
+@dataclass(frozen=True)
+class TwinQuestions:
+    """The stream of a twin's split; `seed` picks one of many."""
+
+    bench: Benchmark
+    split: Split
+    difficulty: Difficulty
+    seed: int
+
+    @property
+    def source(self) -> Source:
+        twin = self.bench.twin
+        dials = f"dials {self.difficulty.perception:g}/{self.difficulty.reasoning:g}"
+        return Source(twin.name, twin=True, revision=f"v{twin.version}, {dials}, stream {self.seed}", rows=0)
+
+    def __getitem__(self, index: int) -> Question:
+        return self.bench.twin.example(self.split, index, self.difficulty, self.seed).question
+
+
+@dataclass(frozen=True)
+class SetQuestions:
+    """A real set; training goes through it in epochs, each in an order of its own."""
+
+    rows: Sequence[Question]
+    source: Source
+    shuffle_seed: int | None = None
+
+    def __getitem__(self, index: int) -> Question:
+        epoch, place = divmod(index, len(self.rows))
+        if self.shuffle_seed is None:
+            return self.rows[place]
+        return self.rows[np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))[place]]
+
+
+def open_questions(
+    bench: Benchmark, split: Split, folder: str | None, data: Data, seed: int, shuffle: bool
+) -> TwinQuestions | SetQuestions:
+    """The twin's stream, or the real set where a folder is given."""
+    if folder is None:
+        return TwinQuestions(bench, split, data.difficulty, seed)
+    rows, source = bench.load(split, Path(folder), data.skip_bad)
+    if not rows:
+        raise UsageError(f"data={folder} has no rows of split '{split}'")
+    return SetQuestions(rows, source, seed if shuffle else None)

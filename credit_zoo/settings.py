@@ -1,0 +1,70 @@
+"""Typed settings from words: `thing.setting=value` against the fields of a frozen dataclass."""
+
+import types
+from collections.abc import Sequence
+from dataclasses import Field, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from credit_zoo.registry import UsageError, unknown
+
+S = TypeVar("S")
+
+
+def setting(cls: type, thing: str, name: str) -> "Field[Any]":
+    """The field of `cls` called `name`; an unknown one is answered with the nearest and the list."""
+    assert is_dataclass(cls)
+    known = {field.name: field for field in fields(cls)}
+    if name not in known:
+        raise unknown(f"setting of '{thing}'", name, known) if known else UsageError(f"'{thing}' has no settings")
+    return known[name]
+
+
+def coerce(cls: type, thing: str, name: str, text: str) -> Any:
+    """The value that `text` stands for, by the type of the field; raises `UsageError` naming the setting."""
+    setting(cls, thing, name)
+    try:
+        return _convert(get_type_hints(cls)[name], text)
+    except ValueError:
+        wanted = _describe(get_type_hints(cls)[name])
+        raise UsageError(f"{thing}.{name} must be {wanted}, got '{text}'") from None
+
+
+def _convert(kind: Any, text: str) -> Any:
+    options = get_args(kind)
+    if get_origin(kind) is Literal:
+        if text not in options:
+            raise ValueError(text)
+        return text
+    if get_origin(kind) in (Union, types.UnionType):
+        if text.lower() == "none" and type(None) in options:
+            return None
+        return _convert(next(option for option in options if option is not type(None)), text)
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else _fail(text)
+    if kind is int:
+        return int(text.replace("_", ""))
+    return float(text) if kind is float else text
+
+
+def _fail(text: str) -> bool:
+    raise ValueError(text)
+
+
+def _describe(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(_describe(option) for option in get_args(kind))
+    names = {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}
+    return names.get(kind, "text")
+
+
+def from_words(cls: type[S], words: Sequence[str]) -> S:
+    """An instance of a dataclass from `setting=value` words, for the commands that have one group of settings."""
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"'{word}' is not of the form SETTING=VALUE")
+        values[name] = coerce(cls, cls.__name__.lower(), name, text)
+    return cls(**values)

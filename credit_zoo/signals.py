@@ -1,0 +1,114 @@
+"""Measurements of the policy at its response tokens, `[B, T]` float32, without gradient.
+
+Visual similarity (PEPO, arXiv:2603.22847, section 3) averages over image tokens and decoder layers:
+
+    VS[b,t] = 1/L sum_l 1/N sum_n cos(h[l,b,t], v[l,b,n])
+            = 1/L sum_l h^[l,b,t] . u[l,b]           u[l,b] = mean_n v^[l,b,n], x^ = x / |x|
+
+The second line is the same number without the T x N matrix, taken in a forward hook while the layer runs, so no
+layer's states are kept. `h[l,b,t]` is the state at token t, after reading it; entropy belongs to the distribution
+that emitted the token, one position earlier (both as in PEPO's release). Image tokens are those of the prompt.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from credit_zoo import masked
+from credit_zoo.policy import Policy, Rows
+from credit_zoo.registry import UsageError
+from credit_zoo.types import TokenSignals
+
+# The first layer whose states count: 0 is the embedding output, l > 0 the output of decoder layer l.
+FIRST_LAYER: Mapping[str, int] = {"visual_similarity": 1, "visual_similarity_release": 0}
+
+
+@dataclass(eq=False)
+class LayerCosines:
+    """Running sums over layers of the mean cosine to the image, one per wanted signal."""
+
+    rows: Rows
+    image_mask: Tensor  # [B, S] bool
+    first_layer: Mapping[str, int]
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    layers: dict[str, int] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+
+    @torch.no_grad()
+    def add(self, layer: int, hidden: Float[Tensor, "B S D"]) -> None:
+        """Adds one layer's cosines. A layer that runs again (gradient checkpointing) is ignored."""
+        if layer in self.seen:
+            return
+        self.seen.add(layer)
+        unit = normalize(hidden.float(), dim=-1)
+        image = self.image_mask[..., None]
+        direction = torch.where(image, unit, 0.0).sum(1) / image.sum(1).clamp(min=1)  # [B, D]
+        cosine = torch.einsum("btd,bd->bt", self.rows.at_response(unit), direction)
+        for name, first in self.first_layer.items():
+            if layer >= first:
+                self.sums[name] = self.sums.get(name, torch.zeros_like(cosine)) + cosine
+                self.layers[name] = self.layers.get(name, 0) + 1
+
+    def means(self) -> dict[str, Float[Tensor, "B T"]]:
+        """The averages over layers, 0 outside the mask."""
+        return {name: masked.fill(total / self.layers[name], self.rows.mask) for name, total in self.sums.items()}
+
+
+@contextmanager
+def listening(policy: Policy, rows: Rows, needs: Iterable[str]) -> Iterator[LayerCosines]:
+    """Collects the wanted visual similarities during the forward passes inside the block.
+
+    Raises `UsageError` if a row has no image. The last decoder layer counts after the final norm, as
+    `output_hidden_states` has it.
+    """
+    wanted = {name: FIRST_LAYER[name] for name in needs if name in FIRST_LAYER}
+    image_mask = rows.image_mask(policy.encoder.image_token)
+    cosines = LayerCosines(rows, image_mask, wanted)
+    if not wanted:
+        yield cosines
+        return
+    without = (~image_mask.any(1)).nonzero().flatten().tolist()
+    if without:
+        raise UsageError(
+            f"visual similarity needs image tokens, but the prompt of row {without[0]} has none. "
+            "Drop questions without an image, or choose a shaper that does not look at the image."
+        )
+    hooks = list(_hooks(policy, cosines))
+    try:
+        yield cosines
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _hooks(policy: Policy, cosines: LayerCosines) -> Iterator[Any]:
+    layers = policy.decoder.layers
+
+    def before_first(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        cosines.add(0, args[0] if args else kwargs["hidden_states"])
+
+    def after(layer: int) -> Any:
+        return lambda module, args, output: cosines.add(layer, output[0] if isinstance(output, tuple) else output)
+
+    yield layers[0].register_forward_pre_hook(before_first, with_kwargs=True)
+    for number, module in enumerate(layers[:-1], start=1):
+        yield module.register_forward_hook(after(number))
+    yield policy.decoder.norm.register_forward_hook(after(len(layers)))
+
+
+def token_signals(
+    needs: Iterable[str],
+    logp: Float[Tensor, "B T"],
+    entropy: Float[Tensor, "B T"],
+    cosines: LayerCosines,
+    mask: Bool[Tensor, "B T"],
+) -> TokenSignals:
+    """The signals that `needs` names, and no others, 0 outside the mask."""
+    measured = {"logp": logp.detach(), "entropy": entropy.detach(), **cosines.means()}
+    return TokenSignals({name: masked.fill(measured[name], mask) for name in needs})

@@ -1,0 +1,307 @@
+"""Benchmarks: samples score as stated, twins agree with the grader, loaders read what is right and refuse the rest."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from credit_zoo import benchmarks
+from credit_zoo.bench import Question
+from credit_zoo.data import BadImage, open_image, read_rows
+from credit_zoo.registry import BENCHMARKS, UsageError
+
+NAMES = list(BENCHMARKS)
+SAMPLES = Path(benchmarks.__path__[0]) / "samples"
+
+
+def bench(name, **settings):
+    return BENCHMARKS[name].factory(**settings)
+
+
+def samples(name):
+    lines = (SAMPLES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    for sample in map(json.loads, lines):
+        fields = {**sample["question"], "choices": tuple(sample["question"].get("choices", ()))}
+        yield Question(image=None, **fields), sample["responses"]
+
+
+def drawn(size=(8, 6), color=(200, 30, 40), mode="RGB"):
+    return Image.new(mode, size, color)
+
+
+def folder(root, rows, file="annotations.jsonl", pictures=("images/1.png",)):
+    (root / file).write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    for picture in pictures:
+        (root / picture).parent.mkdir(parents=True, exist_ok=True)
+        drawn().save(root / picture)
+    return root
+
+
+def geometry(number=1, **fields):
+    row = {"id": number, "image": f"images/{number}.png", "problem_text": "Find x.", "answer": "13", "data_type": "test"}
+    return {**row, **fields}
+
+
+def vista(**fields):
+    row = {
+        "pid": "1", "question": "How many?", "image": "images/1.png", "choices": None, "unit": None, "precision": None,
+        "answer": "3", "question_type": "free_form", "answer_type": "integer", "metadata": {"task": "counting"},
+    }  # fmt: skip
+    return {**row, **fields}
+
+
+def puzzle(name="p_0", **fields):
+    row = {"id": name, "image": "images/1.png", "question": "Which?", "options": [6, "3", 4], "answer": "4"}
+    return {**row, "category": "p", **fields}
+
+
+ROWS = {"geometry3k": geometry, "mathvista": vista, "puzzles": puzzle}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_score_as_stated(name):
+    held = list(samples(name))
+    assert len(held) >= 8
+    for question, responses in held:
+        assert len(responses) >= 4
+        assert bench(name).prompt(question).strip()
+        for response in responses:
+            score = bench(name).score(question, response["text"])
+            assert (score.correct, score.formatted) == (response["correct"], response["formatted"]), response
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_entry_says_what_it_measures(name):
+    facts = BENCHMARKS[name].facts
+    assert facts.version >= 1
+    assert facts.headline and facts.licence and facts.source
+    assert facts.trains_on in BENCHMARKS
+    for told in ("Licence", "Sample row", "Headline", "Known traps"):
+        assert told in BENCHMARKS[name].doc
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_twin_teaches_is_right(name):
+    if importlib.util.find_spec(f"credit_zoo.twins.{name}") is None:
+        pytest.skip(f"{name} has no twin yet")
+    made = bench(name)
+    for index in range(150):
+        example = made.twin.example("test", index)
+        taught = "".join(span.text for span in example.solution)
+        score = made.score(example.question, taught)
+        assert (score.correct, score.formatted) == (1.0, True), (example.question, taught)
+        assert made.prompt(example.question).strip()
+        assert made.score(example.question, "").correct == 0
+
+
+def test_prompts_carry_choices_and_no_call_for_tags():
+    for name in NAMES:
+        for question, _ in samples(name):
+            prompt = bench(name).prompt(question)
+            assert "<think>" not in prompt and "<answer>" not in prompt
+            assert all(choice in prompt for choice in question.choices)
+
+
+def test_mathvista_prompts_are_the_official_queries(zoo_data):
+    file = zoo_data / "real" / "mathvista_annotations"
+    if not file.is_dir():
+        pytest.skip("no MathVista annotations")
+    from credit_zoo.benchmarks.mathvista import _question
+
+    rows = json.loads((file / "testmini.json").read_text(encoding="utf-8"))
+    queries = json.loads((file / "query.json").read_text(encoding="utf-8"))
+    made = bench("mathvista")
+    assert [pid for pid, row in rows.items() if made.prompt(_question(row)) != queries[pid]] == []
+    for row in rows.values():
+        question = _question(row)
+        assert made.score(question, f"<think>a</think><answer>{question.answer}</answer>").correct == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "split", "rows"),
+    [
+        ("geometry3k", "geometry3k", "train", 55), ("geometry3k", "geometry3k", "val", 2),
+        ("geometry3k", "geometry3k_schematic", "val", 300), ("puzzles", "puzzlevqa", "all", 40),
+        ("puzzles", "algopuzzlevqa", "all", 34), ("puzzles", "", "all", 74), ("puzzles", "puzzlevqa", "test", None),
+    ],
+)  # fmt: skip
+def test_reads_the_real_sets(zoo_data, name, where, split, rows):
+    if not (zoo_data / "real" / where).is_dir():
+        pytest.skip(f"no {where}")
+    made = bench(name)
+    questions, source = made.load(split, zoo_data / "real" / where)
+    assert len(questions) == source.rows
+    assert rows in (None, source.rows)
+    assert not source.twin
+    assert len({question.id for question in questions.questions}) == source.rows
+    assert questions[0].image.mode == "RGB"
+    for question in questions.questions:
+        assert made.prompt(question).strip()
+        assert made.score(question, f"<think>a</think><answer>{question.answer}</answer>").correct == 1.0
+
+
+def test_redrawn_diagrams_are_named_as_such(zoo_data):
+    for where, split in (("geometry3k", "train"), ("geometry3k_schematic", "val")):
+        if (zoo_data / "real" / where).is_dir():
+            assert "re-drawn" in str(bench("geometry3k").load(split, zoo_data / "real" / where)[1])
+
+
+def test_every_real_answer_is_its_own(zoo_data):
+    file = zoo_data / "real" / "geometry3k_schematic" / "test.jsonl"
+    if not file.is_file():
+        pytest.skip("no Geometry3K answers")
+    for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+        question = Question("q", None, "?", row["solution"], "math")
+        response = f"<think>a</think><answer>${row['solution'].replace(' { ', '{').replace(' }', '}')}$</answer>"
+        assert bench("geometry3k").score(question, response).correct == 1.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reads_a_small_folder(tmp_path, name):
+    questions, source = bench(name).load("all", folder(tmp_path, [ROWS[name]()]))
+    assert (len(questions), source.rows, len(source.revision)) == (1, 1, 12)
+    assert questions[0].image.size == (8, 6)
+    assert questions.questions[0].image is None
+    assert len(questions[:1]) == 1
+    assert list(questions)[0].answer == questions[-1].answer
+
+
+def test_reads_peps_layout(tmp_path):
+    content = "<image>\nFind x.\n\nFirst output the thinking process in <think> </think> tags and then ..."
+    picture = "Geometry3K/test/2401/img_diagram.png"
+    row = {"images": [picture], "messages": [{"role": "user", "content": content}], "solution": "60"}
+    questions, _ = bench("geometry3k").load("test", folder(tmp_path, [row], "test.jsonl", [picture]))
+    assert (questions[0].id, questions[0].text, questions[0].answer) == ("geometry3k-2401", "Find x.", "60")
+    with pytest.raises(UsageError, match="ask for train, val or test"):
+        bench("geometry3k").load("all", tmp_path)
+    folder(tmp_path, [{**row, "messages": []}], "test.jsonl", [])
+    with pytest.raises(UsageError, match="messages must hold one"):
+        bench("geometry3k").load("test", tmp_path)
+
+
+def test_puzzles_are_split_for_good_and_mixed_types_become_strings(tmp_path):
+    names = [f"p_{number:04}" for number in range(500)]
+    data = folder(tmp_path, [puzzle(name) for name in names])
+    made = bench("puzzles")
+    held = {split: {one.id for one in made.load(split, data)[0].questions} for split in ("train", "val", "test")}
+    assert set.union(*held.values()) == set(names)
+    assert sum(map(len, held.values())) == len(names)
+    assert 350 < len(held["train"]) < 450
+    assert made.load("all", data)[0][0].choices == ("6", "3", "4")
+
+
+def test_mathvista_leaves_out_what_cannot_be_measured(tmp_path):
+    rows = [vista(), vista(pid="2", answer=""), vista(pid="3", metadata={"source": "Geometry3K"})]
+    data = folder(tmp_path, rows)
+    assert bench("mathvista").load("test", data)[1].dropped == {"no answer": 1}
+    source = bench("mathvista", drop_geometry3k=True).load("test", data)[1]
+    assert (source.rows, source.dropped) == (1, {"no answer": 1, "from Geometry3K": 1})
+    with pytest.raises(UsageError, match="no split 'train'"):
+        bench("mathvista").load("train", data)
+
+
+def test_mathvista_reads_the_official_file(tmp_path):
+    data = folder(tmp_path, [])
+    (data / "annotations.jsonl").unlink()
+    (data / "testmini.json").write_text(json.dumps({"1": vista(precision=1.0, answer_type="float", unit="g")}))
+    question = bench("mathvista").load("test", data)[0][0]
+    assert (question.precision, question.kind, question.category) == (1, "float", "counting")
+    assert "one decimal place" in bench("mathvista").prompt(question)
+    assert bench("mathvista").prompt(question).endswith("(Unit: g)")
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        ("geometry3k", {"id": 1, "image": "a.png"}, "line 1 lacks problem_text, answer, data_type; it has id, image"),
+        ("mathvista", {"pid": "1"}, "line 1 lacks question"), ("puzzles", [1, 2], "line 1 is not an object"),
+        ("puzzles", puzzle(answer="7"), "the answer '7' is none of the options"),
+        ("puzzles", puzzle(options="4"), "options must hold a list"), ("puzzles", puzzle(image=None), "no picture"),
+        ("mathvista", vista(choices=["1", "2"]), "none of the choices"),
+        ("geometry3k", geometry(data_type="train"), "no questions in split 'test'.*there are: train 1"),
+    ],
+)  # fmt: skip
+def test_bad_rows_are_named(tmp_path, name, row, said):
+    with pytest.raises(UsageError, match=said):
+        bench(name).load("test" if name != "puzzles" else "all", folder(tmp_path, [row]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_folders_are_named(tmp_path, name):
+    with pytest.raises(UsageError, match="does not exist"):
+        bench(name).load("test", tmp_path / "nowhere")
+    (tmp_path / "other.txt").write_text("")
+    with pytest.raises(UsageError, match=r"has no .*\.jsonl; it holds: other.txt"):
+        bench(name).load("test", tmp_path)
+    (tmp_path / "annotations.jsonl").write_text("\n")
+    with pytest.raises(UsageError, match="holds no rows"):
+        bench(name).load("test", tmp_path)
+    (tmp_path / "annotations.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        bench(name).load("test", tmp_path)
+    with pytest.raises(UsageError, match="holds no rows|does not exist|has no"):
+        bench(name).load("test", tmp_path / "other.txt")
+
+
+def test_the_line_that_is_not_json_is_named(tmp_path):
+    (tmp_path / "annotations.jsonl").write_text('{"id": 1}\n\n{"id": \n')
+    with pytest.raises(UsageError, match="line 3 is not JSON"):
+        read_rows(tmp_path, ["id"])
+
+
+def corrupt(file, how):
+    if how == "html":
+        file.write_text("<html>not found</html>")
+    elif how == "cut":
+        drawn((300, 300)).save(file, "PNG")
+        file.write_bytes(file.read_bytes()[:60])
+    else:
+        file.unlink()
+
+
+@pytest.mark.parametrize("how", ["html", "cut", "gone"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_corrupt_picture_is_named_and_can_be_skipped(tmp_path, name, how):
+    data = folder(tmp_path, [ROWS[name](), {**ROWS[name](), "image": "images/2.png"}], pictures=["images/1.png"])
+    drawn().save(data / "images" / "2.png")
+    corrupt(data / "images" / "2.png", how)
+    with pytest.raises(UsageError, match=r"images/2\.png.*data\.skip_bad=true skips such rows"):
+        bench(name).load("all", data)
+    questions, source = bench(name).load("all", data, skip_bad=True)
+    assert (len(questions), source.rows, source.dropped) == (1, 1, {"bad picture": 1})
+    corrupt(data / "images" / "1.png", "html")
+    with pytest.raises(UsageError, match="none of the 2 pictures"):
+        bench(name).load("all", data, skip_bad=True)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(tmp_path, mode):
+    picture = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    picture.putpixel((1, 0), (10, 10, 10, 255))
+    saved = tmp_path / "clear.png"
+    picture.convert(mode).save(saved)
+    opened = open_image(saved)
+    assert opened.mode == "RGB"
+    assert opened.getpixel((0, 0)) == (255, 255, 255)
+    assert max(opened.getpixel((1, 0))) < 30
+
+
+def test_pictures_are_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    drawn((8, 6)).save(tmp_path / "turned.jpg", exif=exif)
+    assert open_image(tmp_path / "turned.jpg").size == (6, 8)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "1", "I;16"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    file = tmp_path / "picture.tif"
+    Image.new(mode, (3, 3)).save(file)
+    assert open_image(file).mode == "RGB"
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    with pytest.raises(BadImage, match="does not decode"):
+        open_image(tmp_path)
