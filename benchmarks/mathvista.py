@@ -15,7 +15,9 @@ Known traps: the official normaliser maps any text to the nearest choice by edit
 scores; here only a choice's letter or text counts. It also truncates 14.9 to 14; here 14.9 is not 14. 62 of the
 questions are from Geometry3K's own set: after training on that set they are not out of domain, and
 `bench.mathvista.drop_geometry3k=true` leaves them out. On the hub the picture is in `decoded_image`, while
-`image` is a path. One question has two equal wrong choices, one a wrong choice twice.
+`image` is a path. A wrong choice may be listed twice. The
+choices `(c) (a) (e) (d) (b)` of two questions make `B` ambiguous: a bare letter is the place in the list, as the
+query asks for it.
 """
 
 from collections.abc import Sequence
@@ -82,7 +84,7 @@ class MathVista:
         hint = _hint(question)
         if question.choices:
             lines += ["Choices:", *(f"({chr(ord('A') + at)}) {text}" for at, text in enumerate(question.choices))]
-        return "\n".join([hint, *lines] if hint else lines)
+        return "\n".join([hint, *lines] if hint else lines).strip()
 
     def score(self, question: Question, response: str) -> Score:
         """By type: the choice's letter or text, the integer, the decimal after rounding, the list in order."""
@@ -96,7 +98,9 @@ def _hint(question: Question) -> str:
         return f"{_ASKED} an integer answer and provide the final value, e.g., 1, 2, 3, at the end."
     if question.kind == "float" and question.precision in _DECIMALS:
         places, examples = _DECIMALS[question.precision]
-        return f"{_ASKED} a floating-point number with {places} and provide the final value, e.g., {examples}, at the end."
+        return (
+            f"{_ASKED} a floating-point number with {places} and provide the final value, e.g., {examples}, at the end."
+        )
     if question.kind == "list":
         lists = "[1, 2, 3], [1.2, 1.3, 1.4]"
         return f"{_ASKED} a Python list as an answer and provide the final list, e.g., {lists}, at the end."

@@ -25,7 +25,7 @@ class Estimator(Protocol):
 
 def group_sum(values: Float[Tensor, " B"], group: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
     """Each response's group total."""
-    numbers, index = group.unique(return_inverse=True)
+    numbers, index = torch.unique(group, return_inverse=True)
     return values.new_zeros(len(numbers)).index_add_(0, index, values)[index]
 
 

@@ -1,6 +1,6 @@
-"""From a response to a score: finding the answer, then comparing it; the reward and the evaluation alike.
+r"""From a response to a score: finding the answer, then comparing it; the reward and the evaluation alike.
 
-The answer is the `<answer>` block after the last `</think>`, or `\\boxed{}` where there is no such tag. Decisions
+The answer is the `<answer>` block after the last `</think>`, or `\boxed{}` where there is no such tag. Decisions
 where graders may reasonably differ:
 - Tags are taken as written: `<ANSWER>` and `< answer >` are text. Without tags or box there is no answer.
 - What a response says inside its thinking does not count. Two blocks that differ after it are no answer; two
@@ -77,7 +77,7 @@ def _blocks(text: str) -> tuple[list[str], bool]:
 
 
 def _boxed(text: str) -> list[str]:
-    """The contents of the outermost `\\boxed{}`, in one pass."""
+    r"""The contents of the outermost `\boxed{}`, in one pass."""
     found: list[str] = []
     opened: list[tuple[bool, int]] = []
     boxes = 0

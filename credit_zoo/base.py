@@ -11,7 +11,8 @@ from credit_zoo.registry import check_range
 class Base:
     """The slots of the formula. `dynamic_sampling` keeps prompts of which some but not all responses are correct
     and draws up to `max_refills` further batches until the step is full; `overlong_filter` takes responses cut at
-    the token limit out of the loss; `overlong_cache` tokens before the limit the soft punishment begins (0: none)."""
+    the token limit out of the loss; `overlong_cache` tokens before the limit the soft punishment begins (0: none).
+    """
 
     estimator: Estimator = field(default_factory=Grpo)
     ratio: Ratio = field(default_factory=TokenRatio)

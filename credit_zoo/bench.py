@@ -55,7 +55,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the questions came from, as the record tells it."""
+    """Where the questions came from, as the record tells it; `rows` is 0 for an endless twin."""
 
     name: str
     twin: bool
@@ -66,7 +66,8 @@ class Source:
     def __str__(self) -> str:
         kind = "procedural twin" if self.twin else "real"
         dropped = "".join(f", {count} dropped ({why})" for why, count in self.dropped.items())
-        return f"{self.name} ({kind}, {self.revision}, {self.rows} questions{dropped})"
+        rows = f", {self.rows} questions" if self.rows else ""
+        return f"{self.name} ({kind}, {self.revision}{rows}{dropped})"
 
 
 class Benchmark(Protocol):

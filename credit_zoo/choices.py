@@ -5,7 +5,8 @@ Decisions where graders may reasonably differ:
   missing number is wrong, and so is a synonym of the right option.
 - Joined words are the option (`lightpurple`); a rounded decimal of a fraction is not (`0.727` for `8/11`).
 - A letter with a text that is not its option (`(B) 6/11`) contradicts itself and is wrong.
-- An option's own text goes before the letter, so among the options B, A, C the answer `B` is the option B.
+- An option's very text goes before the letter: among the options B, A, C the answer `B` is the option B. Any other
+  single letter is a place in the list: among (b), (a) the answer `B` is (a), and `(b)` is (b).
 - For names of classes an added maker (`Boeing 717`) or gloss in brackets is accepted, a shorter name is not.
 """
 
@@ -28,10 +29,11 @@ _SIMPLE = re.compile(r"[^:,;]*")
 _INNER_DASH = re.compile(r"[^\s(\[{]\s*[-+]")
 _ALONE = re.compile(r"[^\w\s]")
 _GLOSS = re.compile(r"\s*\([^()]*\)\s*$")
-_MAKERS = frozenset(
-    "airbus antonov beechcraft boeing bombardier canadair cessna dassault douglas embraer fairchild fokker lockheed "
-    "mcdonnell piper saab supermarine tupolev yakovlev ilyushin gulfstream dehavilland hawker siddeley".split()
-)
+_MAKERS = frozenset({
+    "airbus", "antonov", "beechcraft", "boeing", "bombardier", "canadair", "cessna", "dassault", "douglas", "embraer",
+    "fairchild", "fokker", "gulfstream", "hawker", "ilyushin", "lockheed", "mcdonnell", "piper", "saab", "siddeley",
+    "supermarine", "tupolev", "yakovlev",
+})  # fmt: skip
 
 
 def _bare(text: str) -> str:
@@ -66,12 +68,14 @@ def picked(answer: str, choices: Sequence[str]) -> str | None:
     """The choice that an answer picks, as its key; None if it picks none or more than one."""
     bare = _bare(answer)
     keys = [key(choice) for choice in choices]
-    for text in (answer, bare):
-        if bare and key(text) in keys:
-            return key(text)
+    exact = [key(choice) for choice in choices if bare and clean(choice) in (clean(answer), bare)]
+    if exact:
+        return exact[0]
     letter = _LETTER.fullmatch(bare)
     if letter:
         return _lettered(letter.group(1), keys)
+    if bare and key(answer) in keys:
+        return key(answer)
     led = _LETTER_THEN_TEXT.fullmatch(bare)
     if led:
         chosen = _lettered(led.group(1) or led.group(2), keys)

@@ -15,6 +15,8 @@ from credit_zoo.rewards import Reward, overlong_penalty
 from credit_zoo.rollout import Sampling
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
+_COLUMNS = ("ids", "mask", "logp", "truncated")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -32,7 +34,8 @@ class Place:
 @dataclass(frozen=True)
 class Drawn:
     """A batch, the questions behind its groups, the place in the data after it, and what was counted on the way:
-    prompts `asked` and `kept`, and how often the batch was refilled."""
+    prompts `asked` and `kept`, and how often the batch was refilled.
+    """
 
     batch: RolloutBatch
     questions: tuple[Question, ...]
@@ -114,7 +117,7 @@ class _Group:
 
 def _rows(responses: Responses, index: slice) -> Responses:
     """The responses of one prompt, which becomes row 0."""
-    ids, mask, logp, cut = (getattr(responses, name)[index] for name in ("ids", "mask", "logp", "truncated"))
+    ids, mask, logp, cut = (getattr(responses, name)[index] for name in _COLUMNS)
     return Responses(ids, mask, logp, cut, torch.zeros(len(ids), dtype=torch.int64))
 
 
@@ -130,13 +133,13 @@ def _assemble(groups: Sequence[_Group], first_group: int, pad_token: int) -> Rol
         mask=torch.cat([widened(group.prompt.mask, 0) for group in groups]),
         vision=tuple(vision for group in groups for vision in group.prompt.vision),
     )
-    columns = (torch.cat([getattr(g.responses, name) for g in groups]) for name in ("ids", "mask", "logp", "truncated"))
+    ids, mask, logp, cut = (torch.cat([getattr(g.responses, name) for g in groups]) for name in _COLUMNS)
     row_of = torch.arange(len(groups)).repeat_interleave(torch.tensor([len(g.scores) for g in groups]))
     every = [parts for group in groups for parts in group.parts]
     reward_parts = {name: torch.tensor([parts[name] for parts in every]) for name in every[0]}
     return RolloutBatch(
         prompts=prompts,
-        responses=Responses(*columns, row_of),
+        responses=Responses(ids, mask, logp, cut, row_of),
         group=row_of + first_group,
         correct=torch.tensor([score.correct for group in groups for score in group.scores]),
         reward=torch.stack(list(reward_parts.values())).sum(0),

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import gin
 
-from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, Registry, UsageError, unknown
+from credit_zoo.registry import (
+    AGGREGATIONS,
+    BENCHMARKS,
+    ESTIMATORS,
+    LOSSES,
+    RATIOS,
+    SHAPERS,
+    Registry,
+    UsageError,
+    unknown,
+)
 from credit_zoo.settings import coerce, setting
 
 if TYPE_CHECKING:
@@ -103,7 +113,9 @@ def _command(words: tuple[str, ...], plain: dict[str, str], settings: tuple[tupl
     shaper = plain.get("shaper", "uniform")
     if shaper not in SHAPERS and shaper in gin_files("base"):
         if plain.get("base", shaper) != shaper:
-            raise UsageError(f"shaper={shaper} names a base; with base={plain['base']} choose one of {', '.join(SHAPERS)}")
+            raise UsageError(
+                f"shaper={shaper} names a base; with base={plain['base']} choose one of {', '.join(SHAPERS)}"
+            )
         values |= {"shaper": "uniform", "base": shaper}
     if "seed" in values:
         values["seeds"] = _whole_numbers("seed", values.pop("seed"))
@@ -211,7 +223,10 @@ def resolve(command: Command) -> Experiment:
     chosen = f"experiment.shaper = @shaper.{shaper.name}()"
     try:
         gin.parse_config_files_and_bindings(
-            [str(file) for file in files], [chosen, *_bindings(command)], finalize_config=False, print_includes_and_imports=False
+            [str(file) for file in files],
+            [chosen, *_bindings(command)],
+            finalize_config=False,
+            print_includes_and_imports=False,
         )
         experiment: Experiment = gin.get_configurable("experiment")()
     except UsageError as error:
@@ -273,4 +288,15 @@ def _shown(name: str, value: Any) -> Any:
     return f"{PIECES[name].of(value).name}({inside})"
 
 
-__all__ = ["AXES", "OPTIONS", "Command", "Experiment", "gin_files", "parse", "resolve", "setting", "settings_of", "summary"]
+__all__ = [
+    "AXES",
+    "OPTIONS",
+    "Command",
+    "Experiment",
+    "gin_files",
+    "parse",
+    "resolve",
+    "setting",
+    "settings_of",
+    "summary",
+]

@@ -46,7 +46,8 @@ class WeightSpread:
 @dataclass(frozen=True)
 class StepReport:
     """One step. Entropy and KL in nats per token; `accuracy` is the mean score of the sampled responses;
-    `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference)."""
+    `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference).
+    """
 
     step: int
     loss: float

@@ -20,7 +20,31 @@ from credit_zoo.registry import UsageError
 from credit_zoo.types import Prompts
 
 # Batches are padded to these lengths only: a CPU pays seconds for every new tensor shape.
-LENGTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384, 32768)
+LENGTHS = (
+    16,
+    24,
+    32,
+    40,
+    48,
+    56,
+    64,
+    80,
+    96,
+    128,
+    192,
+    256,
+    384,
+    512,
+    768,
+    1024,
+    1536,
+    2048,
+    3072,
+    4096,
+    8192,
+    16384,
+    32768,
+)
 
 
 def padded_length(longest: int) -> int:
@@ -28,7 +52,9 @@ def padded_length(longest: int) -> int:
     return next((length for length in LENGTHS if length >= longest), longest)
 
 
-def pad(rows: Sequence[Tensor], length: int, value: int, left: bool) -> tuple[Int64[Tensor, "B S"], Bool[Tensor, "B S"]]:
+def pad(
+    rows: Sequence[Tensor], length: int, value: int, left: bool
+) -> tuple[Int64[Tensor, "B S"], Bool[Tensor, "B S"]]:
     """Stacks 1-D id tensors to `[B, length]` with a mask of what is not padding."""
     ids = torch.full((len(rows), length), value, dtype=torch.int64)
     mask = torch.zeros(len(rows), length, dtype=torch.bool)
@@ -84,7 +110,9 @@ class Encoder:
     def prompts(self, items: Sequence[tuple[Image | None, str]]) -> Prompts:
         """Encodes (image, text) pairs."""
         encoded = [self._one(image, text) for image, text in items]
-        ids, mask = pad([row for row, _ in encoded], padded_length(max(len(r) for r, _ in encoded)), self.pad_token, True)
+        ids, mask = pad(
+            [row for row, _ in encoded], padded_length(max(len(r) for r, _ in encoded)), self.pad_token, True
+        )
         return Prompts(ids, mask, tuple(vision for _, vision in encoded))
 
     def _one(self, image: Image | None, text: str) -> tuple[Tensor, Mapping[str, Tensor]]:

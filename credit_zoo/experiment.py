@@ -15,12 +15,12 @@ from tqdm import tqdm
 
 from credit_zoo import CONTRACT_VERSION, record
 from credit_zoo.answers import GRADER_VERSION
-from credit_zoo.bench import Benchmark, Question, Source
+from credit_zoo.bench import Benchmark, Question, Source, Split
 from credit_zoo.checkpoint import export, weights_digest
 from credit_zoo.collect import Collector
 from credit_zoo.config import Command, Experiment, settings_of, trained_bench
 from credit_zoo.diagnostics import StepReport
-from credit_zoo.harness import Asker, Eval, Measured, measure
+from credit_zoo.harness import Asker, Measured, measure
 from credit_zoo.leaderboard import build, row
 from credit_zoo.loop import Diverged, Trainer, train_policy
 from credit_zoo.policy import Policy
@@ -132,16 +132,21 @@ class _Asked:
     bench: Benchmark
     questions: Sequence[Question]
     source: Source
+    split: Split
 
 
 def _questions(session: Session, name: str) -> _Asked:
     """The questions that a benchmark is measured on, at most `eval.questions`."""
     x = session.x
-    bench = _benchmark(name)
-    stream = open_questions(bench, x.eval.split, _folder_of(session.command, name), x.data, x.eval.seed, shuffle=False)
+    command, bench = session.command, _benchmark(name)
+    folder, split = _folder_of(command, name), x.eval.split
+    typed = any(word[:2] == ("eval", "split") for word in command.settings)
+    if command.eval_only and folder and BENCHMARKS[name].facts.own_split and not typed:
+        split = "all"
+    stream = open_questions(bench, split, folder, x.data, x.eval.seed, shuffle=False)
     count = min(x.eval.questions, stream.source.rows or x.eval.questions)
-    session.say(f"measure {stream.source}: {count} questions of split '{x.eval.split}'")
-    return _Asked(bench, [stream[index] for index in range(count)], stream.source)
+    session.say(f"measure {stream.source}: {count} questions of split '{split}'")
+    return _Asked(bench, [stream[index] for index in range(count)], stream.source, split)
 
 
 def _measure(session: Session, sets: Mapping[str, _Asked], stage: Any) -> list[record.Evaluation]:
@@ -163,7 +168,7 @@ def _evaluation(x: Experiment, name: str, asked: _Asked, measured: Measured, sta
     return record.Evaluation(
         bench=name,
         bench_version=facts.version,
-        split=e.split,
+        split=asked.split,
         twin=asked.source.twin,
         revision=asked.source.revision,
         stage=stage,
@@ -285,7 +290,9 @@ def _weights(reports: Sequence[StepReport]) -> record.Weights:
         return sum(values) / len(values)
 
     low, middle, high = (mean([r.weight_quantiles[k] for r in reports]) for k in range(3))
-    return record.Weights(mean([r.weight_std for r in reports]), mean([r.weight_ess for r in reports]), low, middle, high)
+    return record.Weights(
+        mean([r.weight_std for r in reports]), mean([r.weight_ess for r in reports]), low, middle, high
+    )
 
 
 def _finish(
@@ -311,7 +318,9 @@ def _finish(
             sum(p.numel() for p in session.policy.parameters()),
         ),
         training=_training(session, trained) if trained else None,
-        evaluations=tuple(evaluations) if trained else tuple(dataclasses.replace(e, stage="after") for e in evaluations),
+        evaluations=tuple(evaluations)
+        if trained
+        else tuple(dataclasses.replace(e, stage="after") for e in evaluations),
         machine=machine(torch.get_num_threads(), gpu, torch.cuda.device_count() if gpu else 0),
         origin=origin(),
         seconds=round(seconds, 1),

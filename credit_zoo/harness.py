@@ -1,6 +1,6 @@
 """Measuring a policy on a benchmark: avg@N, greedy and pass@N, per question.
 
-    avg@N = mean over questions of the mean score of N samples           pass@N = share with at least one right
+avg@N = mean over questions of the mean score of N samples           pass@N = share with at least one right
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,8 @@ from credit_zoo.types import Prompts, Responses
 @dataclass(frozen=True)
 class Eval:
     """How a policy is measured. The papers' protocol is avg@8 at temperature 1; `greedy` adds one pass at
-    temperature 0. `seed` fixes questions and draws, the same for every run that is to be compared."""
+    temperature 0. `seed` fixes questions and draws, the same for every run that is to be compared.
+    """
 
     questions: int = 200
     samples: int = 8
@@ -50,7 +51,8 @@ class Eval:
 @dataclass(frozen=True)
 class Measured:
     """What came out, per question: mean score of the samples, score of the greedy answer (None without), whether
-    any sample was right; over all responses, the shares without an answer, without the format, and truncated."""
+    any sample was right; over all responses, the shares without an answer, without the format, and truncated.
+    """
 
     questions: tuple[Question, ...]
     mean: tuple[float, ...]

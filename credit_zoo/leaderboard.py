@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 
 from credit_zoo import stats
-from credit_zoo.page import REFERENCE, label, page
+from credit_zoo.page import RANKED_FROM, REFERENCE, label, page
 from credit_zoo.record import MEASURE, Evaluation, RunRecord
 from credit_zoo.registry import SHAPERS, UsageError
 from credit_zoo.results import atomic_write, load_all, plain, record_path
 
-RANKED_FROM = 3  # seeds
 REPORTED_COLUMNS = ("paper", "table", "model", "method", "benchmark", "metric", "value", "source", "note")
 _KEYS = ["section", "measure", "base", "arm"]
 

@@ -4,6 +4,7 @@ Nothing here depends on how a step's responses are cut into micro-batches or spr
 divided by totals of the whole step, and a shaper of scope "batch" sees all responses of all processes.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -33,7 +34,8 @@ MAX_GROUPS = 1_000_000  # per process; keeps group numbers apart
 @dataclass(frozen=True)
 class Train:
     """The schedule. `prompts` per step over all processes; `updates` per rollout; `micro_batch` responses are
-    scored at once, which changes memory and nothing else; `ramp` blends the shaper in over training."""
+    scored at once, which changes memory and nothing else; `ramp` blends the shaper in over training.
+    """
 
     steps: int = 100
     prompts: int = 16
@@ -58,9 +60,9 @@ class Train:
 
     def rate(self, step: int) -> float:
         """The factor on `lr` at a step."""
-        done = torch.tensor(step / self.steps)
-        shape = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + torch.cos(torch.pi * done))}
-        return min(1.0, (step + 1) / (self.warmup + 1)) * float(shape[self.schedule])
+        done = step / self.steps
+        falls = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+        return min(1.0, (step + 1) / (self.warmup + 1)) * falls[self.schedule]
 
 
 class NotFinite(ArithmeticError):
@@ -101,7 +103,8 @@ class Trainer:
     @property
     def two_pass(self) -> bool:
         """Whether signals come from a pass of their own: they must not move under several updates, and a shaper
-        of scope "batch" needs all of them before the first gradient."""
+        of scope "batch" needs all of them before the first gradient.
+        """
         return self.train.updates > 1 or SHAPERS.of(self.shaper).facts.scope == "batch"
 
     def total(self, *values: float) -> list[float]:
@@ -110,9 +113,7 @@ class Trainer:
         return [float(v) for v in self.accelerator.reduce(local, reduction="sum")]
 
 
-def train_policy(
-    trainer: Trainer, questions: Questions, seed: int, report: Callable[[StepReport], None]
-) -> None:
+def train_policy(trainer: Trainer, questions: Questions, seed: int, report: Callable[[StepReport], None]) -> None:
     """Runs `train.steps` steps. Raises `Diverged` before a step that would spoil the weights."""
     rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
     place = Place(start=rank, stride=world)
@@ -135,7 +136,8 @@ def train_policy(
 @dataclass(frozen=True)
 class Todo:
     """A step's responses on this process with all that the loss needs of them, `[B, ...]`. `shaped` and
-    `old_logp` are there after a pass of the old policy."""
+    `old_logp` are there after a pass of the old policy.
+    """
 
     rows: Rows
     inputs: ShaperInputs
@@ -204,9 +206,9 @@ def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
         whole: Tensor = gather(torch.cat([values, rows]))
         return whole
 
-    columns = (everywhere(values) for values in (x.mask, x.group, x.ids))
+    mask, group, ids = (everywhere(values) for values in (x.mask, x.group, x.ids))
     signals = TokenSignals({name: everywhere(x.signals.values[name]) for name in trainer.needs})
-    whole = _shape(trainer, ShaperInputs(everywhere(x.advantage), signals, *columns, x.progress))
+    whole = _shape(trainer, ShaperInputs(everywhere(x.advantage), signals, mask, group, ids, x.progress))
     first = trainer.accelerator.process_index * widest
     return whole[first : first + len(x.mask)]
 
@@ -273,20 +275,25 @@ def _backward(trainer: Trainer, todo: Todo, index: slice) -> _Part:
     loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, advantage, x.mask, reference), todo.totals)
     # Distributed wrappers average gradients over processes; the loss is a share of a sum.
     trainer.accelerator.backward(loss * trainer.accelerator.num_processes)
-    return _Part(float(loss), stats, float(masked.total(entropy, x.mask).sum()), WeightSpread.part(advantage, x))
+    return _Part(
+        float(loss.detach()), stats, float(masked.total(entropy, x.mask).sum()), WeightSpread.part(advantage, x)
+    )
 
 
 def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, seconds: float) -> StepReport:
     """The step's numbers over all processes."""
     batch, last = drawn.batch, done[-1]
     clipped = sum(update.stats.clipped for update in done) / len(done)
-    lengths = float(batch.responses.mask.sum())
-    sums = trainer.total(
-        len(batch.reward), float(batch.reward.sum()), float(batch.correct.sum()), float(batch.responses.truncated.sum()),
-        lengths, last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl,
-        drawn.asked, drawn.kept, drawn.refills,
-    )  # fmt: skip
-    responses, reward, correct, truncated, sampled, tokens, clips, entropy, old_kl, reference_kl, *counts = sums
+    responses, reward, correct, truncated, sampled = trainer.total(
+        len(batch.reward),
+        float(batch.reward.sum()),
+        float(batch.correct.sum()),
+        float(batch.responses.truncated.sum()),
+        float(batch.responses.mask.sum()),
+    )
+    stats = (last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl)
+    tokens, clips, entropy, old_kl, reference_kl = trainer.total(*stats)
+    counts = trainer.total(drawn.asked, drawn.kept, drawn.refills)
     per_token = 1 / max(tokens, 1)
     return StepReport(
         step=step + 1,

@@ -22,7 +22,8 @@ from credit_zoo.registry import AGGREGATIONS, LOSSES, RATIOS, check_range
 @dataclass(frozen=True)
 class Totals:
     """Counts over the whole step, all micro-batches and processes: `responses`, valid `tokens`, and the token
-    limit `max_tokens` of a response."""
+    limit `max_tokens` of a response.
+    """
 
     responses: float
     tokens: float
@@ -112,7 +113,8 @@ class SeqMeanTokenSum:
 @dataclass(frozen=True)
 class LossStats:
     """Sums over valid tokens, which add up over micro-batches: tokens, clipped tokens, the k3 estimate of
-    KL(old || current), and of KL(current || reference) where there is a reference."""
+    KL(old || current), and of KL(current || reference) where there is a reference.
+    """
 
     tokens: float
     clipped: float

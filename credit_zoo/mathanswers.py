@@ -1,7 +1,7 @@
-"""When two answers in school mathematics are the same: values, units, names, ratios, relations, lists.
+r"""When two answers in school mathematics are the same: values, units, names, ratios, relations, lists.
 
 Decisions where graders may reasonably differ:
-- `80/6` is `40/3` and `\\sqrt{1323}` is `21\\sqrt{3}`: the value counts, not its simplest form. `18.79` is not
+- `80/6` is `40/3` and `\sqrt{1323}` is `21\sqrt{3}`: the value counts, not its simplest form. `18.79` is not
   `18.8`: a decimal is the number it writes.
 - A unit may be left out, but a unit that contradicts the truth's is wrong. Per cent is a unit: `50%` is `50`,
   not `0.5`. So is the name before an equals sign: `x = 60` is `60`, but not `y = 60`.
@@ -16,7 +16,18 @@ from fractions import Fraction
 
 from credit_zoo.mathexpr import notation, parse
 from credit_zoo.plaintext import CAP, clean, squash, unwrap
-from credit_zoo.surds import Number, Quotient, Unreadable, add, invert, multiply, negate, rational, same_number, to_fraction
+from credit_zoo.surds import (
+    Number,
+    Quotient,
+    UnreadableError,
+    add,
+    invert,
+    multiply,
+    negate,
+    rational,
+    same_number,
+    to_fraction,
+)
 
 _LONG_UNITS = {
     "cm": r"cm|centimet(?:er|re)s?|厘米", "mm": r"mm|millimet(?:er|re)s?", "km": r"km|kilomet(?:er|re)s?",
@@ -33,13 +44,17 @@ _POWER = r"(?:\s*\^?\{?(?P<power>[23])\}?)?"
 
 def _unit_pattern(units: dict[str, str]) -> re.Pattern[str]:
     names = "|".join(f"(?P<u{at}>{words})" for at, words in enumerate(units.values()))
-    return re.compile(rf"(?<=[\d)}}{{π°A-Za-z])(?<!\\)\s*(?P<square>\b(?:sq(?:uare)?|cubic)\.?\s+)?(?<![A-Za-z])(?:{names}){_POWER}{_RATE}\.?$")
+    after, kind = r"(?<=[\d)}π°A-Za-z])(?<!\\)\s*", r"(?P<square>\b(?:sq(?:uare)?|cubic)\.?\s+)?(?<![A-Za-z])"
+    return re.compile(rf"{after}{kind}(?:{names}){_POWER}{_RATE}\.?$")
 
 
 _PATTERNS = tuple((units, _unit_pattern(units)) for units in (_LONG_UNITS, _SHORT_UNITS))
 _RELATION = re.compile("([=<>≤≥≠])")
 _FLIPPED = {">": "<", "≥": "≤"}
-_NAME = re.compile(r"(?:m\s*(?=∠))?(?:∠|△|\\triangle|\\overline|\\widehat)?\s*\{?\s*([^\W\d_](?:\s*[^\W\d_']){0,3})\s*\}?(?:_\{?\w{1,3}\}?)?")
+_NAME = re.compile(
+    r"(?:m\s*(?=∠))?(?:∠|△|\\triangle|\\overline|\\widehat)?\s*"
+    r"\{?\s*([^\W\d_](?:\s*[^\W\d_']){0,3})\s*\}?(?:_\{?\w{1,3}\}?)?"
+)
 _HEDGE = re.compile(r"\b(?:or|and|not|maybe|either|nor|but)\b|±", re.IGNORECASE)
 _SUM = re.compile(r"[\w)}°]\s*[-+*^]|√")
 
@@ -72,12 +87,16 @@ def _take_unit(text: str) -> tuple[str, str]:
         return text[1:], text[:1]
     for units, pattern in _PATTERNS:
         match = pattern.search(text)
-        if match is None or (units is _SHORT_UNITS and re.search("[A-Za-z]", text[: match.start()].replace("\\frac", ""))):
+        if match is None or (
+            units is _SHORT_UNITS and re.search("[A-Za-z]", text[: match.start()].replace("\\frac", ""))
+        ):
             continue
         name = next(unit for at, unit in enumerate(units) if match.group(f"u{at}") is not None)
         square = (match.group("square") or "").strip()
         power = match.group("power") or {"s": "2", "c": "3"}.get(square[:1], "")
-        return text[: match.start()], f"{name}{power if name else ''}{'/' + match.group('rate')[0] if match.group('rate') else ''}"
+        return text[
+            : match.start()
+        ], f"{name}{power if name else ''}{'/' + match.group('rate')[0] if match.group('rate') else ''}"
     return text, ""
 
 
@@ -86,7 +105,7 @@ def _value(text: str) -> Number:
     if len(parts) == 1:
         return parse(text)
     if len(parts) > 2:
-        raise Unreadable("more than one ratio")
+        raise UnreadableError("more than one ratio")
     return multiply(parse(parts[0]), invert(parse(parts[1])))
 
 
@@ -95,17 +114,17 @@ def _relation(left: str, sign: str, right: str) -> Relation:
         left, sign, right = right, _FLIPPED[sign], left
     difference = add(parse(left), negate(parse(right)))
     if not isinstance(difference, Quotient) or not difference.num:
-        raise Unreadable("not a relation")
+        raise UnreadableError("not a relation")
     leading = difference.num[max(difference.num)]
     scale = leading if sign in "=≠" else abs(leading)
     return Relation(sign, multiply(difference, rational(1 / scale)))
 
 
 def read(text: str) -> Reading:
-    """What an answer says; `Unreadable` for anything but one answer. Text within `CAP` takes milliseconds."""
+    """What an answer says; `UnreadableError` for anything but one answer. Text within `CAP` takes milliseconds."""
     text = notation(unwrap(text))
     if len(text) > CAP or _HEDGE.search(text):
-        raise Unreadable("not one answer")
+        raise UnreadableError("not one answer")
     text, unit = _take_unit(text.removesuffix("."))
     parts = [part.strip() for part in _RELATION.split(text)]
     if parts[0] == "" and parts[1:2] == ["="]:
@@ -118,7 +137,7 @@ def read(text: str) -> Reading:
             if match:
                 return Reading(_value(value), name="".join(match.group(1).split()), unit=unit)
     if len(parts) not in (3, 5):
-        raise Unreadable("too many relations")
+        raise UnreadableError("too many relations")
     relations = [_relation(*parts[at : at + 3]) for at in range(0, len(parts) - 2, 2)]
     return Reading(relations=tuple(relations), unit=unit)
 
@@ -150,7 +169,7 @@ def same_math(answer: str, truth: str) -> bool:
         return bool(texts[0])
     try:
         return same_reading(read(answer), read(truth))
-    except Unreadable:
+    except UnreadableError:
         return texts[0].casefold() == texts[1].casefold()
 
 
@@ -167,7 +186,7 @@ def number(text: str) -> Fraction | None:
         text = _short(text)
         reading = read(text)
         bare = notation(unwrap(text)).lstrip("+- ")
-    except Unreadable:
+    except UnreadableError:
         return None
     if reading.value is None or ":" in bare or _SUM.search(_take_unit(bare)[0].replace("\\frac", "")):
         return None

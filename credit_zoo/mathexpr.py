@@ -1,12 +1,12 @@
-"""A parser of our own for answers in school mathematics; nothing is ever evaluated as code.
+r"""A parser of our own for answers in school mathematics; nothing is ever evaluated as code.
 
     expression := [sign] term (("+" | "-") term)*
     term       := factor (("*" | "/") [sign] factor | factor)*        (from the left: 40/3x is (40/3)x)
     factor     := atom ["^" exponent]
-    atom       := number | π | letter | "(" expression ")" | "√" atom | "\\frac" atom atom
+    atom       := number | π | letter | "(" expression ")" | "√" atom | "\frac" atom atom
 
 A number never follows something without a sign between them (`5 6` is two answers), and a doubled sign (`--8`)
-is not an answer's form. `13\\frac{1}{3}` and `13 1/3` are mixed numbers.
+is not an answer's form. `13\frac{1}{3}` and `13 1/3` are mixed numbers.
 """
 
 import math
@@ -18,7 +18,7 @@ from fractions import Fraction
 from credit_zoo.surds import (
     PI,
     Number,
-    Unreadable,
+    UnreadableError,
     add,
     cost,
     invert,
@@ -63,24 +63,24 @@ _CLOSING = {"(": ")", "{": "}"}
 
 
 def notation(text: str) -> str:
-    """LaTeX and its ASCII cousins in one notation: `√ π ° ≤ ≥ ≠ ∠ * / ^`, and `\\frac` as the one command."""
+    r"""LaTeX and its ASCII cousins in one notation: `√ π ° ≤ ≥ ≠ ∠ * / ^`, and `\frac` as the one command."""
     for pattern, plain in _REWRITES:
         text = pattern.sub(plain, text)
     return _THOUSANDS.sub(lambda digits: digits.group().replace(",", ""), text).strip()
 
 
 def parse(text: str) -> Number:
-    """The value of an expression in `notation`; `Unreadable` for any other text."""
+    """The value of an expression in `notation`; `UnreadableError` for any other text."""
     tokens = _tokens(text)
     if not tokens:
-        raise Unreadable("nothing to read")
+        raise UnreadableError("nothing to read")
     try:
         parser = _Parser(tokens)
         value = parser.expression()
     except (ArithmeticError, RecursionError) as error:
-        raise Unreadable(str(error)) from error
+        raise UnreadableError(str(error)) from error
     if parser.at < len(tokens):
-        raise Unreadable(f"unexpected {tokens[parser.at]}")
+        raise UnreadableError(f"unexpected {tokens[parser.at]}")
     return value
 
 
@@ -91,7 +91,7 @@ def _tokens(text: str) -> list[str]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise Unreadable(f"unexpected {text[at]}")
+            raise UnreadableError(f"unexpected {text[at]}")
         tokens += _split(match.group(1))
         at = match.end()
     return tokens
@@ -102,7 +102,7 @@ def _split(token: str) -> list[str]:
     if not token.replace(PI, "").isalpha():
         return list(token) if token and set(token) == {PI} else [token]
     if len(token.replace(PI, "")) > 2:
-        raise Unreadable(f"a word: {token}")
+        raise UnreadableError(f"a word: {token}")
     return list(token)
 
 
@@ -110,10 +110,10 @@ def literal(token: str) -> Fraction:
     """The exact value of a decimal literal of bounded length."""
     match = _NUMBER.fullmatch(token)
     if match is None or len(token) > MAX_DIGITS or not (match.group(1) or match.group(2)):
-        raise Unreadable("number out of range")
+        raise UnreadableError("number out of range")
     whole, decimals, exponent = match.group(1), match.group(2), int(match.group(3) or 0)
     if abs(exponent) > MAX_DIGITS:
-        raise Unreadable("exponent out of range")
+        raise UnreadableError("exponent out of range")
     return Fraction(int(whole + decimals or "0")) * Fraction(10) ** (exponent - len(decimals))
 
 
@@ -133,7 +133,7 @@ class _Parser:
     def spend(self, left: Number, right: Number, times: int = 1) -> None:
         self.spent += times * cost(left, right)
         if self.spent > MAX_COST:
-            raise Unreadable("too much work")
+            raise UnreadableError("too much work")
 
     def peek(self, ahead: int = 0) -> str:
         return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else ""
@@ -146,7 +146,7 @@ class _Parser:
 
     def expect(self, token: str) -> None:
         if not self.take(token):
-            raise Unreadable(f"expected {token}")
+            raise UnreadableError(f"expected {token}")
 
     def signed(self, read: Callable[[], Number]) -> Number:
         if self.take("-"):
@@ -157,7 +157,7 @@ class _Parser:
     def expression(self) -> Number:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unreadable("nested too deep")
+            raise UnreadableError("nested too deep")
         value = self.signed(self.term)
         while self.peek() in ("+", "-"):
             minus = self.tokens[self.at] == "-"
@@ -190,19 +190,19 @@ class _Parser:
         if self.take("^"):
             exponent = to_fraction(self.signed(self.atom))
             if exponent is None or self.peek() == "^":
-                raise Unreadable("an exponent must be one rational number")
+                raise UnreadableError("an exponent must be one rational number")
             self.spend(value, value, math.ceil(abs(exponent)) if cost(value, value) > 2 else 1)
             value = power(value, exponent)
         return value
 
     def mixed(self, whole: Number) -> Number:
-        """`13\\frac{1}{3}`; a fraction that is not proper and plain is a factor instead."""
+        r"""`13\frac{1}{3}`; a fraction that is not proper and plain is a factor instead."""
         parts = self.tokens[self.at + 1 : self.at + 7]
         plain = len(parts) == 6 and [parts[at] for at in (0, 2, 3, 5)] == ["{", "}", "{", "}"]
         if not plain or not (parts[1].isdecimal() and parts[4].isdecimal()):
             return whole
         if literal(parts[1]) >= literal(parts[4]):
-            raise Unreadable("neither a mixed number nor clearly a product")
+            raise UnreadableError("neither a mixed number nor clearly a product")
         return add(whole, self.atom())
 
     def atom(self) -> Number:
@@ -221,7 +221,7 @@ class _Parser:
         if token == "\\frac":
             top = self.argument()
             return multiply(top, invert(self.argument()))
-        raise Unreadable(f"unexpected {token or 'end'}")
+        raise UnreadableError(f"unexpected {token or 'end'}")
 
     def root(self) -> Number:
         index = Fraction(2)
@@ -230,15 +230,15 @@ class _Parser:
             self.at += 1
             self.expect("]")
         if index.denominator != 1 or index < 2 or self.peek() in ("√", "\\frac"):
-            raise Unreadable("not a root")
+            raise UnreadableError("not a root")
         return power(self.atom(), 1 / index)
 
     def argument(self) -> Number:
-        """An argument of `\\frac`: a group, or one digit or letter as in `\\frac12`."""
+        r"""An argument of `\frac`: a group, or one digit or letter as in `\frac12`."""
         token = self.peek()
         if token.isdecimal() and len(token) > 1:
             self.tokens[self.at] = token[1:]
             return rational(int(token[0]))
         if token == "\\frac" or not token:
-            raise Unreadable("a fraction without its parts")
+            raise UnreadableError("a fraction without its parts")
         return self.atom()

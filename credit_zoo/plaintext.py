@@ -14,7 +14,9 @@ END_TOKENS = (
 )  # fmt: skip
 
 # Controls, soft hyphen, zero-width and direction marks, variation selectors, byte-order mark.
-_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+)
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"
 _RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
 _LOWER = str.maketrans(_SUPERSCRIPTS, "0123456789-")
@@ -28,9 +30,8 @@ _SIGNS = str.maketrans({
 _DRESS = (("$$", "$$"), ("$", "$"), ("\\[", "\\]"), ("\\(", "\\)"), ("**", "**"), ("`", "`"), ('"', '"'), ("'", "'"))
 _COMMANDS = ("\\boxed", "\\fbox", "\\text", "\\textbf", "\\mathbf", "\\mathrm", "\\textrm", "\\displaystyle")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
-_LETTER_ALONE = re.compile(r"[(\[]\s*([a-z])\s*[)\]]")
 _GAPS = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
-_ARTICLE = re.compile(r"(?:the|an?)\s+(?=\w)")
+_ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\w)")
 
 
 def visible(text: str) -> str:
@@ -71,7 +72,7 @@ def _undress(text: str) -> str:
 
 
 def unwrap(text: str) -> str:
-    """Takes off what is put around a whole answer: dollars, `\\boxed{}`, `\\text{}`, bold, quotes, a full stop."""
+    r"""Takes off what is put around a whole answer: dollars, `\boxed{}`, `\text{}`, bold, quotes, a full stop."""
     text = text.strip()
     for _ in range(8):
         bare = _undress(text)
@@ -109,6 +110,4 @@ def key(text: str) -> str:
     text = unwrap(clean(text)).casefold()
     for pattern, plain in _SPELLINGS:
         text = pattern.sub(plain, text)
-    text = _ARTICLE.sub("", unwrap(text), count=1) if _ARTICLE.match(text) else unwrap(text)
-    alone = _LETTER_ALONE.fullmatch(text)
-    return alone.group(1) if alone else squash(text)
+    return squash(_ARTICLE.sub("", unwrap(text), count=1))

@@ -20,12 +20,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import logging
 
 from credit_zoo.encoder import Encoder
 from credit_zoo.registry import UsageError
 from credit_zoo.types import Prompts, Responses
 
 SMALL_MODEL = Path(__file__).parent / "model"
+# Its bars for reading and writing a file would stand between ours.
+logging.disable_progress_bar()
 # Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
 FORBIDDEN_LOGIT = -1e4
 
@@ -106,7 +109,11 @@ class Rows:
 
 
 def token_statistics(
-    hidden: Float[Tensor, "*N D"], head: nn.Module, ids: Int64[Tensor, "*N"], finish: Callable[[Tensor], Tensor], chunk: int
+    hidden: Float[Tensor, "*N D"],
+    head: nn.Module,
+    ids: Int64[Tensor, "*N"],
+    finish: Callable[[Tensor], Tensor],
+    chunk: int,
 ) -> tuple[Float[Tensor, "*N"], Float[Tensor, "*N"]]:
     """Log-probability (with gradient) and entropy (without) of `ids`, both float32 in nats.
 
@@ -133,6 +140,8 @@ def token_statistics(
 class Policy(nn.Module):
     """A model with its encoder. `forward` scores responses; wrap this module for distributed training."""
 
+    model: Any  # transformers' classes share no type that has what is used of them here
+
     def __init__(self, model: nn.Module, encoder: Encoder, settings: Model) -> None:
         super().__init__()
         self.model = model
@@ -142,7 +151,7 @@ class Policy(nn.Module):
             for parameter in self.vision_parameters():
                 parameter.requires_grad_(False)
         if settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     @classmethod
     def load(cls, settings: Model, frozen: bool = False) -> "Policy":
@@ -163,12 +172,12 @@ class Policy(nn.Module):
         return policy.requires_grad_(False).eval() if frozen else policy
 
     @property
-    def base(self) -> nn.Module:
+    def base(self) -> Any:
         """The model without its language head."""
         return self.model.model
 
     @property
-    def decoder(self) -> nn.Module:
+    def decoder(self) -> Any:
         """The language model's stack of decoder layers: `.layers` and `.norm`."""
         return self.model.get_decoder()
 
@@ -198,7 +207,9 @@ class Policy(nn.Module):
             inputs["mm_encoder_outputs"] = {"image": self._encoded_images(vision, row_of)}
         return inputs
 
-    def _encoded_images(self, vision: Sequence[Mapping[str, Tensor]], row_of: Sequence[int]) -> BaseModelOutputWithPooling:
+    def _encoded_images(
+        self, vision: Sequence[Mapping[str, Tensor]], row_of: Sequence[int]
+    ) -> BaseModelOutputWithPooling:
         distinct = sorted(set(row_of))
         images = {name: torch.cat([vision[i][name] for i in distinct]) for name in vision[distinct[0]]}
         features = self.base.get_image_features(**images, return_dict=True).pooler_output

@@ -1,6 +1,6 @@
 """Makes the small model: builds it, warm-starts it on worked solutions of the twins, measures it, writes it.
 
-    python -m credit_zoo.pretrain out=credit_zoo/model steps=4000 slip_steps=500
+    python -m credit_zoo.pretrain out=credit_zoo/model
 
 A Qwen2.5-VL of about one million parameters learns from worked solutions of the twins' easy range; in the last
 `slip_steps` the solutions hold slips of two known kinds (a number misread from the image, a wrong result), so that

@@ -23,7 +23,8 @@ def short_text(question: Question) -> str:
 @dataclass(frozen=True)
 class Prompting:
     """`style="paper"`: the benchmark's own wording, then `suffix`. `style="short"`: the bare question and its
-    choices, for a model that was taught the answer's format."""
+    choices, for a model that was taught the answer's format.
+    """
 
     style: Literal["paper", "short"] = "paper"
     suffix: str = THINK_ANSWER

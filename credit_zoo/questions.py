@@ -15,7 +15,8 @@ from credit_zoo.twins import Difficulty
 @dataclass(frozen=True)
 class Data:
     """Settings of real data and of the twins. `skip_bad` drops rows whose image does not decode, and counts them;
-    `perception` and `reasoning` in [0, 1] are the twins' dials of difficulty."""
+    `perception` and `reasoning` in [0, 1] are the twins' dials of difficulty.
+    """
 
     skip_bad: bool = False
     perception: float = 0.0
@@ -72,7 +73,8 @@ class SetQuestions:
         epoch, place = divmod(index, len(self.rows))
         if self.shuffle_seed is None:
             return self.rows[place]
-        return self.rows[np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))[place]]
+        order = np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))
+        return self.rows[int(order[place])]
 
 
 def open_questions(

@@ -12,6 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -61,11 +62,14 @@ class ShaperFacts:
 @dataclass(frozen=True)
 class BenchFacts:
     """What a benchmark declares: `version` rises when any score can change; `headline` names the one metric;
-    `trains_on` is the benchmark whose train split a policy is trained on before it is measured here."""
+    `trains_on` is the benchmark whose train split a policy is trained on before it is measured here; `own_split` says
+    that the set has no official test split: a model that was not trained here is measured on all of it.
+    """
 
     version: int
     headline: str
     trains_on: str
+    own_split: bool = False
     licence: str = ""
     source: str = ""
 
@@ -189,19 +193,17 @@ class Registry(Generic[F]):
         if self.module is not None:
             spec = importlib.util.find_spec(self.module)
             assert spec is not None and spec.origin is not None
-            yield from self._scan(Path(spec.origin), lambda: importlib.import_module(str(self.module)))
+            yield from self._scan(Path(spec.origin), partial(importlib.import_module, self.module))
         elif self.package is not None:
             spec = importlib.util.find_spec(self.package)
             for folder in spec.submodule_search_locations or () if spec else ():
                 for file in sorted(Path(folder).glob("*.py")):
                     if not file.stem.startswith("_"):
-                        yield from self._scan(
-                            file, lambda name=f"{self.package}.{file.stem}": importlib.import_module(name)
-                        )
+                        yield from self._scan(file, partial(importlib.import_module, f"{self.package}.{file.stem}"))
 
     def _from_plugins(self) -> Iterator[Listing]:
         for file in self._plugins:
-            yield from self._scan(file, lambda file=file: import_file(file))
+            yield from self._scan(file, partial(import_file, file))
 
     def _from_entry_points(self) -> Iterator[Listing]:
         for point in metadata.entry_points(group=self.entry_points) if self.entry_points else ():

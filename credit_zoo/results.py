@@ -203,7 +203,7 @@ def _duplicates(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, 
     """Of runs that did and measured the same, the earliest counts: running again until it looks better is no way up."""
     seen: dict[tuple[str, str, tuple[object, ...]], Path] = {}
     kept, problems = [], []
-    for path, record in sorted(loaded, key=lambda item: (item[1].created, item[0])):
+    for path, record in sorted(loaded, key=lambda item: item[0]):
         keys = [(run_key(record), evaluation.stage, evaluation.measure) for evaluation in record.evaluations]
         first = next((seen[key] for key in keys if key in seen), None)
         if first is not None:

@@ -16,7 +16,8 @@ from credit_zoo.types import Prompts, Responses
 @dataclass(frozen=True)
 class Sampling:
     """How responses are drawn. `top_k=0` and `top_p=1` draw from the whole distribution, which is what the
-    trainer's ratio assumes; `temperature=0` takes the most probable token (evaluation only)."""
+    trainer's ratio assumes; `temperature=0` takes the most probable token (evaluation only).
+    """
 
     group: int = 8  # responses per prompt
     temperature: float = 1.0
@@ -69,7 +70,9 @@ def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: torc
 
     stop = torch.tensor(policy.encoder.stop_tokens, device=device)
     alive = torch.ones(len(rows), dtype=torch.bool, device=device)
-    ids, masks, logps = [], [], []
+    ids: list[Tensor] = []
+    masks: list[Tensor] = []
+    logps: list[Tensor] = []
     for _ in range(sampling.max_tokens):
         logits = policy.finish_logits(policy.model.get_output_embeddings()(hidden), sampling.temperature or 1.0)
         token, logp = _draw(logits, sampling, generator)
@@ -85,7 +88,8 @@ def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: torc
 
 def _prefill(policy: Policy, prompts: Prompts, device: torch.device) -> tuple[Tensor, DynamicCache, Tensor]:
     """Reads the prompts: the last hidden states `[N, D]`, the cache, and by how much the family's positions
-    differ from a count of tokens, `[N]` (multimodal rope counts an image as less than its tokens)."""
+    differ from a count of tokens, `[N]` (multimodal rope counts an image as less than its tokens).
+    """
     ids, mask = prompts.ids.to(device), prompts.mask.to(device)
     cache = DynamicCache(config=policy.model.config)
     vision = policy.vision_inputs(
@@ -121,16 +125,4 @@ def _collect(
         logp=fill(torch.stack(logps, 1), (0, short)).cpu(),
         truncated=alive.cpu(),
         row_of=rows,
-    )
-
-
-def concatenate(parts: list[Responses]) -> Responses:
-    """Responses of several calls; rows are counted on."""
-    shift, rows = 0, []
-    for part in parts:
-        rows.append(part.row_of + shift)
-        shift += int(part.row_of.max()) + 1
-    return Responses(
-        *(torch.cat([getattr(p, name) for p in parts]) for name in ("ids", "mask", "logp", "truncated")),
-        torch.cat(rows),
     )

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from credit_zoo.config import AXES, OPTIONS, Command, gin_files, parse, summary
 from credit_zoo.registry import BENCHMARKS, SHAPERS, Registry, UsageError
@@ -31,7 +32,7 @@ def help_text() -> str:
     return "\n".join([*lines, EXAMPLES])
 
 
-def _registered(registry: Registry[object]) -> list[tuple[str, str]]:
+def _registered(registry: Registry[Any]) -> list[tuple[str, str]]:
     return [(name, f"{one.summary} {one.paper}".strip()) for name, one in sorted(registry.listings().items())]
 
 
@@ -53,7 +54,9 @@ def explain(name: str) -> str:
     if facts.reduces_to:
         changed = ", ".join(f"{name}.{key}={value}" for key, value in facts.reduces_to[1].items())
         promises.append(f"equals {facts.reduces_to[0]} at {changed or 'its defaults'}")
-    return "\n".join([entry.doc.strip(), "", "Settings", *settings, "", "Declared and tested", *(f"  {line}" for line in promises)])
+    return "\n".join(
+        [entry.doc.strip(), "", "Settings", *settings, "", "Declared and tested", *(f"  {line}" for line in promises)]
+    )
 
 
 def main(words: Sequence[str]) -> int:

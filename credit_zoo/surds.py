@@ -3,7 +3,7 @@
 A value is a quotient of two sums of terms; a term is a rational times powers of symbols, where a symbol is a
 letter, pi, or a prime number under a root. Such roots are linearly independent over the rationals and pi is
 transcendental, so two values are equal exactly if their terms are. What has no such form (the root of a sum) is
-a float. Sizes are bounded: whatever grows past the bounds is `Unreadable`.
+a float. Sizes are bounded: whatever grows past the bounds is `UnreadableError`.
 """
 
 import math
@@ -25,7 +25,7 @@ _PRIMES = [n for n in range(2, 1000) if all(n % d for d in range(2, math.isqrt(n
 _ONE: Terms = {(): Fraction(1)}
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """The text is no expression of this grammar, or one too large to be an answer."""
 
 
@@ -53,10 +53,10 @@ def symbol(name: str) -> Quotient:
 def _sized(terms: dict[Monomial, Fraction]) -> Terms:
     kept = {monomial: factor for monomial, factor in terms.items() if factor}
     if len(kept) > MAX_TERMS:
-        raise Unreadable("too many terms")
+        raise UnreadableError("too many terms")
     for factor in kept.values():
         if max(factor.numerator.bit_length(), factor.denominator.bit_length()) > MAX_BITS:
-            raise Unreadable("too many digits")
+            raise UnreadableError("too many digits")
     return kept
 
 
@@ -70,7 +70,7 @@ def _product(left: Monomial, right: Monomial) -> tuple[Monomial, Fraction]:
     factor = Fraction(1)
     for name, power in list(powers.items()):
         if abs(power) > MAX_POWER:
-            raise Unreadable("power out of range")
+            raise UnreadableError("power out of range")
         if name.isdecimal() and not 0 <= power < 1:
             whole = math.floor(power)
             factor *= Fraction(int(name)) ** whole
@@ -196,7 +196,7 @@ def _prime_power(prime: int, exponent: Fraction) -> Monomial:
 
 
 def to_float(value: Number) -> float:
-    """The number as a float; `Unreadable` if it holds letters or leaves the range."""
+    """The number as a float; `UnreadableError` if it holds letters or leaves the range."""
     if isinstance(value, float):
         return value
     den = _sum(value.den)
@@ -209,7 +209,7 @@ def _sum(terms: Terms) -> float:
         term = float(factor)
         for name, exponent in monomial:
             if name != PI and not name.isdecimal():
-                raise Unreadable("letters in a number")
+                raise UnreadableError("letters in a number")
             term *= (math.pi if name == PI else float(name)) ** float(exponent)
         total += term
     return total
@@ -220,7 +220,7 @@ def _finite(value: float) -> float:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise Unreadable(why)
+    raise UnreadableError(why)
 
 
 def to_fraction(value: Number) -> Fraction | None:

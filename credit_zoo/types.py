@@ -72,7 +72,8 @@ class ShaperInputs:
 @dataclass(frozen=True)
 class Prompts:
     """N encoded prompts: `ids` and `mask` `[N, P]`, left-padded; `vision` the image processor's tensors, one mapping
-    per prompt, opaque to all but the policy."""
+    per prompt, opaque to all but the policy.
+    """
 
     ids: Int64[Tensor, "N P"]
     mask: Bool[Tensor, "N P"]
@@ -100,7 +101,8 @@ class Responses:
 @dataclass(frozen=True)
 class RolloutBatch:
     """A step's responses with their rewards. `group` `[B]` numbers the prompts over all processes; `reward` is the
-    sum of `reward_parts`, which are weighted already; `correct` `[B]` is the benchmark's score in [0, 1]."""
+    sum of `reward_parts`, which are weighted already; `correct` `[B]` is the benchmark's score in [0, 1].
+    """
 
     prompts: Prompts
     responses: Responses

@@ -1,7 +1,10 @@
 """What every test file shares: types checked at run time, shapers from outside the repository, the folder of data.
 
     python -m pytest --plugins path/to/mine.py tests/test_shaper_contract.py -k mine
+
+tests a shaper that stands anywhere.
 """
+# ruff: noqa: E402  (the import hook has to come before the imports that it watches)
 
 import os
 from pathlib import Path

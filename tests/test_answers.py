@@ -1,7 +1,6 @@
 """The grader: agreement with hand-judged cases, laws that equality obeys, and calm in the face of any text."""
 
 import json
-import math
 import os
 import time
 from fractions import Fraction
@@ -38,10 +37,46 @@ FRACTIONS = st.builds(lambda a, b: f"\\frac{{{a}}}{{{b}}}", st.integers(1, 999),
 DECIMALS = st.decimals(-999, 999, places=2).map(str)
 VALUES = st.one_of(st.integers(-9999, 9999).map(str), DECIMALS, FRACTIONS, SURDS, st.just("10 \\pi"))
 PIECES = st.sampled_from(
-    ["(", ")", "{", "}", "^", "**", "9", "9", "!", "√", "\\sqrt", "\\frac", "+", "-", "/", "*", "x", "π", ",", ":", "="]
-    + ["<", "°", "cm", "\\boxed{", "[", "]", "1e9", "(a+b)^8", "(1+√2+√3)", " ", "or", "\u200b", "½", "²", "$", "\\"]
+    [
+        "(",
+        ")",
+        "{",
+        "}",
+        "^",
+        "**",
+        "9",
+        "9",
+        "!",
+        "√",
+        "\\sqrt",
+        "\\frac",
+        "+",
+        "-",
+        "/",
+        "*",
+        "x",
+        "π",
+        ",",
+        ":",
+        "=",
+        "<",
+        "°",
+        "cm",
+        "\\boxed{",
+        "[",
+        "]",
+        "1e9",
+        "(a+b)^8",
+        "(1+√2+√3)",
+        "or",
+        "½",
+        "²",
+        "$",
+        "\\",
+        "_",
+        "'",
+    ]
 )
-BOXES = st.tuples(*[st.floats(0, 500)] * 2, *[st.floats(501, 1000)] * 2)
 
 
 def cases():
@@ -173,56 +208,6 @@ def test_a_tie_rounds_to_neither_side():
     assert not same_float("0.65", "0.7", 1)
 
 
-@given(BOXES, BOXES)
-def test_iou_is_symmetric_and_in_its_range(left, right):
-    assert iou(left, right) == iou(right, left)
-    assert 0 <= iou(left, right) <= 1
-    assert math.isclose(iou(left, left), 1.0)
-
-
-def test_iou_by_hand():
-    assert iou((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
-    assert iou((0, 0, 1, 1), (1, 0, 2, 1)) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("text", "box"),
-    [
-        ('```json\n[{"bbox_2d": [1, 2, 3, 4], "label": "dog"}]\n```', (1, 2, 3, 4)),
-        ("[[1, 2, 3, 4]]", (1, 2, 3, 4)), ("<|box_start|>(1,2),(3,4)<|box_end|>", (1, 2, 3, 4)),
-        ("The box is [1, 2, 3, 4].", (1, 2, 3, 4)), ("[1, 2, 3, 4] and [5, 6, 7, 8]", None),
-        ("[[1, 2, 3, 4], [5, 6, 7, 8]]", None), ("[1, 2, 3, NaN]", None), ("[3, 2, 1, 4]", None), ("[1, 2, 3]", None),
-        ("[true, 0, 2, 2]", None), ("1 2 3 4", None), ("", None), ("[" * 900, None), ("[1, 2, 3, 1e999]", None),
-    ],
-)  # fmt: skip
-def test_reads_exactly_one_box(text, box):
-    assert parse_box(text) == box
-
-
-@pytest.mark.parametrize(
-    ("answer", "choices", "truth", "same"),
-    [
-        ("b", ("3/11", "8/11"), "8/11", True), ("B) 8/11", ("3/11", "8/11"), "8/11", True),
-        ("\\frac{8}{11}", ("3/11", "8/11"), "8/11", True), ("A or B", ("3/11", "8/11"), "8/11", False),
-        ("AB", ("3/11", "8/11"), "8/11", False), ("a", ("(b)", "(a)"), "(a)", True), ("B", ("B", "A"), "B", True),
-        ("145", ("145°", "35°"), "145°", True), ("-4", ("6-10", "11-15"), "11-15", False),
-        ("2", ("2cm", "2cm2"), "2cm", False), ("D", ("x", "y", "z"), "z", False), ("A. No", ("Yes", "No"), "Yes", False),
-        ("16√3", ("16 \\sqrt { 2 }", "16 \\sqrt { 3 }"), "16 \\sqrt { 3 }", True), ("", ("", "x"), "", False),
-    ],
-)  # fmt: skip
-def test_picks_a_choice(answer, choices, truth, same):
-    assert same_choice(answer, choices, truth) is same
-
-
-@given(st.lists(st.sampled_from(["red", "blue", "light red", "12", "3.5", "x+1"]), min_size=2, unique=True), st.data())
-def test_a_choice_is_right_by_letter_and_by_text_alone(choices, data):
-    at = data.draw(st.integers(0, len(choices) - 1))
-    letter = chr(ord("A") + at)
-    for answer in (letter, letter.lower(), f"({letter})", f"{letter}. {choices[at]}", choices[at], choices[at].upper()):
-        assert [same_choice(answer, choices, truth) for truth in choices] == [truth == choices[at] for truth in choices]
-    assert not same_choice(" or ".join(choices), choices, choices[at])
-
-
 @pytest.mark.parametrize(
     ("response", "text", "formatted"),
     [
@@ -288,19 +273,3 @@ def test_an_empty_answer_is_wrong_everywhere(kind):
         for answer in ("", " ", "\u200b", "$$", "."):
             score = score_response(question, f"<think>a</think><answer>{answer}</answer>")
             assert score.correct == 0
-
-
-def test_a_box_scores_its_overlap():
-    question = Question("q", None, "?", "0,0,2,2", "box")
-    assert score_response(question, "<think>a</think><answer>[1, 1, 3, 3]</answer>").correct == pytest.approx(1 / 7)
-
-
-@pytest.mark.parametrize(
-    ("answer", "truth", "same"),
-    [
-        ("Option C", "C", True), ("(c).", "C", True), ("C and not D", "C", False), ("C: A or B", "C", False),
-        ("C, A", "A, C", True), ("A and C", "A, C", True), ("A. the red one", "A", True), ("a cat", "A", False),
-    ],
-)  # fmt: skip
-def test_names_letters(answer, truth, same):
-    assert same_letter(answer, truth) is same

@@ -9,7 +9,6 @@ from PIL import Image
 
 from credit_zoo import benchmarks
 from credit_zoo.bench import Question
-from credit_zoo.data import BadImage, open_image, read_rows
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 NAMES = list(BENCHMARKS)
@@ -40,7 +39,13 @@ def folder(root, rows, file="annotations.jsonl", pictures=("images/1.png",)):
 
 
 def geometry(number=1, **fields):
-    row = {"id": number, "image": f"images/{number}.png", "problem_text": "Find x.", "answer": "13", "data_type": "test"}
+    row = {
+        "id": number,
+        "image": f"images/{number}.png",
+        "problem_text": "Find x.",
+        "answer": "13",
+        "data_type": "test",
+    }
     return {**row, **fields}
 
 
@@ -165,10 +170,10 @@ def test_reads_a_small_folder(tmp_path, name):
     assert questions[0].image.size == (8, 6)
     assert questions.questions[0].image is None
     assert len(questions[:1]) == 1
-    assert list(questions)[0].answer == questions[-1].answer
+    assert next(iter(questions)).answer == questions[-1].answer
 
 
-def test_reads_peps_layout(tmp_path):
+def test_reads_pepos_layout(tmp_path):
     content = "<image>\nFind x.\n\nFirst output the thinking process in <think> </think> tags and then ..."
     picture = "Geometry3K/test/2401/img_diagram.png"
     row = {"images": [picture], "messages": [{"role": "user", "content": content}], "solution": "60"}
@@ -241,14 +246,8 @@ def test_bad_folders_are_named(tmp_path, name):
     (tmp_path / "annotations.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not UTF-8"):
         bench(name).load("test", tmp_path)
-    with pytest.raises(UsageError, match="holds no rows|does not exist|has no"):
+    with pytest.raises(UsageError, match=r"holds no rows|does not exist|has no"):
         bench(name).load("test", tmp_path / "other.txt")
-
-
-def test_the_line_that_is_not_json_is_named(tmp_path):
-    (tmp_path / "annotations.jsonl").write_text('{"id": 1}\n\n{"id": \n')
-    with pytest.raises(UsageError, match="line 3 is not JSON"):
-        read_rows(tmp_path, ["id"])
 
 
 def corrupt(file, how):
@@ -274,34 +273,3 @@ def test_a_corrupt_picture_is_named_and_can_be_skipped(tmp_path, name, how):
     corrupt(data / "images" / "1.png", "html")
     with pytest.raises(UsageError, match="none of the 2 pictures"):
         bench(name).load("all", data, skip_bad=True)
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_is_white(tmp_path, mode):
-    picture = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
-    picture.putpixel((1, 0), (10, 10, 10, 255))
-    saved = tmp_path / "clear.png"
-    picture.convert(mode).save(saved)
-    opened = open_image(saved)
-    assert opened.mode == "RGB"
-    assert opened.getpixel((0, 0)) == (255, 255, 255)
-    assert max(opened.getpixel((1, 0))) < 30
-
-
-def test_pictures_are_turned_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    drawn((8, 6)).save(tmp_path / "turned.jpg", exif=exif)
-    assert open_image(tmp_path / "turned.jpg").size == (6, 8)
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK", "1", "I;16"])
-def test_every_mode_becomes_rgb(tmp_path, mode):
-    file = tmp_path / "picture.tif"
-    Image.new(mode, (3, 3)).save(file)
-    assert open_image(file).mode == "RGB"
-
-
-def test_a_folder_is_no_picture(tmp_path):
-    with pytest.raises(BadImage, match="does not decode"):
-        open_image(tmp_path)

@@ -54,14 +54,18 @@ def test_softmax_of_huge_scores_is_finite(size):
     assert weights.sum().item() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("function", [masked.total, masked.mean, masked.std, masked.minmax, masked.softmax, masked.fill])
+@pytest.mark.parametrize(
+    "function", [masked.total, masked.mean, masked.std, masked.minmax, masked.softmax, masked.fill]
+)
 def test_nothing_outside_the_mask_is_read(function):
     clean = VALUES.masked_fill(~MASK, 0.0)
     assert torch.equal(function(VALUES, MASK), function(clean, MASK))
     assert function(VALUES, MASK).isfinite().all()
 
 
-@pytest.mark.parametrize("function", [masked.total, masked.mean, masked.std, masked.minmax, masked.softmax, masked.fill])
+@pytest.mark.parametrize(
+    "function", [masked.total, masked.mean, masked.std, masked.minmax, masked.softmax, masked.fill]
+)
 def test_bfloat16_is_accumulated_in_float32(function):
     # 256 + 1 is not a bfloat16: a running sum in bfloat16 would stay at 256
     values = torch.cat([torch.full((1, 1), 256.0), torch.ones(1, 255)], dim=1)

@@ -76,7 +76,19 @@ def test_a_shaper_outside_the_repository_passes(tmp_path, own_registrations):
 def test_a_plugin_is_tested_from_the_command_line(tmp_path):
     file = tmp_path / "visitor.py"
     file.write_text(PLUGIN.format(name="visitor"))
-    command = [sys.executable, "-m", "pytest", "--plugins", file, __file__, "-k", "visitor", "-q", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--plugins",
+        file,
+        __file__,
+        "-k",
+        "visitor",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
     run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert f"{len(CHECKS) + 1} passed" in run.stdout

@@ -78,17 +78,13 @@ class Twin:
     version: int
     families: Mapping[str, Family]
 
-    def example(
-        self, split: Split, index: int, difficulty: Difficulty = EASY, seed: int = 0
-    ) -> Example:
+    def example(self, split: Split, index: int, difficulty: Difficulty = EASY, seed: int = 0) -> Example:
         """The example at `index` (from 0), the same bytes at each call; splits share nothing."""
         example, canvas, rng = self._compose(split, index, difficulty, seed)
         image = canvas.finish(difficulty, rng)
         return replace(example, question=replace(example.question, image=image))
 
-    def canvas(
-        self, split: Split, index: int, difficulty: Difficulty = EASY, seed: int = 0
-    ) -> Canvas:
+    def canvas(self, split: Split, index: int, difficulty: Difficulty = EASY, seed: int = 0) -> Canvas:
         """The unfinished canvas of the same example, whose `drawn` tells the labels in the picture."""
         return self._compose(split, index, difficulty, seed)[1]
 

@@ -101,9 +101,7 @@ class Canvas:
         self._draw = ImageDraw.Draw(self._image)
         self._stamps: dict[tuple[int, int], tuple[str, Color, Color]] = {}
 
-    def text(
-        self, col: int, row: int, text: str, color: Color = BLACK, ground: Color = WHITE
-    ) -> None:
+    def text(self, col: int, row: int, text: str, color: Color = BLACK, ground: Color = WHITE) -> None:
         """Put glyphs in the cells from (col, row) rightwards, over any line; raises where they do not fit."""
         col, row = self._turned_cell(col, row, len(text))
         for place, character in enumerate(text):

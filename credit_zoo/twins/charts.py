@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - the protocol Family says what sample, draw, ask and solve are.
 """Charts of lettered values: one scene in four styles, and the families that ask about it."""
 
 from itertools import pairwise
@@ -19,9 +18,7 @@ _LEVELS = 6
 LINES: tuple[Color, ...] = (BLACK, RED, BLUE, GREEN)
 
 
-def _values(
-    rng: np.random.Generator, difficulty: Difficulty, style: str, count: int
-) -> tuple[list[int], int]:
+def _values(rng: np.random.Generator, difficulty: Difficulty, style: str, count: int) -> tuple[list[int], int]:
     # The unit is what one row of the line chart stands for; elsewhere it is 1.
     if style == "line":
         unit = pick(rng, 1, round(5 + 10 * difficulty.reasoning))

@@ -91,9 +91,7 @@ def ticks(canvas: Canvas, start: Point, end: Point) -> None:
     along = _unit(start, end)
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
     across = (-along[1] * 0.4, along[0] * 0.4)
-    canvas.line(
-        (middle[0] - across[0], middle[1] - across[1]), (middle[0] + across[0], middle[1] + across[1])
-    )
+    canvas.line((middle[0] - across[0], middle[1] - across[1]), (middle[0] + across[0], middle[1] + across[1]))
 
 
 def right_angle(canvas: Canvas, at: Point, first: Point, second: Point) -> None:

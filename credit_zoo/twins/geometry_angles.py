@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - the protocol Family says what sample, draw, ask and solve are.
 """Problem families about angles in degrees."""
 
 from typing import Any

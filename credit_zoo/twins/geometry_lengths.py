@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - the protocol Family says what sample, draw, ask and solve are.
 """Problem families about lengths, perimeters and areas."""
 
 from typing import Any
@@ -151,8 +150,7 @@ class TrianglePerimeter:
 
     def solve(self, scene: Scene, pen: Pen) -> None:
         a, b, c = (
-            pen.read(label, value)
-            for label, value in zip(names(scene, "01", "12", "02"), scene["sides"], strict=True)
+            pen.read(label, value) for label, value in zip(names(scene, "01", "12", "02"), scene["sides"], strict=True)
         )
         two = pen.derive("sum", f"{a}+{b}", a + b)
         pen.answer(pen.derive("perimeter", f"{two}+{c}", two + c))
@@ -235,8 +233,7 @@ class Segments:
         places = [f"{place}{place + 1}" for place in range(count)]
         known = count if scene["whole"] else count - 1
         values = [
-            pen.read(label, value)
-            for label, value in zip(names(scene, *places[:known]), scene["parts"], strict=False)
+            pen.read(label, value) for label, value in zip(names(scene, *places[:known]), scene["parts"], strict=False)
         ]
         total = values[0]
         if not scene["whole"]:

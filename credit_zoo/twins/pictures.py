@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - the protocol Family says what sample, draw, ask and solve are.
 """Problem families about tables, icons, prices, arrows and plain figures, in the manner of MathVista."""
 
 from itertools import pairwise

@@ -1,0 +1,49 @@
+# `make run` and `make test` set up everything they need in .venv; nothing else has to be installed but Python.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH ?= torch==2.13.0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow lint types leaderboard leaderboard-check check clean
+
+help:  ## show the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+# torch first and pinned: a range would bring the newest build with gigabytes of CUDA libraries.
+$(READY): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(READY)
+
+setup: $(READY)  ## make the environment
+
+run: $(READY)  ## train PEPO on the Geometry3K twin, measure on the MathVista twin, write a row of the leaderboard
+	$(BIN)/python -m credit_zoo.run shaper=pepo bench=mathvista
+
+test: $(READY)  ## the default suite
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(READY)  ## the tests that train, start processes or measure speed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## style and form
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## static types of the pure layers
+	$(BIN)/mypy
+
+leaderboard: $(READY)  ## rewrite the leaderboard from the records
+	$(BIN)/python -m credit_zoo.leaderboard
+
+leaderboard-check: $(READY)  ## fail if the leaderboard is stale
+	$(BIN)/python -m credit_zoo.leaderboard --check
+
+check: lint types leaderboard-check test test-slow  ## all that CI runs
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,73 @@
+"""Records for tests: one that is complete, and how to vary it."""
+
+from dataclasses import replace
+
+from credit_zoo.provenance import Machine, Origin
+from credit_zoo.record import Category, Decoding, Evaluation, Model, Piece, RunRecord, TrainedOn, Training, Weights
+
+
+def an_evaluation(correctness=(0.0, 0.5, 1.0, 0.5), **changes) -> Evaluation:
+    """After training on the twin of Geometry3K, four questions by two samples."""
+    correctness = tuple(correctness)
+    value = sum(correctness) / len(correctness)
+    found = Evaluation(
+        bench="geometry3k",
+        bench_version=1,
+        split="test",
+        twin=True,
+        revision="twin-1",
+        stage="after",
+        questions=len(correctness),
+        samples=2,
+        decoding=Decoding(temperature=1.0, top_p=1.0, top_k=0, max_tokens=64, seed=1234),
+        grader="g1",
+        prompt="p1",
+        metric="accuracy",
+        value=value,
+        greedy=0.5,
+        pass_at_n=0.75,
+        correctness=correctness,
+        question_ids="q1",
+        extraction_failures=0.125,
+        unformatted=0.25,
+        truncated=0.0,
+        categories={"all": Category(mean=value, count=len(correctness))},
+    )
+    return replace(found, **changes)
+
+
+def a_training(**changes) -> Training:
+    """Two steps with weights."""
+    done = Training(
+        source=TrainedOn("geometry3k", 1, "train", twin=True, revision="twin-1", rows=100),
+        steps=2,
+        settings={"lr": 1e-4, "group": 8, "layers": ("first", "last"), "freeze": True, "kl": None},
+        tokens=4000,
+        counters={"dropped": 1, "refilled": 0},
+        curve=({"step": 1, "reward": 0.25}, {"step": 2, "reward": 0.5, "entropy": 1.25}),
+        weights=Weights(std=0.05, ess=0.99, p05=0.9, p50=1.0, p95=1.1),
+    )
+    return replace(done, **changes)
+
+
+def a_record(rule="pepo", seed=0, **changes) -> RunRecord:
+    """One run of a rule, complete in every field."""
+    record = RunRecord(
+        schema=1,
+        contract_version=1,
+        run_id=f"20260131120000-{rule.replace('_', '-')}-{seed}",
+        created="2026-01-31T12:00:00Z",
+        command=("credit_zoo.run", f"shaper={rule}"),
+        seed=seed,
+        shaper=Piece(rule, {} if rule == "uniform" else {"alpha": 0.05}),
+        base=Piece("grpo", {"clip": 0.2}),
+        gin=f"{rule}.alpha = 0.05\n",
+        model=Model("own/small", "abc123", 1_000_000),
+        training=a_training(weights=None) if rule == "uniform" else a_training(),
+        evaluations=(an_evaluation(stage="before", correctness=(0.0, 0.0, 1.0, 0.0)), an_evaluation()),
+        machine=Machine("a cpu", cores=2, threads=1),
+        origin=Origin("0123456789abcdef", dirty=False, packages={"python": "3.11"}),
+        seconds=12.5,
+        notes=("differentiable",),
+    )
+    return replace(record, **changes)

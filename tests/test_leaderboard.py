@@ -1,0 +1,325 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from records import a_record, a_training, an_evaluation
+
+from credit_zoo import leaderboard, page
+from credit_zoo.provenance import Origin
+from credit_zoo.record import Decoding, Model, Piece, TrainedOn
+from credit_zoo.registry import UsageError
+from credit_zoo.results import write
+
+RULES = {"pepo": ("Tokens that look.", "arXiv:0"), "uniform": ("Every token alike.", "arXiv:1")}
+NOTHING = pd.DataFrame(columns=list(leaderboard.REPORTED_COLUMNS))
+
+
+def scores(level, seed, questions=40):
+    """Scores around a level; what makes a question hard is the same for every seed and rule."""
+    hard = np.random.default_rng(0).normal(0, 0.1, questions)
+    own = np.random.default_rng(seed + 1).normal(0, 0.02, questions)
+    return tuple(float(x) for x in np.clip(level + hard + own, 0, 1))
+
+
+def runs(rule, level, seeds=(0, 1, 2), **changes):
+    return [a_record(rule, seed, evaluations=(an_evaluation(scores(level, seed)),), **changes) for seed in seeds]
+
+
+def board(*records):
+    return leaderboard.table(leaderboard.measurements(records))
+
+
+def text(*records, problems=()):
+    return page.page(board(*records), NOTHING, RULES, list(problems))
+
+
+def cells(markdown, table=0):
+    """The rows of one of a page's tables, by column."""
+    header, *rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)[table].splitlines()
+    ]
+    return [dict(zip(header, row, strict=True)) for row in rows[1:]]
+
+
+def lay_out(folder, records):
+    for record in records:
+        write(record, folder / "results")
+    return ["--results", str(folder / "results")]
+
+
+def test_rules_are_ranked_by_their_mean_and_compared_with_uniform():
+    pepo, uniform, bad = cells(text(*runs("uniform", 0.5), *runs("pepo", 0.6), *runs("bad", 0.4)))[:3]
+    assert [row["rank"] for row in (pepo, uniform, bad)] == ["1", "2", "3"]
+    assert [row["shaper"] for row in (pepo, uniform, bad)] == ["pepo (alpha=0.05)", "uniform", "bad (alpha=0.05)"]
+    assert uniform["vs uniform"] == "reference"
+    value, low, high = map(float, re.findall(r"[-+][\d.]+", pepo["vs uniform"]))
+    assert value == pytest.approx(10, abs=1e-6) and low <= 10 <= high
+    assert float(pepo["accuracy avg@2"]) == pytest.approx(float(uniform["accuracy avg@2"]) + 10, abs=0.011)
+    assert pepo["seeds"] == "0, 1, 2" and pepo["base"] == "grpo" and pepo["commit"] == "0123456"
+    assert float(re.findall(r"[-+][\d.]+", bad["vs uniform"])[2]) < 0
+
+
+def test_the_mean_is_of_the_records():
+    found = [[0.0, 0.5], [1.0, 0.5], [0.25, 0.0]]
+    records = [a_record(seed=seed, evaluations=(an_evaluation(each),)) for seed, each in enumerate(found)]
+    assert cells(text(*records))[0]["accuracy avg@2"] == "37.50"
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order():
+    records = [*runs("uniform", 0.5), *runs("pepo", 0.6), *runs("permuted_pepo", 0.55), *runs("pepo", 0.5, seeds=(5,))]
+    assert text(*records) == text(*reversed(records))
+
+
+def test_fewer_than_three_seeds_are_below_and_unranked():
+    markdown = text(*runs("uniform", 0.5), *runs("pepo", 0.7, seeds=(0, 1)))
+    ranked, unranked = cells(markdown, 0), cells(markdown, 1)
+    assert [(row["shaper"], row["rank"]) for row in ranked] == [("uniform", "1")]
+    assert [(row["shaper"], row["rank"]) for row in unranked] == [("pepo (alpha=0.05)", "")]
+    assert "95% interval, questions only" in unranked[0]
+    assert "Unranked: fewer than three seeds" in markdown
+    assert unranked[0]["vs uniform"].startswith("+20.00") and "(2 common seeds)" in unranked[0]["vs uniform"]
+
+
+def test_a_difference_over_too_few_common_seeds_has_no_interval():
+    row = cells(text(*runs("uniform", 0.5, seeds=(0, 7, 8)), *runs("pepo", 0.6, seeds=(0, 1, 2))))[0]
+    assert row["vs uniform"] == "+10.00 (1 common seed)"
+
+
+def test_without_uniform_under_the_same_base_there_is_no_difference():
+    other = Piece("dapo", {"clip": 0.28})
+    rows = cells(text(*runs("uniform", 0.5), *runs("pepo", 0.6, base=other)))
+    assert [(row["base"], row["vs uniform"]) for row in rows] == [("dapo", ""), ("grpo", "reference")]
+
+
+def test_bases_of_one_name_are_told_apart_by_what_differs():
+    rows = cells(text(*runs("uniform", 0.5), *runs("uniform", 0.6, base=Piece("grpo", {"clip": 0.3}))))
+    assert [row["base"] for row in rows] == ["grpo (clip=0.3)", "grpo (clip=0.2)"]
+
+
+def test_missing_is_blank_and_never_averaged_over():
+    lacking = (an_evaluation(scores(0.6, 2), pass_at_n=None),)
+    odd = a_record(seed=2, training=a_training(weights=None), evaluations=lacking)
+    row = cells(text(*runs("pepo", 0.6, seeds=(0, 1)), odd))[0]
+    assert {row[name] for name in ("before", "pass@2", "std W", "ESS", "vs uniform")} == {""}
+    assert row["seeds"] == "0, 1, 2" and row["tokens"] == "4.0"
+    full = cells(text(*runs("pepo", 0.6)))[0]
+    assert (full["pass@2"], full["std W"], full["ESS"]) == ("75.00", "0.050", "0.990")
+
+
+def test_before_training_stands_beside_after():
+    both = [a_record(seed=seed) for seed in range(3)]
+    assert cells(text(*both))[0]["before"] == "25.00"
+
+
+DIFFERENT_MEASURES = {
+    "bench": "mathvista",
+    "bench_version": 2,
+    "split": "val",
+    "twin": False,
+    "revision": "twin-2",
+    "samples": 8,
+    "grader": "g2",
+    "prompt": "p2",
+    "metric": "iou",
+    "question_ids": "q2",
+    "decoding": Decoding(1.0, 1.0, 0, 128, 1234),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT_MEASURES)
+def test_different_measurements_never_share_a_table(name):
+    other = an_evaluation(scores(0.9, 0), **{name: DIFFERENT_MEASURES[name]})
+    markdown = text(*runs("uniform", 0.5), a_record("pepo", evaluations=(other,)))
+    tables = [cells(markdown, index) for index in range(2)]
+    assert sorted(len(rows) for rows in tables) == [1, 1]
+    assert markdown.count("### Measured on") == 2
+    assert [row["vs uniform"] for rows in tables for row in rows if row["shaper"] != "uniform"] == [""]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": Model("own/other", "abc", 5)},
+        {"contract_version": 2},
+        {"training": a_training(steps=3)},
+        {"training": a_training(settings={"lr": 1.0})},
+        {"training": a_training(source=TrainedOn("geometry3k", 1, "train", False, "real-1", 100))},
+    ],
+    ids=["model", "contract", "steps", "settings", "source"],
+)
+def test_different_budgets_never_share_a_section(changes):
+    markdown = text(*runs("uniform", 0.5), *runs("pepo", 0.6, **changes))
+    assert markdown.count("## Trained on") == 2
+    assert all(len(cells(markdown, index)) == 1 for index in range(2))
+    assert [row["vs uniform"] for index in range(2) for row in cells(markdown, index) if "pepo" in row["shaper"]] == [
+        ""
+    ]
+
+
+def test_settings_of_one_rule_are_rows_of_their_own():
+    rows = cells(text(*runs("pepo", 0.6), *runs("pepo", 0.5, shaper=Piece("pepo", {"alpha": 0.1}))))
+    assert [row["shaper"] for row in rows] == ["pepo (alpha=0.05)", "pepo (alpha=0.1)"]
+
+
+@pytest.mark.parametrize(
+    ("level", "seeds", "verdict"),
+    [
+        (0.5, (0, 1, 2), "it beats its own shuffle"),
+        (0.6, (0, 1, 2), "it has not beaten its own shuffle"),
+        (0.7, (0, 1, 2), "it has not beaten its own shuffle"),
+        (0.5, (0, 1), "undecided"),
+    ],
+)
+def test_a_rule_is_held_against_its_own_shuffle(level, seeds, verdict):
+    shuffled = runs("permuted_pepo", level, seeds, shaper=Piece("permuted_pepo", {"alpha": 0.05, "seed": 0}))
+    sentences = [line for line in text(*runs("pepo", 0.6), *shuffled).splitlines() if "against permuted_pepo" in line]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("- pepo (alpha=0.05), base grpo") and verdict in sentences[0]
+
+
+def test_the_shuffle_of_other_settings_is_no_control():
+    shuffled = runs("permuted_pepo", 0.5, shaper=Piece("permuted_pepo", {"alpha": 0.9, "seed": 0}))
+    assert "own shuffle" not in text(*runs("pepo", 0.6), *shuffled)
+
+
+def test_what_the_seeds_can_show_is_said():
+    assert "3 seeds a side show a true difference of" in text(*runs("uniform", 0.5))
+    assert "seeds a side" not in text(*runs("uniform", 0.5, seeds=(0, 1)))
+
+
+def test_equal_means_share_a_rank():
+    same = [runs(name, 0.5) for name in ("one", "two")]
+    rows = cells(text(*same[0], *same[1], *runs("three", 0.4)))
+    assert [row["rank"] for row in rows] == ["1", "1", "3"]
+
+
+def test_dirty_runs_and_notes_are_flagged_and_every_commit_is_named():
+    other = Origin("fedcba9876543210", dirty=True, packages={})
+    row = cells(text(*runs("pepo", 0.6, seeds=(0, 1)), *runs("pepo", 0.6, seeds=(2,), origin=other)))[0]
+    assert row["flags"] == "differentiable, dirty"
+    assert row["commit"] == "0123456, fedcba9"
+
+
+def test_a_model_that_was_not_trained_stands_alone_and_unranked():
+    bare = runs("pepo", 0.3, shaper=None, base=None, training=None)
+    markdown = text(*bare, *runs("uniform", 0.5))
+    assert "## own/small, not trained" in markdown
+    row = next(row for index in range(2) for row in cells(markdown, index) if row["shaper"] == "(not trained)")
+    assert row["rank"] == "" and row["vs uniform"] == "" and row["base"] == ""
+
+
+def test_markup_in_names_is_shown_not_obeyed():
+    markdown = text(*runs("pepo", 0.6, shaper=Piece("a|b<i>", {"x": "c\nd&"}), notes=("p|q",)))
+    row = cells(markdown)[0]
+    assert row["shaper"] == "a\\|b&lt;i> (x=c d&amp;)" and row["flags"] == "p\\|q"
+
+
+def test_rules_on_the_page_are_explained():
+    markdown = text(*runs("pepo", 0.6))
+    assert "| `pepo` | Tokens that look. | arXiv:0 |" in markdown
+    assert "Every token alike." not in markdown
+
+
+def test_no_records_give_a_page_too():
+    assert "No runs yet." in text()
+
+
+def test_the_console_line_says_before_after_and_where():
+    lines = leaderboard.row(a_record()).splitlines()
+    assert lines == [
+        "pepo (alpha=0.05), base grpo | geometry3k (twin): 25.00 -> 50.00 +- 20.41 (avg@2 accuracy in %, 4 questions)",
+        "record: geometry3k/own-small/grpo/pepo/seed0-20260131120000-pepo-0.json",
+    ]
+    untrained = a_record(shaper=None, base=None, training=None, evaluations=(an_evaluation(stage="before"),))
+    assert leaderboard.row(untrained).startswith("not trained | geometry3k (twin): 50.00 +- ")
+
+
+def test_check_fails_until_the_page_is_written_and_after_it_is_changed(tmp_path, capsys):
+    words = lay_out(tmp_path, runs("uniform", 0.5))
+    out = tmp_path / "LEADERBOARD.md"
+    assert leaderboard.main([*words, "--check"]) == 1
+    assert not out.exists()
+    assert leaderboard.main(words) == 0
+    written = out.read_bytes()
+    assert leaderboard.main([*words, "--check"]) == 0
+    assert leaderboard.main(words) == 0
+    assert out.read_bytes() == written
+    write(runs("pepo", 0.6)[0], tmp_path / "results")
+    capsys.readouterr()
+    assert leaderboard.main([*words, "--check"]) == 1
+    assert "not up to date: run python -m credit_zoo.leaderboard" in capsys.readouterr().err
+    assert out.read_bytes() == written
+
+
+def test_a_corrupt_record_is_named_and_the_others_render(tmp_path, capsys):
+    words = lay_out(tmp_path, runs("uniform", 0.5))
+    (tmp_path / "results" / "broken.json").write_text('{"schema": 1')
+    assert leaderboard.main(words) == 0
+    assert "broken.json" in capsys.readouterr().err
+    markdown = (tmp_path / "LEADERBOARD.md").read_text()
+    assert cells(markdown)[0]["shaper"] == "uniform"
+    assert re.search(r"## Problems\n\nLeft out above:\n\n- broken.json cannot be read", markdown)
+    assert leaderboard.main([*words, "--check"]) == 1
+    assert "not up to date" not in capsys.readouterr().err
+
+
+def test_the_page_does_not_depend_on_where_the_folder_lies(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        lay_out(tmp_path / name, runs("pepo", 0.5))
+        (tmp_path / name / "results" / "broken.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    leaderboard.main(["--results", "a/results"])
+    leaderboard.main(["--results", str(tmp_path / "b" / "results")])
+    assert (tmp_path / "a/LEADERBOARD.md").read_bytes() == (tmp_path / "b/LEADERBOARD.md").read_bytes()
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path, capsys):
+    assert leaderboard.main(["--results", str(tmp_path / "none" / "results")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_command_line_runs(tmp_path):
+    words = [sys.executable, "-m", "credit_zoo.leaderboard", *lay_out(tmp_path, runs("pepo", 0.6)), "--out"]
+    done = subprocess.run([*words, str(tmp_path / "page.md")], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "pepo (alpha=0.05)" in (tmp_path / "page.md").read_text()
+
+
+def test_reported_numbers_keep_their_digits_and_their_source():
+    frame = leaderboard.reported(Path(__file__).parents[1] / "leaderboard" / "reported.csv")
+    assert set(frame["table"]) == {"Table 1", "Table 2", "Table 3"}
+    assert all(frame["source"])
+    markdown = page.page(board(), frame, {}, [])
+    assert "| PEPO_G | 21.91 | 27.27 | 54.45 | 45.42 | 34.45 |" in markdown
+    assert "| PEPO_G | 90.44 | 92.40 | 85.75 | 65.26 |" in markdown
+    assert "- base: this row looks copied" in markdown
+    assert "- single numbers: no seeds" in markdown
+
+
+def test_a_reported_cell_that_is_missing_is_blank():
+    frame = pd.DataFrame(
+        [
+            ("P", "T", "m", "x", "one", "acc", "1.0", "s", ""),
+            ("P", "T", "m", "x", "two", "acc", "2.0", "s", ""),
+            ("P", "T", "m", "y", "two", "acc", "3.0", "s", "n"),
+        ],
+        columns=list(leaderboard.REPORTED_COLUMNS),
+    )
+    rows = cells(page.page(board(), frame, {}, []))
+    assert rows[1] == {"method": "y", "one (acc)": "", "two (acc)": "3.0"}
+
+
+@pytest.mark.parametrize("body", ["P,T,m,x,one,acc,1,,\n", "P,T,m,x,one,acc,1,s,\nP,T,m,x,one,acc,2,s,\n"])
+def test_reported_numbers_without_source_or_twice_are_refused(tmp_path, body):
+    file = tmp_path / "reported.csv"
+    file.write_text(",".join(leaderboard.REPORTED_COLUMNS) + "\n" + body)
+    with pytest.raises(UsageError, match=r"reported\.csv"):
+        leaderboard.reported(file)
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="columns"):
+        leaderboard.reported(file)

@@ -1,0 +1,404 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from records import a_record, a_training, an_evaluation
+
+from credit_zoo import provenance, results
+from credit_zoo.provenance import Machine, Origin
+from credit_zoo.record import Category, Decoding, Model, Piece, TrainedOn, Weights
+from credit_zoo.registry import UsageError
+from credit_zoo.results import CorruptRecord, load, load_all, record_path, write
+
+words = st.text(min_size=1, max_size=12)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+shares = st.floats(0, 1)
+scalars = st.none() | st.booleans() | st.integers() | numbers | words
+options = st.dictionaries(words, scalars | st.lists(scalars, max_size=3).map(tuple), max_size=4)
+pieces = st.builds(Piece, words, options)
+
+
+@st.composite
+def evaluations(draw):
+    scores = draw(st.lists(shares, min_size=1, max_size=6))
+    value = math.fsum(scores) / len(scores)
+    return an_evaluation(
+        scores,
+        value=value,
+        bench=draw(words),
+        twin=draw(st.booleans()),
+        greedy=draw(st.none() | shares),
+        pass_at_n=draw(st.none() | shares),
+        categories=draw(st.sampled_from([{}, {"a|b": Category(value, len(scores))}])),
+    )
+
+
+@st.composite
+def records(draw):
+    steps = sorted(draw(st.sets(st.integers(1, 50), max_size=4)))
+    training = a_training(
+        steps=50,
+        settings=draw(options),
+        counters=draw(st.dictionaries(words, st.integers(0, 10**12), max_size=2)),
+        curve=tuple({"step": step, "reward": draw(numbers)} for step in steps),
+    )
+    return a_record(
+        seed=draw(st.integers(0, 2**63)),
+        shaper=draw(pieces),
+        base=draw(pieces),
+        gin=draw(st.text()),
+        model=Model(draw(words), draw(words), draw(st.integers(1, 10**12))),
+        training=training,
+        evaluations=(draw(evaluations()),),
+        command=tuple(draw(st.lists(words, max_size=3))),
+    )
+
+
+@given(records())
+@settings(max_examples=40)
+def test_what_is_written_is_read(tmp_path_factory, record):
+    folder = tmp_path_factory.mktemp("results")
+    path = write(record, folder)
+    assert load(path) == record
+    assert path.resolve().is_relative_to(folder.resolve())
+    assert load_all(folder) == ([record], [])
+
+
+def test_the_path_names_the_run_and_two_runs_of_one_kind_do_not_collide(tmp_path):
+    first, second = a_record(), a_record(run_id="20260131120000-other")
+    assert record_path(first) == Path("geometry3k/own-small/grpo/pepo/seed0-20260131120000-pepo-0.json")
+    assert write(first, tmp_path) != write(second, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../up", "/root", "..", ".", "a/b\\c", "´"])
+def test_no_name_leads_out_of_the_folder(tmp_path, name):
+    record = a_record(model=Model(name, "r", 1), base=Piece(name, {}))
+    path = write(record, tmp_path)
+    assert path.resolve().is_relative_to(tmp_path.resolve())
+    assert len(path.relative_to(tmp_path).parts) == 5
+
+
+def test_an_untrained_model_has_a_record_too(tmp_path):
+    record = a_record(shaper=None, base=None, training=None)
+    path = write(record, tmp_path)
+    assert path.relative_to(tmp_path).parts[:4] == ("untrained", "own-small", "none", "none")
+    assert load(path) == record
+
+
+def test_a_record_is_never_overwritten(tmp_path):
+    path = write(a_record(), tmp_path)
+    content = path.read_bytes()
+    with pytest.raises(UsageError, match="never overwritten"):
+        write(a_record(seconds=1.0), tmp_path)
+    assert path.read_bytes() == content
+
+
+def test_scores_stand_on_one_line_and_so_does_a_step(tmp_path):
+    lines = write(a_record(), tmp_path).read_text().splitlines()
+    assert '"correctness": [0.0, 0.5, 1.0, 0.5],' in [line.strip() for line in lines]
+    assert '{"step": 2, "reward": 0.5, "entropy": 1.25}' in [line.strip() for line in lines]
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch, call):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(results.os, call, fail)
+    with pytest.raises(OSError, match="disk full"):
+        write(a_record(), tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_record_gets_its_name_in_one_step_and_whole(tmp_path, monkeypatch):
+    rename, seen = os.replace, []
+
+    def watch(source, target):
+        seen.append((Path(source), json.loads(Path(source).read_text()), target.exists()))
+        rename(source, target)
+
+    monkeypatch.setattr(results.os, "replace", watch)
+    path = write(a_record(), tmp_path)
+    [(part, content, was_there)] = seen
+    assert part.parent == path.parent and part.suffix != ".json" and not was_there
+    assert content == json.loads(path.read_text())
+    assert [one for one in path.parent.iterdir()] == [path]
+
+
+ENDLESS_WRITER = """
+import sys
+from pathlib import Path
+from records import a_record
+from credit_zoo.results import write
+for seed in range(10**6):
+    write(a_record(seed=seed, gin="x" * 30_000_000), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("whole", [0, 1, 2])
+def test_killed_in_the_middle_of_a_write_only_whole_records_stand(tmp_path, whole):
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS_WRITER, str(tmp_path)], cwd=Path(__file__).parent)
+    deadline = time.monotonic() + 60
+    while sum(path.is_file() for path in tmp_path.rglob("*seed*")) <= whole and time.monotonic() < deadline:
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    found, problems = load_all(tmp_path)
+    assert problems == []
+    assert len(found) == len(list(tmp_path.rglob("*.json"))) <= whole + 1
+
+
+def damaged(tmp_path, change):
+    """A written record whose content was changed, as a file."""
+    path = write(a_record(), tmp_path)
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def put(*place_and_value):
+    *place, last, value = place_and_value
+
+    def change(content):
+        for key in place:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+def drop(*place):
+    def change(content):
+        for key in place[:-1]:
+            content = content[key]
+        del content[place[-1]]
+
+    return change
+
+
+after = ("evaluations", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        pytest.param(drop("seed"), "lacks seed", id="a key is missing"),
+        pytest.param(drop(*after, "decoding", "top_k"), r"evaluations\[1\].decoding: lacks top_k", id="a deep one is"),
+        pytest.param(put("colour", 1), "has unknown colour", id="an unknown key"),
+        pytest.param(put("machine", "disk", 1), "machine: has unknown disk", id="a deep unknown key"),
+        pytest.param(put("schema", 2), "schema: 2 is newer", id="a schema of the future"),
+        pytest.param(put("schema", 0), "schema 0", id="no such schema"),
+        pytest.param(put("seed", "0"), "seed: must be a whole number, got '0'", id="text for a number"),
+        pytest.param(put("seed", 1.0), "seed: must be a whole number", id="a float for a whole number"),
+        pytest.param(put("seed", True), "seed: must be a whole number", id="true for a number"),
+        pytest.param(put("seed", -1), "seed must be in", id="a negative seed"),
+        pytest.param(put("origin", "dirty", 1), "origin.dirty: must be true or false", id="a number for true"),
+        pytest.param(put("origin", "commit", None), "commit and dirty", id="dirty without commit"),
+        pytest.param(put("gin", None), "gin: must be text", id="null for text"),
+        pytest.param(put("command", "run"), "command: must be a list", id="text for a list"),
+        pytest.param(put("model", []), "model: must be a mapping", id="a list for a mapping"),
+        pytest.param(put("model", "parameters", 0), "model.parameters", id="a model without parameters"),
+        pytest.param(put("base", None), "together or not at all", id="a shaper without base"),
+        pytest.param(
+            put("shaper", "settings", {"a": {"b": 1}}), "shaper.settings.a: must be a plain", id="deep setting"
+        ),
+        pytest.param(put("status", "running"), "status: must be one of complete", id="an unfinished run"),
+        pytest.param(put("created", "yesterday"), "created must read like", id="a time in words"),
+        pytest.param(put("run_id", "../x"), "run_id", id="a run id with a path"),
+        pytest.param(put("notes", ["two\nlines"]), "a note is one line", id="a long note"),
+        pytest.param(put("evaluations", []), "at least one measurement", id="nothing measured"),
+        pytest.param(put(*after, "stage", "during"), r"evaluations\[1\].stage: must be one of", id="no such stage"),
+        pytest.param(put(*after, "stage", "before"), "none twice", id="one measurement twice"),
+        pytest.param(put(*after, "value", 0.51), "mean of correctness", id="another headline"),
+        pytest.param(put(*after, "value", 50.0), r"evaluations\[1\]: value must be in", id="a value in percent"),
+        pytest.param(put(*after, "correctness", [0.5] * 3), "must have 4 entries", id="too few scores"),
+        pytest.param(put(*after, "correctness", [2.0, 0, 0, 0]), r"correctness\[0\]", id="a score out of range"),
+        pytest.param(put(*after, "correctness", [None] * 4), r"correctness\[0\]: must be a finite", id="null scores"),
+        pytest.param(put(*after, "greedy", "x"), r"evaluations\[1\].greedy: must be a finite", id="text for a share"),
+        pytest.param(put(*after, "truncated", 1.5), "truncated must be", id="a share over 1"),
+        pytest.param(put(*after, "categories", "all", "count", 3), "add up to 4", id="categories that lack one"),
+        pytest.param(put(*after, "decoding", "top_p", 0), "decoding.top_p", id="top_p of nothing"),
+        pytest.param(put("training", "curve", 0, "step", 2), "ascending", id="a step twice"),
+        pytest.param(put("training", "curve", 1, "step", 3), "at most 2", id="a step after the last"),
+        pytest.param(drop("training", "curve", 0, "step"), "needs a step", id="a curve entry without step"),
+        pytest.param(
+            put("training", "curve", 0, "reward", None), r"training.curve\[0\].reward", id="null in the curve"
+        ),
+        pytest.param(put("training", "counters", "dropped", -1), "counters.dropped", id="a negative count"),
+        pytest.param(put("training", "weights", "ess", 2.0), "weights.ess", id="an ess over 1"),
+        pytest.param(put("training", "weights", "p05", 1.05), "percentiles must ascend", id="percentiles in disorder"),
+        pytest.param(put("training", "source", "rows", 0), "training.source: rows", id="trained on nothing"),
+    ],
+)
+def test_a_damaged_record_is_refused_with_file_and_field(tmp_path, change, named):
+    path = damaged(tmp_path, change)
+    with pytest.raises(CorruptRecord, match=named) as refused:
+        load(path)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_are_refused(tmp_path, number):
+    path = write(a_record(), tmp_path)
+    path.write_text(path.read_text().replace('"seconds": 12.5', f'"seconds": {number}'))
+    with pytest.raises(CorruptRecord, match=path.name):
+        load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"schema": true}'])
+def test_a_file_that_is_no_record_is_refused(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(CorruptRecord, match=r"x\.json"):
+        load(path)
+
+
+@given(st.floats(0, 0.999))
+def test_a_truncated_record_is_refused(tmp_path_factory, share):
+    path = write(a_record(), tmp_path_factory.mktemp("results"))
+    content = path.read_text().rstrip()
+    path.write_text(content[: int(share * len(content))])
+    with pytest.raises(CorruptRecord, match="cannot be read"):
+        load(path)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = write(a_record(), tmp_path)
+    path.write_text(path.read_text().replace('"seed": 0,', '"seed": 0, "seed": 1,', 1))
+    with pytest.raises(CorruptRecord, match="stands twice"):
+        load(path)
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    for record in (a_record(seconds=float("inf")), a_record(shaper=Piece("x", {"t": float("inf")}))):
+        with pytest.raises(CorruptRecord, match="is not written"):
+            write(record, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_corrupt_records_are_named_and_the_others_load(tmp_path):
+    whole = write(a_record(seed=1), tmp_path)
+    broken = damaged(tmp_path, drop("seed"))
+    (tmp_path / "notes.txt").write_text("not a record")
+    found, problems = load_all(tmp_path)
+    assert found == [load(whole)]
+    assert len(problems) == 1
+    assert str(broken) in problems[0]
+
+
+def test_of_two_equal_runs_the_earlier_counts_and_both_are_named(tmp_path):
+    late = write(a_record(created="2026-02-01T00:00:00Z", run_id="a-later-run", seconds=1.0), tmp_path)
+    early = write(a_record(run_id="z-earlier-run"), tmp_path)
+    found, problems = load_all(tmp_path)
+    assert found == [load(early)]
+    assert len(problems) == 1
+    assert str(late) in problems[0] and str(early) in problems[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"shaper": Piece("pepo", {"alpha": 0.1})},
+        {"base": Piece("grpo", {"clip": 0.3})},
+        {"model": Model("own/small", "other", 1_000_000)},
+        {"contract_version": 2},
+        {"training": a_training(settings={"lr": 1e-5})},
+        {"training": a_training(source=TrainedOn("geometry3k", 1, "train", False, "r", 100))},
+        {"evaluations": (an_evaluation(bench_version=2),)},
+        {"evaluations": (an_evaluation(decoding=Decoding(1.0, 1.0, 0, 128, 1234)),)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_runs_that_differ_in_anything_that_matters_are_two(tmp_path, changes):
+    write(a_record(), tmp_path)
+    write(a_record(run_id="another-run", **changes), tmp_path)
+    found, problems = load_all(tmp_path)
+    assert len(found) == 2
+    assert problems == []
+
+
+def test_measuring_a_run_again_on_more_benchmarks_does_not_count_one_twice(tmp_path):
+    write(a_record(), tmp_path)
+    more = (an_evaluation(), an_evaluation(bench="mathvista"))
+    write(a_record(run_id="another-run", created="2026-02-01T00:00:00Z", evaluations=more), tmp_path)
+    assert [len(part) for part in load_all(tmp_path)] == [1, 1]
+
+
+@dataclass(frozen=True)
+class Rule:
+    alpha: float = 0.05
+    temperature: float = float("inf")
+
+
+def test_an_infinite_setting_is_kept_as_text(tmp_path):
+    piece = Piece.of("rule", Rule())
+    assert piece == Piece("rule", {"alpha": 0.05, "temperature": "inf"})
+    assert load(write(a_record(shaper=piece), tmp_path)).shaper == piece
+
+
+def test_every_part_of_a_record_is_frozen():
+    parts = [a_record()]
+    for part in parts:
+        assert part.__dataclass_params__.frozen
+        parts += [value for field in fields(part) if is_dataclass(value := getattr(part, field.name))]
+    assert len(parts) > 7
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_state_of_a_checkout(tmp_path):
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    assert provenance.git_state(package) == (None, None)
+    git(tmp_path, "init")
+    assert provenance.git_state(package) == (None, None)  # a checkout that does not hold the package says nothing
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    commit, dirty = provenance.git_state(package)
+    assert len(commit) == 40 and dirty is False
+    (tmp_path / "leaderboard").mkdir()
+    (tmp_path / "leaderboard" / "x.json").write_text("{}")
+    assert provenance.git_state(package) == (commit, False)
+    (tmp_path / "new_rule.py").write_text("")
+    assert provenance.git_state(package) == (commit, True)
+
+
+def test_a_machine_and_its_packages():
+    here = provenance.machine(threads=1)
+    assert here.cpu and here.cores >= 1 and here.gpu is None
+    assert provenance.package_versions()["numpy"]
+    with pytest.raises(UsageError, match="must agree"):
+        Machine("cpu", 1, 1, gpu="H100", gpus=0)
+
+
+def test_run_ids_of_one_second_differ_and_are_accepted():
+    now = provenance.utc_now()
+    ids = {provenance.new_run_id(now) for _ in range(100)}
+    assert len(ids) == 100
+    for one in ids:
+        assert a_record(run_id=one, created=now).run_id == one
+
+
+def test_a_digest_knows_order_and_borders():
+    assert provenance.digest(["ab", "c"]) == provenance.digest(["ab", "c"])
+    assert len({provenance.digest(parts) for parts in (["ab", "c"], ["a", "bc"], ["c", "ab"], ["abc"], [])}) == 5
+
+
+def test_weights_of_a_rounded_mean_are_accepted():
+    assert Weights(std=0.0, ess=1 + 1e-7, p05=1.0, p50=1.0, p95=1.0).ess > 1
+    assert Origin(None, None, {}).commit is None
