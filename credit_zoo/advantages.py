@@ -5,7 +5,7 @@ all equal, up to rounding, gets advantage 0 from each of them.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from credit_zoo.registry import ESTIMATORS, check_range
 
-# Below this spread a group's rewards differ by rounding alone, and dividing by it would amplify noise.
+# Below this spread, for rewards up to 1, and below this share of their size, for larger ones, a group's rewards
+# differ by rounding alone, and dividing by the spread would amplify noise.
 EQUAL_REWARDS = 1e-6
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """Rewards to advantages."""
 
@@ -31,11 +33,12 @@ def group_sum(values: Float[Tensor, " B"], group: Int64[Tensor, " B"]) -> Float[
 
 def _centred(reward: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     """Rewards less their group's mean, and the size of the group, `[B]` each."""
-    reward = reward.float()
+    reward = reward.double()
     size = group_sum(torch.ones_like(reward), group)
     centred = reward - group_sum(reward, group) / size
     spread = group_sum(centred.abs(), group) / size
-    return torch.where(spread < EQUAL_REWARDS, 0.0, centred), size
+    magnitude = (group_sum(reward.abs(), group) / size).clamp(min=1)
+    return torch.where(spread < EQUAL_REWARDS * magnitude, 0.0, centred).float(), size.float()
 
 
 @ESTIMATORS.register("grpo", paper="arXiv:2402.03300, section 4.1.2")

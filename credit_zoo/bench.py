@@ -8,7 +8,7 @@ Nothing here imports torch.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -70,6 +70,7 @@ class Source:
         return f"{self.name} ({kind}, {self.revision}{rows}{dropped})"
 
 
+@runtime_checkable
 class Benchmark(Protocol):
     """What the loop and the harness need of a benchmark."""
 

@@ -6,6 +6,7 @@ The files of the axes are parsed after `configs/default.gin`, the typed settings
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -93,20 +94,33 @@ def parse(words: Sequence[str]) -> Command:
         if "." in name:
             thing, _, key = name.partition(".")
             settings.append((thing, key, text))
+        elif name == "steps":
+            settings.append(("train", "steps", text))
         elif name in plain:
             raise UsageError(f"{name}= is given twice: {plain[name]} and {text}")
         elif name not in (*AXES, *OPTIONS):
             raise unknown("axis or option", name, (*AXES, *OPTIONS))
         else:
             plain[name] = text
-    if "steps" in plain:
-        settings.append(("train", "steps", plain.pop("steps")))
+    _refuse_repeated(settings)
     return _command(tuple(words), plain, tuple(settings))
+
+
+def _refuse_repeated(settings: Sequence[tuple[str, str, str]]) -> None:
+    seen: dict[str, str] = {}
+    for thing, key, text in settings:
+        name = f"{thing}.{key}"
+        if name in seen:
+            short = " (steps= is short for it)" if name == "train.steps" else ""
+            raise UsageError(f"{name}= is given twice{short}: {seen[name]} and {text}")
+        seen[name] = text
 
 
 def _command(words: tuple[str, ...], plain: dict[str, str], settings: tuple[tuple[str, str, str], ...]) -> Command:
     plugins = tuple(plain.pop("plugins", "").split(",")) if "plugins" in plain else ()
     for plugin in plugins:
+        if not plugin:
+            raise UsageError("plugins= must be files or folders, separated by commas, with nothing empty between")
         SHAPERS.add_plugin(Path(plugin))
         BENCHMARKS.add_plugin(Path(plugin))
     values: dict[str, Any] = dict(plain)
@@ -130,9 +144,10 @@ def _command(words: tuple[str, ...], plain: dict[str, str], settings: tuple[tupl
 
 
 def _check_names(command: Command) -> None:
-    for name in (command.shaper, *([command.explain] if command.explain else [])):
-        if name not in SHAPERS:
-            raise unknown("shaper", name, (*SHAPERS, *gin_files("base")))
+    if command.shaper not in SHAPERS:
+        raise unknown("shaper", command.shaper, (*SHAPERS, *gin_files("base")))
+    if command.explain is not None and command.explain not in SHAPERS:
+        raise unknown("shaper", command.explain, SHAPERS)
     for name in command.bench:
         if name not in BENCHMARKS:
             raise unknown("bench", name, BENCHMARKS)
@@ -141,13 +156,18 @@ def _check_names(command: Command) -> None:
             raise unknown(axis, getattr(command, axis), gin_files(axis))
     if command.tracker not in ("none", "tensorboard", "wandb"):
         raise unknown("tracker", command.tracker, ("none", "tensorboard", "wandb"))
+    if command.data is not None and not Path(command.data).exists():
+        raise UsageError(f"data={command.data} does not exist")
 
 
 def _whole_numbers(name: str, text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{name} must be whole numbers like 0 or 0,1,2, got '{text}'") from None
+    if len(set(numbers)) < len(numbers) or not all(0 <= number < 2**32 for number in numbers):
+        raise UsageError(f"{name} must be different numbers from 0 to 2**32 - 1, got '{text}'")
+    return numbers
 
 
 def _flag(name: str, text: str) -> bool:
@@ -215,6 +235,7 @@ def trained_bench(command: Command) -> str:
 def resolve(command: Command) -> Experiment:
     """Parses the files and the typed settings; refuses what is unknown, out of range, or used by nothing."""
     things()
+    trained_bench(command)
     shaper = SHAPERS[command.shaper]
     files = [CONFIGS / "default.gin", gin_files("model")[command.model], gin_files("base")[command.base]]
     files += [axis[name] for axis, name in _optional(command) if name in axis]
@@ -232,7 +253,10 @@ def resolve(command: Command) -> Experiment:
     except UsageError as error:
         raise UsageError(str(error).split("\n  In call to configurable")[0]) from None
     _refuse_unused(command, experiment)
-    return dataclasses.replace(experiment, operative=gin.operative_config_str())
+    _refuse_unfit(command, experiment)
+    # gin leaves out what has no literal of its own.
+    infinite = [f"{binding}\n" for binding in _bindings(command) if binding.endswith("1e999")]
+    return dataclasses.replace(experiment, operative="".join([gin.operative_config_str(), *infinite]))
 
 
 def _optional(command: Command) -> Iterator[tuple[dict[str, Path], str]]:
@@ -246,7 +270,9 @@ def _bindings(command: Command) -> Iterator[str]:
         if thing == "base" and key in PIECES:
             yield f"base.{key} = @{PIECES[key].kind}.{PIECES[key][text].name}()"
         else:
-            yield f"{thing}.{key} = {coerce(_class_of(thing), thing, key, text)!r}"
+            value = coerce(_class_of(thing), thing, key, text)
+            infinite = isinstance(value, float) and math.isinf(value)
+            yield f"{thing}.{key} = {math.copysign(1, value):.0f}e999" if infinite else f"{thing}.{key} = {value!r}"
 
 
 def _class_of(thing: str) -> type:
@@ -274,6 +300,13 @@ def _refuse_unused(command: Command, experiment: Experiment) -> None:
         raise UsageError(f"{thing}.{key} was set, but {owner} does not use it")
 
 
+def _refuse_unfit(command: Command, experiment: Experiment) -> None:
+    """Settings that are right each on its own, but not together."""
+    cache, limit = experiment.base.overlong_cache, experiment.sampling.max_tokens
+    if cache > limit and not command.eval_only:
+        raise UsageError(f"base.overlong_cache={cache} must be at most sampling.max_tokens={limit}")
+
+
 def settings_of(instance: object) -> dict[str, Any]:
     """The settings of a resolved piece, nested pieces as `name(settings)`."""
     assert dataclasses.is_dataclass(instance)
@@ -282,6 +315,8 @@ def settings_of(instance: object) -> dict[str, Any]:
 
 
 def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)  # JSON, and so a record, has no infinity
     if name not in PIECES or not dataclasses.is_dataclass(value):
         return value
     inside = ", ".join(f"{key}={part}" for key, part in settings_of(value).items())

@@ -111,8 +111,6 @@ def _folder_of(command: Command, bench: str) -> str | None:
     """The folder of one set: `data=` itself, or its subfolder of the set's name."""
     if command.data is None:
         return None
-    if not Path(command.data).exists():
-        raise UsageError(f"data={command.data} does not exist")
     inside = Path(command.data) / bench
     if inside.is_dir():
         return str(inside)
@@ -255,7 +253,8 @@ def _rescue(session: Session, error: Diverged) -> Path:
     """The policy, which the broken step has not touched, and what it was asked."""
     folder = session.folder / f"diverged-step-{error.step}"
     export(session.policy, folder)
-    lines = [f"{question.id}\t{question.text}\t{question.answer}" for question in error.questions]
+    cells = [(question.id, question.text, question.answer) for question in error.questions]
+    lines = ["\t".join(" ".join(cell.split()) for cell in each) for each in cells]
     atomic_write(folder / "prompts.tsv", "\n".join(lines) + "\n")
     return folder
 

@@ -1,11 +1,10 @@
 """Measuring a policy on a benchmark: avg@N, greedy and pass@N, per question.
 
-avg@N = mean over questions of the mean score of N samples           pass@N = share with at least one right
+    avg@N = mean over questions of the mean score of N samples           pass@N = share with at least one right
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import torch
 from tqdm import tqdm
@@ -82,11 +81,6 @@ class Measured:
         for question, value in zip(self.questions, self.mean, strict=True):
             found.setdefault(question.category, []).append(value)
         return {name: (sum(values) / len(values), len(values)) for name, values in sorted(found.items())}
-
-    @property
-    def questions_digest(self) -> str:
-        """A hash of the questions' ids and texts in order."""
-        return sha256("\n".join(f"{q.id}\t{q.text}" for q in self.questions).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ or processes is the loss of the step, exactly.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -30,6 +30,7 @@ class Totals:
     max_tokens: int
 
 
+@runtime_checkable
 class Ratio(Protocol):
     """log of the importance ratio, `[B, T]`."""
 
@@ -38,6 +39,7 @@ class Ratio(Protocol):
     ) -> Float[Tensor, "B T"]: ...
 
 
+@runtime_checkable
 class PolicyLoss(Protocol):
     """Per-token loss `[B, T]` and which tokens it clipped, `[B, T]` bool."""
 
@@ -46,6 +48,7 @@ class PolicyLoss(Protocol):
     ) -> tuple[Float[Tensor, "B T"], Bool[Tensor, "B T"]]: ...
 
 
+@runtime_checkable
 class Aggregation(Protocol):
     """The coefficient `f` of each response's token sum, `[B, 1]`."""
 

@@ -1,8 +1,6 @@
 """What stands in the prompt beside the image: the benchmark's question and how the answer is to be given."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Literal
 
 from credit_zoo.bench import Benchmark, Question
@@ -38,7 +36,3 @@ class Prompting:
         if self.style == "paper":
             return bench.prompt(question) + self.suffix
         return short_text(question)
-
-    def digest(self, bench: Benchmark, questions: Sequence[Question]) -> str:
-        """A short hash of all prompt texts, in order."""
-        return sha256("\n\n".join(self.text(bench, q) for q in questions).encode()).hexdigest()[:12]

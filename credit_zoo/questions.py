@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Data:
                 raise UsageError(f"data.{name} must be in [0, 1], got {getattr(self, name)!r}")
 
 
+@runtime_checkable
 class Questions(Protocol):
     """Question number `index`, from 0; the same one every time."""
 

@@ -21,7 +21,7 @@ from credit_zoo.registry import UsageError
 __all__ = ["CorruptRecord", "RunRecord", "atomic_write", "load", "load_all", "plain", "record_path", "run_key", "write"]
 
 
-class CorruptRecord(UsageError):  # noqa: N818 - says what the file is
+class CorruptRecord(UsageError):
     """A result file that is not a record; the message names the file and the field."""
 
 
@@ -99,9 +99,7 @@ def _lines(value: Any, indent: str) -> list[str]:
 def load(path: Path) -> RunRecord:
     """The record of a file; raises `CorruptRecord` naming the file and the field unless it is one in every detail."""
     try:
-        content = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
-        )
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
     except (OSError, ValueError, RecursionError) as error:
         raise CorruptRecord(f"{path} cannot be read as a record: {error}") from None
     try:
@@ -112,10 +110,6 @@ def load(path: Path) -> RunRecord:
         raise CorruptRecord(f"{path} is not a valid record: {error}") from None
     assert isinstance(record, RunRecord)
     return record
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -203,7 +197,7 @@ def _duplicates(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, 
     """Of runs that did and measured the same, the earliest counts: running again until it looks better is no way up."""
     seen: dict[tuple[str, str, tuple[object, ...]], Path] = {}
     kept, problems = [], []
-    for path, record in sorted(loaded, key=lambda item: item[0]):
+    for path, record in sorted(loaded, key=lambda item: (item[1].created, item[0])):
         keys = [(run_key(record), evaluation.stage, evaluation.measure) for evaluation in record.evaluations]
         first = next((seen[key] for key in keys if key in seen), None)
         if first is not None:

@@ -61,10 +61,11 @@ def explain(name: str) -> str:
 
 def main(words: Sequence[str]) -> int:
     """Runs the command; returns the exit status: 0, 1 for a run that broke, 2 for words that cannot be used."""
-    if any(word in ("-h", "--help", "help") for word in words):
-        print(help_text())
-        return 0
     try:
+        if any(word in ("-h", "--help", "help") for word in words):
+            parse([word for word in words if word.startswith("plugins=")])
+            print(help_text())
+            return 0
         return _run(parse(words))
     except UsageError as error:
         print(f"credit_zoo: {error}", file=sys.stderr)

@@ -1,9 +1,10 @@
 """Typed settings from words: `thing.setting=value` against the fields of a frozen dataclass."""
 
+import math
 import types
 from collections.abc import Sequence
 from dataclasses import Field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from credit_zoo.registry import UsageError, unknown
 
@@ -43,10 +44,15 @@ def _convert(kind: Any, text: str) -> Any:
         return {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else _fail(text)
     if kind is int:
         return int(text.replace("_", ""))
-    return float(text) if kind is float else text
+    return _number(text) if kind is float else text
 
 
-def _fail(text: str) -> bool:
+def _number(text: str) -> float:
+    value = float(text)
+    return _fail(text) if math.isnan(value) else value
+
+
+def _fail(text: str) -> NoReturn:
     raise ValueError(text)
 
 

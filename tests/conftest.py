@@ -18,7 +18,9 @@ import hypothesis
 import pytest
 import torch
 
+from credit_zoo.policy import Model, Policy
 from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.smallmodel import Size, build_encoder, build_model
 
 torch.set_num_threads(1)
 # Derandomised: a red test is red again on the next machine.
@@ -60,3 +62,13 @@ def own_registrations(monkeypatch):
     monkeypatch.setattr(SHAPERS, "_entries", dict(SHAPERS._entries))
     monkeypatch.setattr(SHAPERS, "_plugins", list(SHAPERS._plugins))
     return SHAPERS
+
+
+TINY = Size(width=32, layers=3, heads=2, key_value_heads=1, feed_forward=64, vision_width=32, vision_layers=1)
+
+
+@pytest.fixture
+def tiny() -> Policy:
+    """A policy of the real architecture with random weights, a new one for each test."""
+    encoder = build_encoder(["find", " find", " the", " area", " of", " side"], TINY)
+    return Policy(build_model(encoder, TINY, seed=0), encoder, Model()).eval()

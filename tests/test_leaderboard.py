@@ -72,6 +72,8 @@ def test_the_mean_is_of_the_records():
 
 def test_the_same_records_give_the_same_bytes_in_any_order():
     records = [*runs("uniform", 0.5), *runs("pepo", 0.6), *runs("permuted_pepo", 0.55), *runs("pepo", 0.5, seeds=(5,))]
+    records += runs("pepo", 0.5, training=a_training(steps=3)) + runs("uniform", 0.5, model=Model("a", "b", 1))
+    records.append(a_record("x", evaluations=(an_evaluation(), an_evaluation(bench="mathvista"))))
     assert text(*records) == text(*reversed(records))
 
 

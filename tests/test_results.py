@@ -144,7 +144,7 @@ for seed in range(10**6):
 """
 
 
-@pytest.mark.parametrize("whole", [0, 1, 2])
+@pytest.mark.parametrize("whole", [0, 2])
 def test_killed_in_the_middle_of_a_write_only_whole_records_stand(tmp_path, whole):
     process = subprocess.Popen([sys.executable, "-c", ENDLESS_WRITER, str(tmp_path)], cwd=Path(__file__).parent)
     deadline = time.monotonic() + 60

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import credit_zoo.twins as twins
+from credit_zoo.answers import score_response
 from credit_zoo.bench import Split
 from credit_zoo.twins import Difficulty, Example, Pen, SlippingPen, Span, TeachingPen, Twin
 from credit_zoo.twins.canvas import CELL, GLYPHS, Canvas
@@ -69,6 +70,10 @@ class _Reads(TeachingPen):
         self.values.append(str(value))
         return super().read(label, value, near)
 
+    def reads(self, label: str, values: Sequence[V], near: Sequence[V] = ()) -> tuple[V, ...]:
+        self.values += map(str, values)
+        return super().reads(label, values, near)
+
 
 @pytest.mark.parametrize("difficulty", DIALS, ids=str)
 def test_examples_are_the_same_bytes_at_each_call(twin: Twin, difficulty: Difficulty) -> None:
@@ -103,7 +108,10 @@ def test_taught_solution_ends_with_the_answer_and_checks_clean(twin: Twin, diffi
     for example in _examples(twin, 300, difficulty):
         text = _joined(example.solution)
         assert text.startswith(OPEN)
-        assert text.endswith(f"{CLOSE}{example.question.answer}{END}")
+        answer = example.question.answer
+        assert text.endswith(f"{CLOSE}{f'[{answer}]' if example.question.kind == 'box' else answer}{END}")
+        score = score_response(example.question, text)
+        assert score.correct == 1 and score.formatted
         verdict = twin.check(example, text)
         assert verdict.followed and verdict.first_slip is None and not verdict.slips
         if example.question.kind == "choice":

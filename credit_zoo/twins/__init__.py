@@ -31,13 +31,17 @@ _TRIES = 2000
 
 @dataclass(frozen=True)
 class Ask:
-    """A family's question, as the fields of `Question`; `category` None stands for the family's name."""
+    """A family's question, as the fields of `Question`; `category` None stands for the family's name.
+
+    `unit` is what a box is measured in, kept in the question's `meta`.
+    """
 
     text: str
     kind: Kind = "math"
     choices: tuple[str, ...] = ()
     precision: int | None = None
     category: str | None = None
+    unit: str | None = None
 
 
 @runtime_checkable
@@ -119,7 +123,7 @@ class Twin:
             choices=ask.choices,
             precision=ask.precision,
             category=ask.category or scene["family"],
-            meta={"family": scene["family"]},
+            meta={"family": scene["family"], **({"unit": ask.unit} if ask.unit else {})},
         )
         return Example(question, spans, scene), canvas, rng
 

@@ -66,12 +66,16 @@ class Pen(Protocol):
         """State a value seen in the picture: "label=value"."""
         ...
 
+    def reads(self, label: str, values: Sequence[V], near: Sequence[V] = ()) -> tuple[V, ...]:
+        """State several values seen in the picture: "label=value,value"."""
+        ...
+
     def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
         """State a worked-out value: "label=expression=value"."""
         ...
 
-    def answer(self, value: Value) -> None:
-        """Close the solution with its answer."""
+    def answer(self, value: Value | tuple[Value, ...]) -> None:
+        """Close the solution with its answer; several values, as those of a box, go in square brackets."""
         ...
 
 

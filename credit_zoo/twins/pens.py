@@ -20,6 +20,7 @@ _FRACTION = re.compile(r"-?[0-9]{1,9}/[0-9]{1,9}")
 _DECIMAL = re.compile(r"-?[0-9]{1,9}\.[0-9]{1,9}")
 _WORD = re.compile(r"[A-Za-z]+")
 _STATED = re.compile(r"[^;<=\s]+")
+_LISTED = re.compile(r"[^;<=,\]\s]+")
 _ANSWER = re.compile(r"[^<]+")
 
 
@@ -38,9 +39,12 @@ class TeachingPen:
 
     def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
         """State a value seen in the picture."""
-        self._put(f"{self._lead()}{label}=", "filler")
-        self._put(str(value), "read")
-        return value
+        return self._state(f"{self._lead()}{label}=", value, near)
+
+    def reads(self, label: str, values: Sequence[V], near: Sequence[V] = ()) -> tuple[V, ...]:
+        """State several values seen in the picture."""
+        heads = [f"{self._lead()}{label}=", *[","] * (len(values) - 1)]
+        return tuple(self._state(head, value, near) for head, value in zip(heads, values, strict=True))
 
     def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
         """State a worked-out value."""
@@ -48,12 +52,20 @@ class TeachingPen:
         self._put(str(value), "derived")
         return value
 
-    def answer(self, value: Value) -> None:
-        """Close the solution with its answer."""
-        self._put(CLOSE, "filler")
-        self._put(str(value), "derived")
-        self._put(END, "filler")
-        self.stated = str(value)
+    def answer(self, value: Value | tuple[Value, ...]) -> None:
+        """Close the solution with its answer; `stated` has no brackets."""
+        listed = isinstance(value, tuple)
+        values = value if isinstance(value, tuple) else (value,)
+        for place, each in enumerate(values):
+            self._put("," if place else CLOSE + "[" * listed, "filler")
+            self._put(str(each), "derived")
+        self._put("]" * listed + END, "filler")
+        self.stated = ",".join(map(str, values))
+
+    def _state(self, head: str, value: V, near: Sequence[V]) -> V:
+        self._put(head, "filler")
+        self._put(str(value), "read")
+        return value
 
     def _lead(self) -> str:
         return BETWEEN if self.spans else OPEN
@@ -68,12 +80,12 @@ class _Rehearsal(TeachingPen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reads: list[Value] = []
+        self.seen: list[Value] = []
         self.derives = 0
 
-    def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
-        self.reads.append(value)
-        return super().read(label, value, near)
+    def _state(self, head: str, value: V, near: Sequence[V]) -> V:
+        self.seen.append(value)
+        return super()._state(head, value, near)
 
     def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
         self.derives += 1
@@ -103,29 +115,28 @@ class SlippingPen(TeachingPen):
         """Rehearse the procedure to count its steps, place the slips, then write it."""
         rehearsal = _Rehearsal()
         procedure(rehearsal)
-        self._seen = rehearsal.reads
+        self._seen = rehearsal.seen
         self._targets = (
-            self._target(len(rehearsal.reads), self._chances[0]),
+            self._target(len(rehearsal.seen), self._chances[0]),
             self._target(rehearsal.derives, self._chances[1]),
         )
         return super().write(procedure)
 
-    def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
-        """State a value seen in the picture, or one mistaken for it."""
-        # Besides a misread digit, a reader takes the value of another label.
-        return super().read(label, self._pass("perception", f"{label}=", value, [*near, *self._seen]))
-
     def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
         """State a worked-out value, or a wrong one."""
-        wrong = self._pass("reasoning", f"{label}={expression}=", value, near)
+        wrong = self._pass("reasoning", f"{self._lead()}{label}={expression}=", value, near)
         return super().derive(label, expression, wrong)
+
+    def _state(self, head: str, value: V, near: Sequence[V]) -> V:
+        # Besides a misread digit, a reader takes the value of another label.
+        return super()._state(head, self._pass("perception", head, value, [*near, *self._seen]), near)
 
     def _target(self, steps: int, chance: float) -> int:
         # Both draws are always made, so that the second slip does not depend on the first chance.
         hit, place = self._rng.random() < chance, self._rng.random()
         return int(place * steps) if hit and steps else -1
 
-    def _pass(self, kind: Slip, before: str, value: V, near: Sequence[Value]) -> V:
+    def _pass(self, kind: Slip, head: str, value: V, near: Sequence[Value]) -> V:
         which = 0 if kind == "perception" else 1
         self._counts[which] += 1
         if self._counts[which] - 1 != self._targets[which]:
@@ -133,7 +144,7 @@ class SlippingPen(TeachingPen):
         wrong = _mistake(value, near, self._rng)
         if wrong == value:
             return value
-        start = self._length + len(self._lead()) + len(before)
+        start = self._length + len(head)
         self.slips.append((kind, start, start + len(str(wrong))))
         return wrong
 
@@ -198,6 +209,14 @@ class CheckingPen:
         self._expect(re.escape(f"{self._lead}{label}="))
         return self._stated(value, _STATED, "read", "perception")
 
+    def reads(self, label: str, values: Sequence[V], near: Sequence[V] = ()) -> tuple[V, ...]:
+        """Take the values that the text lists for the label."""
+        stated = []
+        for place, value in enumerate(values):
+            self._expect("," if place else re.escape(f"{self._lead}{label}="))
+            stated.append(self._stated(value, _LISTED, "read", "perception"))
+        return tuple(stated)
+
     def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
         """Take the result that the text states; operands copied wrongly are a reasoning slip."""
         form = re.sub(r"[0-9]+", "[0-9]+", re.escape(expression))
@@ -208,12 +227,13 @@ class CheckingPen:
             return self._stated(value, _STATED, "derived", None)
         return self._stated(value, _STATED, "derived", "reasoning")
 
-    def answer(self, value: Value) -> None:
+    def answer(self, value: Value | tuple[Value, ...]) -> None:
         """Compare the stated answer with the one carried here."""
-        self._lead = ""
-        self._expect(re.escape(CLOSE))
-        self._stated(value, _ANSWER, "derived", "reasoning")
-        self._expect(re.escape(END))
+        listed = isinstance(value, tuple)
+        for place, each in enumerate(value if isinstance(value, tuple) else (value,)):
+            self._expect("," if place else re.escape(CLOSE + "[" * listed))
+            self._stated(each, _LISTED if listed else _ANSWER, "derived", "reasoning")
+        self._expect(re.escape("]" * listed + END))
 
     def _expect(self, pattern: str) -> int:
         match = re.compile(pattern).match(self._text, self._at)

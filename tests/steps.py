@@ -1,0 +1,89 @@
+"""Batches of a training step made by hand, for the tests of policy and loop."""
+
+import copy
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+
+from credit_zoo.base import Base
+from credit_zoo.collect import Collector, Drawn, Place
+from credit_zoo.loop import Train, Trainer, _backward, _prepare, _score_old
+from credit_zoo.policy import Policy
+from credit_zoo.registry import SHAPERS
+from credit_zoo.rewards import Reward
+from credit_zoo.rollout import Sampling, sample
+from credit_zoo.types import Prompts, Responses, RolloutBatch
+
+
+def pictures(count, side=84):
+    """Pictures of noise, all different."""
+    return [
+        Image.fromarray(np.random.default_rng(k).integers(0, 255, (side, side, 3), dtype=np.uint8))
+        for k in range(count)
+    ]
+
+
+def prompts(policy: Policy, count=3):
+    """Prompts of unequal lengths with a picture each."""
+    texts = ["find the area" + " of the side" * k for k in range(count)]
+    return policy.encoder.prompts(list(zip(pictures(count), texts, strict=True)))
+
+
+def responses(policy: Policy, count=3, group=4, length=12, seed=0):
+    """Sampled responses of unequal lengths; a gap in the mask, because a mask need not be a prefix."""
+    drawn = sample(policy, prompts(policy, count), Sampling(group, max_tokens=length), torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, length + 1, (len(drawn.ids),), generator=generator)
+    mask = torch.arange(length) < lengths[:, None]
+    mask[0, 1] = False
+    return Responses(drawn.ids, mask, drawn.logp * mask, torch.zeros(len(mask), dtype=torch.bool), drawn.row_of)
+
+
+def batch(policy: Policy, **settings) -> RolloutBatch:
+    """A step's batch with rewards drawn at random."""
+    found = responses(policy, **settings)
+    reward = torch.rand(len(found.ids), generator=torch.Generator().manual_seed(1)).round(decimals=1)
+    return RolloutBatch(
+        prompts(policy, settings.get("count", 3)), found, found.row_of, reward, reward, {"accuracy": reward}
+    )
+
+
+def trainer(policy: Policy, shaper="uniform", micro_batch=64, base=None, updates=1, ramp="none", **settings) -> Trainer:
+    """A trainer around a copy of the policy, on the CPU."""
+    policy = copy.deepcopy(policy).eval()
+    base = base or Base()
+    made = SHAPERS[shaper].factory(**settings)
+    train = Train(steps=4, micro_batch=micro_batch, updates=updates, ramp=ramp, lr=1e-3)
+    optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], lr=1e-3)
+    collector = Collector(None, base, Sampling(max_tokens=12), Reward(), prompts=3)
+    return Trainer(policy, policy, optimizer, Accelerator(cpu=True), None, made, base, train, collector)
+
+
+def loss_and_gradient(t: Trainer, data: RolloutBatch, progress=0.5):
+    """The step's loss and its gradient as one vector, without an optimizer step."""
+    todo = _prepare(t, Drawn(data, (), Place(0, 1), 0, 0, 0), progress)
+    todo = _score_old(t, todo) if t.two_pass else todo
+    loss = sum(_backward(t, todo, index).loss for index in todo.slices(t.train.micro_batch))
+    gradient = torch.cat([p.grad.flatten() for p in t.policy.parameters() if p.grad is not None])
+    return loss, gradient
+
+
+def reordered(data: RolloutBatch, order) -> RolloutBatch:
+    """The same responses in another order."""
+    r = data.responses
+    moved = Responses(r.ids[order], r.mask[order], r.logp[order], r.truncated[order], r.row_of[order])
+    parts = {name: value[order] for name, value in data.reward_parts.items()}
+    return RolloutBatch(data.prompts, moved, data.group[order], data.correct[order], data.reward[order], parts)
+
+
+def wider(data: RolloutBatch, pad_token: int, left=8, right=8) -> RolloutBatch:
+    """The same responses with more padding before the prompts and behind the responses."""
+    pad = torch.nn.functional.pad
+    p, r = data.prompts, data.responses
+    more = Prompts(pad(p.ids, (left, 0), value=pad_token), pad(p.mask, (left, 0)), p.vision)
+    grown = Responses(
+        pad(r.ids, (0, right), value=pad_token), pad(r.mask, (0, right)), pad(r.logp, (0, right)), r.truncated, r.row_of
+    )
+    return RolloutBatch(more, grown, data.group, data.correct, data.reward, data.reward_parts)

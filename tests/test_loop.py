@@ -1,0 +1,238 @@
+"""The step: what it must not depend on, what it must equal, and how it ends when it breaks."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from steps import batch, loss_and_gradient, pictures, reordered, trainer, wider
+
+from credit_zoo.advantages import DrGrpo, Grpo
+from credit_zoo.base import Base
+from credit_zoo.bench import Question, Score, Source
+from credit_zoo.collect import Collector, Drawn, Place
+from credit_zoo.diagnostics import WeightSpread
+from credit_zoo.harness import Asker
+from credit_zoo.loop import Diverged, NotFinite, Train, _prepare, _score_old, _update, train_policy
+from credit_zoo.losses import PpoClip, SeqMeanTokenSum, TokenMean
+from credit_zoo.policy import Rows
+from credit_zoo.prompting import Prompting
+from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.rewards import Reward
+from credit_zoo.rollout import Sampling
+
+BASES = {
+    "grpo": Base(),
+    "dr_grpo": Base(estimator=DrGrpo(), aggregation=SeqMeanTokenSum()),
+    "dapo": Base(estimator=Grpo(), loss=PpoClip(0.2, 0.28), aggregation=TokenMean()),
+}
+
+
+def assert_same(one, two, tolerance=1e-5):
+    assert one[0] == pytest.approx(two[0], abs=tolerance)
+    scale = max(float(one[1].abs().max()), 1e-3)
+    torch.testing.assert_close(one[1] / scale, two[1] / scale, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("shaper", SHAPERS)
+def test_micro_batches_order_and_padding_change_neither_loss_nor_gradient(tiny, shaper, base):
+    data = batch(tiny)
+    whole = loss_and_gradient(trainer(tiny, shaper, base=BASES[base]), data)
+    assert whole[1].abs().max() > 0
+    for size in (1, 5):
+        assert_same(whole, loss_and_gradient(trainer(tiny, shaper, micro_batch=size, base=BASES[base]), data))
+    order = torch.randperm(len(data.reward), generator=torch.Generator().manual_seed(3))
+    assert_same(whole, loss_and_gradient(trainer(tiny, shaper, base=BASES[base]), reordered(data, order)))
+    padded = wider(data, tiny.encoder.pad_token)
+    assert_same(whole, loss_and_gradient(trainer(tiny, shaper, base=BASES[base]), padded))
+
+
+@pytest.mark.parametrize("shaper", [name for name in SHAPERS if SHAPERS[name].facts.scope == "response"])
+def test_signals_of_the_training_forward_and_of_a_pass_of_their_own_agree(tiny, shaper):
+    """Also: no gradient goes through the weights, for the second pass has none to give."""
+    data = batch(tiny)
+    assert_same(
+        loss_and_gradient(trainer(tiny, shaper), data), loss_and_gradient(trainer(tiny, shaper, updates=2), data)
+    )
+
+
+def test_uniform_is_the_textbook_gradient(tiny):
+    """GRPO on-policy: the gradient of  -1/B sum_b A_b 1/T_b sum_t log p."""
+    data = batch(tiny)
+    policy = copy.deepcopy(tiny)
+    rows = Rows.of(data.prompts, data.responses)
+    logp, _ = policy(rows, 1.0)
+    loss = torch.zeros(())
+    for b in range(len(data.reward)):
+        group = data.reward[data.group == data.group[b]]
+        advantage = (data.reward[b] - group.mean()) / (group.std() + 1e-4)
+        loss = loss - advantage * logp[b][data.responses.mask[b]].mean() / len(data.reward)
+    loss.backward()
+    expected = torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
+    _, gradient = loss_and_gradient(trainer(tiny), data)
+    torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_the_ramp_is_uniform_at_the_first_step_and_the_shaper_at_the_end(tiny):
+    data = batch(tiny)
+    uniform = loss_and_gradient(trainer(tiny), data)
+    shaped = loss_and_gradient(trainer(tiny, "pepo", temperature=0.1), data)
+    assert_same(uniform, loss_and_gradient(trainer(tiny, "pepo", ramp="linear", temperature=0.1), data, progress=0.0))
+    assert_same(shaped, loss_and_gradient(trainer(tiny, "pepo", ramp="linear", temperature=0.1), data, progress=1.0))
+    assert (uniform[1] - shaped[1]).norm() > 0.01 * uniform[1].norm()
+
+
+@pytest.mark.parametrize("shaper", sorted(set(SHAPERS) - {"uniform"}))
+def test_every_rule_but_uniform_changes_the_gradient(tiny, shaper):
+    data = batch(tiny)
+    uniform, shaped = (loss_and_gradient(trainer(tiny, name), data)[1] for name in ("uniform", shaper))
+    assert (uniform - shaped).norm() > 1e-3 * uniform.norm()
+
+
+def test_truncated_responses_are_left_out_by_the_overlong_filter_but_count_in_their_group(tiny):
+    data = batch(tiny)
+    truncated = torch.zeros(len(data.reward), dtype=torch.bool)
+    truncated[1] = True
+    data = dataclasses.replace(data, responses=dataclasses.replace(data.responses, truncated=truncated))
+    for kept, base in ((False, Base(overlong_filter=True)), (True, Base())):
+        todo = _prepare(trainer(tiny, base=base), Drawn(data, (), Place(0, 1), 0, 0, 0), 0.0)
+        assert bool(todo.inputs.mask[1].any()) is kept
+        assert torch.equal(todo.inputs.advantage, Grpo()(data.reward, data.group))
+
+
+def test_several_updates_leave_the_ratio_of_one(tiny):
+    data = batch(tiny)
+    t = trainer(tiny, "pepo", updates=2)
+    t.optimizer.param_groups[0]["lr"] = 1.0
+    todo = _score_old(t, _prepare(t, Drawn(data, (), Place(0, 1), 0, 0, 0), 0.5))
+    first, second = _update(t, todo), _update(t, todo)
+    assert first.stats.old_kl < 1e-6 < second.stats.old_kl
+    assert first.stats.clipped == 0
+
+
+def test_weight_spread_by_hand():
+    w = torch.tensor([[0.5, 1.5, 1.0], [2.0, 0.0, 0.0], [9.0, 9.0, 9.0]])
+    counted = torch.tensor([[True, True, False], [True, True, False], [False, False, False]])
+    spread = WeightSpread.of([(w[:1], counted[:1]), (w[1:], counted[1:])])
+    assert spread.std == pytest.approx((2.5 / 4) ** 0.5)  # of 0.5, 1.5, 2, 0 around 1: (.25 + .25 + 1 + 1) / 4
+    assert spread.ess == pytest.approx((0.8 + 0.5) / 2)  # 4 / (2 * 2.5) and 4 / (2 * 4)
+
+
+class Coin:
+    """A benchmark of its own: an answer is right if its length divides by the number in the question."""
+
+    twin = None
+
+    def prompt(self, question):
+        return question.text
+
+    def score(self, question, response):
+        return Score(float(len(response) % int(question.answer) == 0), response, True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """Questions whose answers go round: 1 is always right, so its prompts are dull."""
+
+    cycle: tuple[int, ...]
+    source = Source("coin", True, "v1", 0)
+
+    def __getitem__(self, index):
+        return Question(f"q{index}", pictures(1)[0], "find the area", str(self.cycle[index % len(self.cycle)]), "text")
+
+
+def collector(policy, base, prompts=2):
+    asker = Asker(policy, Coin(), Prompting(style="short"))
+    return Collector(asker, base, Sampling(group=6, max_tokens=8), Reward(), prompts)
+
+
+def test_dynamic_sampling_refills_with_the_next_questions_until_the_batch_is_full(tiny):
+    collect = collector(tiny, Base(dynamic_sampling=True, max_refills=5))
+    drawn = collect(Numbers((1, 2)), Place(0, 1), torch.Generator().manual_seed(0), first_group=0)
+    assert [q.answer for q in drawn.questions] == ["2", "2"] and drawn.kept == 2
+    assert (drawn.asked, drawn.refills) == (4, 1) and drawn.place == Place(4, 1)
+    for group in drawn.batch.group.unique():
+        right = drawn.batch.correct[drawn.batch.group == group]
+        assert 0 < right.sum() < len(right)
+
+
+def test_a_bounded_refill_that_finds_nothing_trains_on_one_dull_group_without_effect(tiny):
+    collect = collector(tiny, Base(dynamic_sampling=True, max_refills=2))
+    drawn = collect(Numbers((1,)), Place(0, 1), torch.Generator().manual_seed(0), first_group=0)
+    assert (drawn.asked, drawn.kept, drawn.refills, len(drawn.batch.reward)) == (6, 0, 2, 6)
+    assert Grpo()(drawn.batch.reward, drawn.batch.group).eq(0).all()
+
+
+def test_without_dynamic_sampling_every_group_is_kept(tiny):
+    drawn = collector(tiny, Base())(Numbers((1, 2)), Place(0, 1), torch.Generator().manual_seed(0), 0)
+    assert (drawn.asked, drawn.kept, drawn.refills, len(drawn.batch.reward)) == (2, 2, 0, 12)
+
+
+def test_the_overlong_punishment_is_a_part_of_the_reward(tiny):
+    drawn = collector(tiny, Base(overlong_cache=4))(Numbers((2,)), Place(0, 1), torch.Generator().manual_seed(0), 0)
+    lengths = drawn.batch.responses.mask.sum(1)
+    assert drawn.batch.reward_parts["overlong"][lengths == 8].eq(-1).all()
+    assert drawn.batch.reward_parts["overlong"][lengths <= 4].eq(0).all()
+    torch.testing.assert_close(drawn.batch.reward, torch.stack(list(drawn.batch.reward_parts.values())).sum(0))
+
+
+def test_processes_take_turns_through_the_data():
+    taken = [Place(rank, 2).take(Numbers(tuple(range(10, 20))), 2)[0] for rank in (0, 1)]
+    assert [[q.id for q in part] for part in taken] == [["q0", "q2"], ["q1", "q3"]]
+
+
+def training(tiny, **settings):
+    t = trainer(tiny, **settings)
+    return dataclasses.replace(t, collector=collector(t.policy, t.base))
+
+
+def test_the_loop_moves_the_policy_and_reports_every_step(tiny):
+    t = training(tiny, shaper="pepo", ramp="linear")
+    before = copy.deepcopy(t.policy.state_dict())
+    reports = []
+    train_policy(t, Numbers((2,)), seed=0, report=reports.append)
+    assert [r.step for r in reports] == [1, 2, 3, 4]
+    assert any(not torch.equal(v, before[k]) for k, v in t.policy.state_dict().items())
+    assert all(torch.equal(v, before[k]) for k, v in t.policy.state_dict().items() if ".visual." in k)
+    assert reports[0].weight_std == 0 < reports[-1].weight_std and reports[0].asked == 2
+
+
+@pytest.mark.parametrize("shaper", ["uniform", "pepo", "high_entropy"])
+def test_a_policy_that_breaks_stops_the_run_before_the_step_and_names_the_prompts(tiny, shaper):
+    t = training(tiny, shaper=shaper)
+
+    def spoil(report):
+        with torch.no_grad():
+            t.policy.decoder.layers[0].mlp.gate_proj.weight[0, 0] = torch.nan
+        t.collector.asker.policy.model.forward = None
+
+    # Sampling from NaN would stop elsewhere: the responses of step 2 come from an unspoilt copy.
+    t = dataclasses.replace(t, collector=collector(copy.deepcopy(t.policy), t.base))
+    with pytest.raises(Diverged, match=r"step 2: the loss is not finite. Prompts of the step: q2, q3"):
+        train_policy(t, Numbers((2,)), seed=0, report=spoil)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_alone(tiny):
+    t = trainer(tiny)
+    data = batch(tiny)
+    todo = _prepare(t, Drawn(data, (), Place(0, 1), 0, 0, 0), 0.0)
+    todo.inputs.advantage[0] = torch.inf
+    before = copy.deepcopy(t.policy.state_dict())
+    with pytest.raises(NotFinite):
+        _update(t, todo)
+    assert all(torch.equal(value, before[name]) for name, value in t.policy.state_dict().items())
+
+
+def test_schedules_by_hand():
+    assert [Train(steps=4, schedule="linear").rate(s) for s in range(4)] == [1, 0.75, 0.5, 0.25]
+    assert Train(steps=4, schedule="cosine").rate(2) == pytest.approx(0.5)
+    assert [Train(steps=9, warmup=3).rate(s) for s in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 0), ("lr", -1.0), ("micro_batch", 0), ("max_grad_norm", 0.0), ("ramp", "steep")]
+)
+def test_settings_out_of_range_are_named_as_typed(name, value):
+    with pytest.raises(UsageError, match=f"train.{name}"):
+        Train(**{name: value})

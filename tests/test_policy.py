@@ -1,0 +1,128 @@
+"""The policy's numbers against transformers' own, and the visual signals against stored hidden states."""
+
+import pytest
+import torch
+from steps import pictures, prompts, responses
+from torch.nn.functional import normalize
+
+from credit_zoo.policy import Rows, token_statistics
+from credit_zoo.registry import UsageError
+from credit_zoo.signals import FIRST_LAYER, listening, token_signals
+from credit_zoo.types import Responses
+
+
+def rows_of(policy, **settings):
+    return Rows.of(prompts(policy, settings.get("count", 3)), responses(policy, **settings))
+
+
+def pixels(policy, rows):
+    vision = [rows.prompts.vision[i] for i in rows.row_of.tolist()]
+    return {name: torch.cat([one[name] for one in vision]) for name in vision[0]}
+
+
+def whole_model(policy, rows, **options):
+    inputs = policy.base_inputs(rows.input_ids, rows.attention_mask, rows.image_mask(policy.encoder.image_token))
+    with torch.no_grad():
+        return policy.model(**inputs, **pixels(policy, rows), **options)
+
+
+def test_log_probabilities_and_entropies_are_those_of_the_models_logits(tiny):
+    rows = rows_of(tiny)
+    logp, entropy = tiny(rows, temperature=0.7)
+    logits = whole_model(tiny, rows).logits[:, rows.prompt_length - 1 : -1] / 0.7
+    logits[..., list(tiny.encoder.vision_tokens)] = -torch.inf
+    expected = torch.distributions.Categorical(logits=logits)
+    torch.testing.assert_close(logp[rows.mask], expected.log_prob(rows.response_ids)[rows.mask], atol=1e-5, rtol=0)
+    torch.testing.assert_close(entropy[rows.mask], expected.entropy()[rows.mask], atol=1e-5, rtol=0)
+
+
+def test_logits_in_chunks_change_neither_values_nor_gradients():
+    torch.manual_seed(0)
+    head, ids = torch.nn.Linear(8, 30), torch.randint(0, 30, (4, 5))
+    found = []
+    for chunk in (1, 7, 100):
+        hidden = torch.linspace(-1, 1, 160).view(4, 5, 8).requires_grad_()
+        logp, entropy = token_statistics(hidden, head, ids, lambda z: z.float(), chunk)
+        logp.sum().backward()
+        found.append((logp, entropy, hidden.grad))
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            torch.testing.assert_close(one, two, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", FIRST_LAYER)
+def test_hooks_give_the_mean_cosine_over_stored_hidden_states(tiny, name):
+    rows = rows_of(tiny)
+    with listening(tiny, rows, [name]) as cosines:
+        logp, entropy = tiny(rows, 1.0)
+    found = token_signals([name], logp, entropy, cosines, rows.mask).values[name]
+    states = whole_model(tiny, rows, output_hidden_states=True).hidden_states
+    image = rows.image_mask(tiny.encoder.image_token)
+    expected = torch.zeros_like(found)
+    for b in range(len(found)):
+        per_layer = [
+            (normalize(h[b, rows.prompt_length :], dim=-1) @ normalize(h[b, image[b]], dim=-1).T).mean(-1)
+            for h in states[FIRST_LAYER[name] :]
+        ]
+        expected[b] = torch.stack(per_layer).mean(0)
+    torch.testing.assert_close(found[rows.mask], expected[rows.mask], atol=1e-6, rtol=0)
+    assert len(states) == 4 and found[~rows.mask].eq(0).all()
+
+
+def test_gradient_checkpointing_does_not_make_the_hooks_count_twice(tiny):
+    rows = rows_of(tiny)
+    with listening(tiny, rows, ["visual_similarity"]) as plain:
+        tiny(rows, 1.0)
+    tiny.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    tiny.train()
+    with listening(tiny, rows, ["visual_similarity"]) as again:
+        logp, _ = tiny(rows, 1.0)
+        logp.sum().backward()
+    torch.testing.assert_close(again.means(), plain.means(), atol=1e-6, rtol=0)
+
+
+def test_no_hook_stays_behind(tiny):
+    rows = rows_of(tiny)
+    with pytest.raises(RuntimeError, match="inside"), listening(tiny, rows, ["visual_similarity"]):
+        raise RuntimeError("inside")
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in tiny.modules())
+
+
+def test_a_sampled_image_token_is_no_image(tiny):
+    rows = rows_of(tiny)
+    ids = rows.response_ids.clone()
+    ids[:, 0] = tiny.encoder.image_token
+    changed = Rows(rows.prompts, rows.row_of, ids, rows.mask)
+    assert changed.image_mask(tiny.encoder.image_token).sum() == 36 * len(ids)
+
+
+def test_a_row_without_an_image_is_refused_where_the_image_is_looked_at(tiny):
+    text_only = tiny.encoder.prompts([(None, "find the area")])
+    ids = torch.full((1, 4), 5)
+    ones = torch.ones(1, 4, dtype=torch.bool)
+    rows = Rows.of(text_only, Responses(ids, ones, torch.zeros(1, 4), torch.zeros(1) > 0, torch.zeros(1).long()))
+    with pytest.raises(UsageError, match="prompt of row 0 has none"), listening(tiny, rows, ["visual_similarity"]):
+        pass
+    logp, _ = tiny(rows, 1.0)
+    assert logp.isfinite().all()
+
+
+def test_every_picture_is_encoded_once_however_many_responses_it_has(tiny):
+    seen = []
+    tiny.base.visual.register_forward_pre_hook(lambda module, args, kwargs: seen.append(len(args[0])), with_kwargs=True)
+    tiny(rows_of(tiny, count=3, group=4), 1.0)
+    assert seen[-1] == 3 * 144  # patches
+
+
+def test_the_prompts_expand_one_image_token_per_merged_patch_and_decoding_is_lossless(tiny):
+    text = "<think> A=50; sum=50+60=110</think><answer>70</answer> naïve ∠"
+    ids, mask = tiny.encoder.responses([text])
+    assert tiny.encoder.decode(ids, mask) == [text]
+    encoded = tiny.encoder.prompts([(pictures(1)[0], "find x")])
+    assert (encoded.ids == tiny.encoder.image_token).sum() == 36 and encoded.mask.sum() < encoded.mask.numel()
+
+
+def test_vision_is_frozen_and_nothing_else(tiny):
+    frozen = {name.split(".")[2] for name, p in tiny.named_parameters() if not p.requires_grad}
+    trained = {name.split(".")[2] for name, p in tiny.named_parameters() if p.requires_grad}
+    assert frozen == {"visual"} and trained == {"language_model"}

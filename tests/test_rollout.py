@@ -1,0 +1,93 @@
+"""Sampling: its log-probabilities are the trainer's, its greedy answers transformers' own."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from steps import prompts
+
+from credit_zoo.policy import Rows
+from credit_zoo.rollout import Sampling, restrict, sample
+
+
+def draw(policy, seed=0, **settings):
+    return sample(policy, prompts(policy), Sampling(**settings), torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_sampling_log_probabilities_are_the_trainers(tiny, temperature):
+    drawn = draw(tiny, group=4, max_tokens=16, temperature=temperature)
+    logp, _ = tiny(Rows.of(prompts(tiny), drawn), temperature)
+    torch.testing.assert_close(drawn.logp[drawn.mask], logp[drawn.mask], atol=2e-5, rtol=0)
+
+
+def test_greedy_answers_are_those_of_generate(tiny):
+    found = draw(tiny, group=1, temperature=0.0, max_tokens=16)
+    encoded = prompts(tiny)
+    out = tiny.model.generate(
+        **tiny.base_inputs(encoded.ids, encoded.mask, encoded.ids == tiny.encoder.image_token),
+        pixel_values=torch.cat([v["pixel_values"] for v in encoded.vision]),
+        image_grid_thw=torch.cat([v["image_grid_thw"] for v in encoded.vision]),
+        do_sample=False,
+        max_new_tokens=16,
+        suppress_tokens=list(tiny.encoder.vision_tokens),
+    )
+    theirs = out[:, encoded.ids.shape[1] :]
+    for ids, mask, expected in zip(found.ids, found.mask, theirs, strict=True):
+        assert ids[mask].tolist() == expected[: mask.sum()].tolist()
+
+
+def test_the_prompt_is_read_once_per_prompt_not_once_per_response(tiny):
+    tokens = []
+    tiny.decoder.register_forward_pre_hook(
+        lambda module, args, kwargs: tokens.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
+    )
+    draw(tiny, group=5, max_tokens=4)
+    width = prompts(tiny).ids.shape[1]
+    assert tokens[0] == 3 * width and all(later == 15 for later in tokens[1:])
+
+
+def test_the_same_seed_gives_the_same_responses_and_another_one_others(tiny):
+    one, same, other = (draw(tiny, seed=seed, group=4, max_tokens=12).ids for seed in (0, 0, 1))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_a_response_ends_at_its_first_stop_token_and_only_unfinished_ones_are_truncated(tiny):
+    drawn = draw(tiny, group=64, max_tokens=40)
+    stop = tiny.encoder.stop_tokens[0]
+    ended = drawn.ids.eq(stop) & drawn.mask
+    assert torch.equal(ended.any(1), ~drawn.truncated) and ended.any()
+    assert (ended.sum(1) <= 1).all()
+    lengths = drawn.mask.sum(1)
+    assert all(ended[row, lengths[row] - 1] for row in range(len(lengths)) if not drawn.truncated[row])
+    assert drawn.ids[~drawn.mask].eq(tiny.encoder.pad_token).all() and drawn.logp[~drawn.mask].eq(0).all()
+
+
+def test_vision_tokens_are_never_sampled(tiny):
+    with torch.no_grad():
+        tiny.model.get_output_embeddings().weight[list(tiny.encoder.vision_tokens)] *= 100
+    drawn = draw(tiny, group=16, max_tokens=16, temperature=2.0)
+    assert not torch.isin(drawn.ids[drawn.mask], torch.tensor(tiny.encoder.vision_tokens)).any()
+
+
+def test_top_k_and_top_p_by_hand():
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+    assert restrict(logits, 2, 1.0).isfinite().tolist() == [[True, True, False, False]]
+    assert restrict(logits, 0, 0.5).isfinite().tolist() == [[True, False, False, False]]
+    assert restrict(logits, 0, 0.7).isfinite().tolist() == [[True, True, False, False]]
+    assert restrict(logits, 0, 0.81).isfinite().tolist() == [[True, True, True, False]]
+    # top-k first: of the two that are left, 0.5 / 0.8 = 0.625 of the mass is the first one's
+    assert restrict(logits, 2, 0.6).isfinite().tolist() == [[True, False, False, False]]
+
+
+@given(st.integers(0, 6), st.floats(0.01, 1.0), st.integers(0, 10_000))
+def test_restricting_keeps_the_most_probable_token_and_never_adds_one(top_k, top_p, seed):
+    logits = torch.randn(3, 6, generator=torch.Generator().manual_seed(seed))
+    kept = restrict(logits, top_k, top_p).isfinite()
+    assert kept.gather(1, logits.argmax(1, keepdim=True)).all()
+    assert not top_k or kept.sum(1).max() <= top_k
+
+
+def test_log_probabilities_of_a_restricted_draw_are_those_of_the_restricted_distribution(tiny):
+    drawn = draw(tiny, group=8, max_tokens=6, top_k=1)
+    assert drawn.logp[drawn.mask].abs().max() < 1e-6  # one token is left, with probability 1

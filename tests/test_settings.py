@@ -1,0 +1,116 @@
+"""Words to typed values: what each type of field takes, and how the rest is refused."""
+
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+import pytest
+
+from credit_zoo.registry import UsageError
+from credit_zoo.settings import coerce, from_words, setting
+
+
+@dataclass(frozen=True)
+class Every:
+    """One field of each type that settings have."""
+
+    whole: int = 1
+    number: float = 0.5
+    flag: bool = False
+    text: str = "a"
+    choice: Literal["linear", "none"] = "none"
+    maybe_whole: int | None = None
+    maybe_number: Optional[float] = None  # noqa: UP045 - both spellings are found in the wild
+    maybe_choice: Literal["one", "two"] | None = None
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No settings."""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("whole", "3", 3),
+        ("whole", "-3", -3),
+        ("whole", "1_000", 1000),
+        ("number", "3", 3.0),
+        ("number", "1e-6", 1e-6),
+        ("number", "inf", float("inf")),
+        ("number", "-inf", float("-inf")),
+        ("flag", "true", True),
+        ("flag", "False", False),
+        ("text", "3", "3"),
+        ("text", "none", "none"),
+        ("text", "a b=c", "a b=c"),
+        ("choice", "linear", "linear"),
+        ("choice", "none", "none"),
+        ("maybe_whole", "none", None),
+        ("maybe_whole", "None", None),
+        ("maybe_whole", "4", 4),
+        ("maybe_number", "none", None),
+        ("maybe_number", "4", 4.0),
+        ("maybe_choice", "two", "two"),
+        ("maybe_choice", "none", None),
+    ],
+)
+def test_a_text_becomes_a_value_of_its_fields_type(name, text, value):
+    found = coerce(Every, "every", name, text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("whole", "1.5", "a whole number"),
+        ("whole", "1e3", "a whole number"),
+        ("whole", "true", "a whole number"),
+        ("whole", "none", "a whole number"),
+        ("number", "much", "a number"),
+        ("number", "1,5", "a number"),
+        ("number", "nan", "a number"),
+        ("number", "none", "a number"),
+        ("flag", "1", "true or false"),
+        ("flag", "yes", "true or false"),
+        ("choice", "Linear", "one of linear, none"),
+        ("maybe_whole", "1.5", "a whole number or none"),
+        ("maybe_number", "nan", "a number or none"),
+        ("maybe_choice", "three", "one of one, two or none"),
+    ],
+)
+def test_a_text_of_another_type_is_refused_by_name_with_what_is_wanted(name, text, wanted):
+    with pytest.raises(UsageError) as error:
+        coerce(Every, "every", name, text)
+    assert str(error.value) == f"every.{name} must be {wanted}, got '{text}'"
+
+
+def test_an_unknown_setting_is_answered_with_the_nearest_and_the_list():
+    with pytest.raises(
+        UsageError, match=r"no setting of 'every' named 'numbr'\. Did you mean 'number'\? There are: choice,"
+    ):
+        coerce(Every, "every", "numbr", "1")
+
+
+def test_a_thing_without_settings_says_so():
+    with pytest.raises(UsageError, match="'nothing' has no settings"):
+        setting(Nothing, "nothing", "alpha")
+
+
+def test_a_setting_is_the_field_of_its_name():
+    assert setting(Every, "every", "whole").default == 1
+
+
+def test_words_make_an_instance_and_the_others_keep_their_defaults():
+    assert from_words(Every, []) == Every()
+    assert from_words(Every, ["whole=2", "flag=true", "text=a=b"]) == Every(whole=2, flag=True, text="a=b")
+
+
+def test_a_word_without_a_value_is_refused():
+    with pytest.raises(UsageError, match="'whole' is not of the form SETTING=VALUE"):
+        from_words(Every, ["whole"])
+
+
+def test_a_word_of_the_wrong_type_names_the_class_and_the_setting():
+    with pytest.raises(UsageError, match=r"every\.whole must be a whole number, got 'x'"):
+        from_words(Every, ["whole=x"])
