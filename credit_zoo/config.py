@@ -237,9 +237,9 @@ def resolve(command: Command) -> Experiment:
     things()
     trained_bench(command)
     shaper = SHAPERS[command.shaper]
-    files = [CONFIGS / "default.gin", gin_files("model")[command.model], gin_files("base")[command.base]]
+    # The budget first: what a model needs of it (responses scored at once) overrides it.
+    files = [CONFIGS / "default.gin", *(gin_files(axis)[getattr(command, axis)] for axis in ("scale", "model", "base"))]
     files += [axis[name] for axis, name in _optional(command) if name in axis]
-    files.append(gin_files("scale")[command.scale])
     gin.clear_config()
     chosen = f"experiment.shaper = @shaper.{shaper.name}()"
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from tqdm import tqdm
 
 from credit_zoo import CONTRACT_VERSION, record
@@ -61,14 +61,16 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
     session = _open(command, x, seed)
     _say_what_runs(session)
     sets = {name: _questions(session, name) for name in command.bench}
+    lesson = None if command.eval_only else _lesson(session)
     before = _measure(session, sets, "before")
     trained = None
-    if not command.eval_only:
+    if lesson:
         try:
-            trained = _train(session)
+            trained = _train(session, lesson)
         except Diverged as error:
-            path = _rescue(session, error)
-            print(f"credit_zoo: {error}\nThe policy before the step and the prompts are in {path}", file=sys.stderr)
+            if session.accelerator.is_main_process:
+                path = _rescue(session, error)
+                print(f"credit_zoo: {error}\nThe policy before the step and the prompts: {path}", file=sys.stderr)
             return 1
     after = _measure(session, sets, "after") if trained else []
     if session.accelerator.is_main_process:
@@ -77,12 +79,11 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
 
 
 def _open(command: Command, x: Experiment, seed: int) -> Session:
-    created = utc_now()
-    run_id = new_run_id(created)
     tracker = None if command.tracker == "none" else command.tracker
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=str(Path(command.out) / run_id)
-    )
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=command.out)
+    created = utc_now()
+    (run_id,) = broadcast_object_list([new_run_id(created)])
+    accelerator.project_configuration.logging_dir = str(Path(command.out) / run_id)
     set_seed(seed)
     policy = Policy.load(x.model).to(accelerator.device)
     return Session(command, x, seed, run_id, created, accelerator, policy)
@@ -189,6 +190,15 @@ def _evaluation(x: Experiment, name: str, asked: _Asked, measured: Measured, sta
 
 
 @dataclass(frozen=True)
+class _Lesson:
+    """What is trained on."""
+
+    name: str
+    bench: Benchmark
+    questions: Questions
+
+
+@dataclass(frozen=True)
 class _Trained:
     source: Source
     bench: str
@@ -196,8 +206,8 @@ class _Trained:
     reports: tuple[StepReport, ...]
 
 
-def _train(session: Session) -> _Trained:
-    x, accelerator, policy = session.x, session.accelerator, session.policy
+def _lesson(session: Session) -> _Lesson:
+    x, accelerator = session.x, session.accelerator
     name = trained_bench(session.command)
     bench = _benchmark(name)
     folder = _folder_of(session.command, name)
@@ -205,11 +215,16 @@ def _train(session: Session) -> _Trained:
     session.say(f"train   {questions.source}, split 'train'")
     if x.train.prompts % accelerator.num_processes:
         raise UsageError(f"train.prompts={x.train.prompts} must be a multiple of {accelerator.num_processes} processes")
-    trainer = _trainer(session, Asker(policy, bench, x.prompt))
-    reports = _train_with_progress(session, trainer, questions)
-    policy.eval()
-    session.say(f"saved   {export(policy, session.folder / 'model')}")
-    return _Trained(questions.source, name, "train", tuple(reports))
+    return _Lesson(name, bench, questions)
+
+
+def _train(session: Session, lesson: _Lesson) -> _Trained:
+    trainer = _trainer(session, Asker(session.policy, lesson.bench, session.x.prompt))
+    reports = _train_with_progress(session, trainer, lesson.questions)
+    session.policy.eval()
+    if session.accelerator.is_main_process:
+        session.say(f"saved   {export(session.policy, session.folder / 'model')}")
+    return _Trained(lesson.questions.source, lesson.name, "train", tuple(reports))
 
 
 def _trainer(session: Session, asker: Asker) -> Trainer:

@@ -1,6 +1,6 @@
 """Measuring a policy on a benchmark: avg@N, greedy and pass@N, per question.
 
-    avg@N = mean over questions of the mean score of N samples           pass@N = share with at least one right
+avg@N = mean over questions of the mean score of N samples           pass@N = share with at least one right
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,9 @@ class Eval:
         for name in ("questions", "samples", "batch"):
             check_range(f"eval.{name}", getattr(self, name), 1)
         check_range("eval.temperature", self.temperature, 0)
-        self.sampling()
+        check_range("eval.top_p", self.top_p, 0, 1, open_low=True)
+        check_range("eval.top_k", self.top_k, 0)
+        check_range("eval.max_tokens", self.max_tokens, 1)
 
     def sampling(self, greedy: bool = False) -> Sampling:
         """The draws of one pass."""

@@ -52,6 +52,7 @@ class Train:
         for name in ("steps", "prompts", "updates", "micro_batch"):
             check_range(f"train.{name}", getattr(self, name), 1)
         check_range("train.lr", self.lr, 0)
+        check_range("train.weight_decay", self.weight_decay, 0)
         check_range("train.warmup", self.warmup, 0)
         check_range("train.max_grad_norm", self.max_grad_norm, 0, open_low=True)
         for name, options in (("ramp", ("none", "linear")), ("schedule", ("constant", "linear", "cosine"))):
@@ -232,10 +233,11 @@ def _update(trainer: Trainer, todo: Todo) -> Done:
         with _sync(trainer, last=index is slices[-1]):
             parts.append(_backward(trainer, todo, index))
     (loss,) = trainer.total(sum(part.loss for part in parts))
-    if not torch.isfinite(torch.tensor(loss)):
+    norm = trainer.accelerator.clip_grad_norm_(trainer.policy.parameters(), trainer.train.max_grad_norm)
+    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
+    if not (math.isfinite(loss) and math.isfinite(float(norm))):
         trainer.optimizer.zero_grad()
         raise NotFinite
-    norm = trainer.accelerator.clip_grad_norm_(trainer.policy.parameters(), trainer.train.max_grad_norm)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     stats = sum((part.stats for part in parts[1:]), parts[0].stats)

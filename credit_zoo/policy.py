@@ -163,7 +163,7 @@ class Policy(nn.Module):
             model = AutoModelForImageTextToText.from_pretrained(
                 settings.source, dtype=getattr(torch, settings.dtype), use_safetensors=True, **options
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise UsageError(
                 f"model.path={settings.path} could not be read: {str(error).splitlines()[0]} "
                 "Give a folder that holds a checkpoint, or a hub id that this machine can reach."

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from credit_zoo.policy import Model, Policy, Rows
 from credit_zoo.prompting import short_text
 from credit_zoo.settings import from_words
 from credit_zoo.smallmodel import Size, build_encoder, build_model, words_of
-from credit_zoo.twins import Difficulty, SlippingPen, TeachingPen, Twin
+from credit_zoo.twins import Difficulty, SlippingPen, Span, TeachingPen, Twin
 from credit_zoo.types import Prompts
 
 
@@ -90,10 +90,16 @@ class Solutions(IterableDataset[dict[str, Any]]):
             example = twin.example("train", step * s.batch + k, seed=s.seed)
             pen = SlippingPen(rng, s.perception_slips, s.reasoning_slips) if slips else TeachingPen()
             prompts.append((example.question.image, short_text(example.question)))
-            solutions.append("".join(span.text for span in twin.solution(example, pen)))
+            solutions.append(self._fitting(twin.solution(example, pen), example.solution))
         encoded = self.encoder.prompts(prompts)
         ids, mask = self.encoder.responses(solutions, s.response_length)
         return {"ids": encoded.ids, "mask": encoded.mask, "vision": encoded.vision, "response": ids, "sampled": mask}
+
+
+    def _fitting(self, spans: Sequence[Span], clean: Sequence[Span]) -> str:
+        """A solution as text; one that its slips made too long gives way to the clean one."""
+        texts = ["".join(span.text for span in version) for version in (spans, clean)]
+        return next(t for t in texts if self.encoder.responses([t])[1].sum() <= self.settings.response_length)
 
 
 def load_twin(name: str) -> Twin:

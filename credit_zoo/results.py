@@ -194,24 +194,28 @@ def run_key(record: RunRecord) -> str:
 
 
 def _duplicates(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """Of runs that did and measured the same, the earliest counts: running again until it looks better is no way up."""
-    seen: dict[tuple[str, str, tuple[object, ...]], Path] = {}
+    """Of runs that did and measured the same, the earliest counts: running again until it looks better is no way up.
+
+    A repetition with the same scores is a reproduction and no problem; one with others is named with the first.
+    """
+    seen: dict[tuple[str, str, tuple[object, ...]], tuple[Path, RunRecord]] = {}
     kept, problems = [], []
     for path, record in sorted(loaded, key=lambda item: (item[1].created, item[0])):
         keys = [(run_key(record), evaluation.stage, evaluation.measure) for evaluation in record.evaluations]
         first = next((seen[key] for key in keys if key in seen), None)
-        if first is not None:
-            problems.append(f"{path} repeats {first} (same run, same seed, same measurement): the earlier one counts")
-            continue
-        kept.append((path, record))
-        seen.update(dict.fromkeys(keys, path))
+        if first is None:
+            kept.append((path, record))
+            seen.update(dict.fromkeys(keys, (path, record)))
+        elif record.evaluations != first[1].evaluations:
+            problems.append(f"{path} repeats {first[0]} with other results: the earlier one counts")
     return kept, problems
 
 
 def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
     """(records, problems) of every `*.json` below `folder`, in the order of their paths.
 
-    A damaged file and a run that stands there twice are named in the problems and left out; the others count.
+    A damaged file, and a run that stands there twice with different results, are named in the problems and left out;
+    the others count.
     """
     loaded, problems = [], []
     for path in sorted(folder.rglob("*.json")):

@@ -1,6 +1,6 @@
 """Where the loop meets a shaper: what goes in, and what is refused when it comes out.
 
-    A[b,t] <- A[b] + ramp(progress) * (shaper(inputs)[b,t] - A[b])        on valid tokens, 0 elsewhere
+A[b,t] <- A[b] + ramp(progress) * (shaper(inputs)[b,t] - A[b])        on valid tokens, 0 elsewhere
 """
 
 from typing import Literal, Protocol, runtime_checkable

@@ -1,6 +1,7 @@
 """Batches of a training step made by hand, for the tests of policy and loop."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import torch
@@ -8,9 +9,12 @@ from accelerate import Accelerator
 from PIL import Image
 
 from credit_zoo.base import Base
+from credit_zoo.bench import Question, Score, Source
 from credit_zoo.collect import Collector, Drawn, Place
+from credit_zoo.harness import Asker
 from credit_zoo.loop import Train, Trainer, _backward, _prepare, _score_old
 from credit_zoo.policy import Policy
+from credit_zoo.prompting import Prompting
 from credit_zoo.registry import SHAPERS
 from credit_zoo.rewards import Reward
 from credit_zoo.rollout import Sampling, sample
@@ -33,7 +37,9 @@ def prompts(policy: Policy, count=3):
 
 def responses(policy: Policy, count=3, group=4, length=12, seed=0):
     """Sampled responses of unequal lengths; a gap in the mask, because a mask need not be a prefix."""
-    drawn = sample(policy, prompts(policy, count), Sampling(group, max_tokens=length), torch.Generator().manual_seed(seed))
+    drawn = sample(
+        policy, prompts(policy, count), Sampling(group, max_tokens=length), torch.Generator().manual_seed(seed)
+    )
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, length + 1, (len(drawn.ids),), generator=generator)
     mask = torch.arange(length) < lengths[:, None]
@@ -50,6 +56,37 @@ def batch(policy: Policy, **settings) -> RolloutBatch:
     )
 
 
+class Coin:
+    """A benchmark of its own: an answer is right if its length divides by the number in the question."""
+
+    twin = None
+
+    def load(self, split, data, skip_bad=False):
+        raise AssertionError("has no files")
+
+    def prompt(self, question):
+        return question.text
+
+    def score(self, question, response):
+        return Score(float(len(response) % int(question.answer) == 0), response, True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """Questions whose answers go round: 1 is always right, so its prompts are dull."""
+
+    cycle: tuple[int, ...]
+    source = Source("coin", True, "v1", 0)
+
+    def __getitem__(self, index):
+        return Question(f"q{index}", pictures(1)[0], "find the area", str(self.cycle[index % len(self.cycle)]), "text")
+
+
+def collector(policy, base, prompts=2):
+    asker = Asker(policy, Coin(), Prompting(style="short"))
+    return Collector(asker, base, Sampling(group=6, max_tokens=8), Reward(), prompts)
+
+
 def trainer(policy: Policy, shaper="uniform", micro_batch=64, base=None, updates=1, ramp="none", **settings) -> Trainer:
     """A trainer around a copy of the policy, on the CPU."""
     policy = copy.deepcopy(policy).eval()
@@ -57,8 +94,7 @@ def trainer(policy: Policy, shaper="uniform", micro_batch=64, base=None, updates
     made = SHAPERS[shaper].factory(**settings)
     train = Train(steps=4, micro_batch=micro_batch, updates=updates, ramp=ramp, lr=1e-3)
     optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], lr=1e-3)
-    collector = Collector(None, base, Sampling(max_tokens=12), Reward(), prompts=3)
-    return Trainer(policy, policy, optimizer, Accelerator(cpu=True), None, made, base, train, collector)
+    return Trainer(policy, policy, optimizer, Accelerator(cpu=True), None, made, base, train, collector(policy, base))
 
 
 def loss_and_gradient(t: Trainer, data: RolloutBatch, progress=0.5):

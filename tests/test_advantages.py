@@ -118,6 +118,11 @@ def test_rewards_that_differ_by_rounding_alone_give_exact_zeros(name, scale, dty
 
 
 @EVERY
+def test_rounding_noise_about_zero_gives_exact_zeros(name):
+    assert advantages(name, [0.1 + 0.2 - 0.3, 0.0, 0.3 - 0.2 - 0.1]).tolist() == [0, 0, 0]
+
+
+@EVERY
 def test_a_real_difference_between_rewards_is_kept_however_small_or_far_from_zero(name):
     assert advantages(name, [1e-3, 0.0])[0] > 0
     assert advantages(name, [1e3 + 0.125, 1e3])[0] > 0

@@ -52,7 +52,7 @@ def own_plugins(monkeypatch):
 def small_run(tiny, tmp_path):
     """The words of a run of a few seconds that writes below `tmp_path` alone."""
     model = export(tiny, tmp_path / "tiny")
-    sizes = ["scale=smoke", "eval.questions=2", "eval.samples=2", "sampling.max_tokens=8", "eval.max_tokens=8"]
+    sizes = ["scale=smoke", "eval.questions=2", "eval.samples=2", "eval.max_tokens=8"]
     places = [f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"]
     return [f"model.path={model}", *sizes, *places]
 
@@ -257,7 +257,7 @@ def test_a_shaper_from_anywhere_is_found_explained_set_and_run(capsys, tmp_path,
     chosen = [f"plugins={file}", "shaper=last_token_only", "last_token_only.share=0.5"]
     assert main([f"plugins={file}", "explain=last_token_only"]) == 0
     assert "  last_token_only.share = 1.0" in capsys.readouterr().out
-    assert main([*chosen, *small_run, "steps=2", "train.prompts=2", "sampling.group=2"]) == 0
+    assert main([*chosen, *small_run, "steps=2", "train.prompts=2", "sampling.group=2", "sampling.max_tokens=8"]) == 0
     assert "shaper  last_token_only(share=0.5), ramp none" in capsys.readouterr().out
     (written,) = (tmp_path / "leaderboard" / "results").rglob("*.json")
     record = load(written)
@@ -325,7 +325,7 @@ def test_a_picture_that_does_not_decode_is_named_or_dropped_and_counted(capsys, 
     err = last_line_refused(capsys, [*small_run, *measure(folder)])
     assert str(broken) in err
     assert "data.skip_bad=true skips such rows" in err
-    assert main([*small_run, *measure(folder, "data.skip_bad=true", "eval.questions=9")]) == 0
+    assert main([*small_run, *measure(folder, "data.skip_bad=true")]) == 0
     out = capsys.readouterr().out
     assert "2 questions, 1 dropped (bad picture)" in out
 

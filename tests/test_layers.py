@@ -215,11 +215,6 @@ def test_the_package_has_fewer_than_8000_lines_of_code():
     assert sum(code_lines(file.read_text("utf-8")) for file in MODULES.values()) < 8_000
 
 
-@pytest.mark.xfail(strict=True, reason="with docstrings, comments and blank lines the package is over its aim")
-def test_the_package_has_fewer_than_8000_lines():
-    assert sum(len(file.read_text("utf-8").splitlines()) for file in MODULES.values()) < 8_000
-
-
 def test_no_function_is_longer_than_60_lines():
     functions = [
         (f"{name}.{node.name}", node.body[-1].end_lineno - node.body[0].lineno + 1)

@@ -296,8 +296,15 @@ def test_corrupt_records_are_named_and_the_others_load(tmp_path):
     assert str(broken) in problems[0]
 
 
-def test_of_two_equal_runs_the_earlier_counts_and_both_are_named(tmp_path):
-    late = write(a_record(created="2026-02-01T00:00:00Z", run_id="a-later-run", seconds=1.0), tmp_path)
+def test_a_run_that_was_reproduced_counts_once_and_is_no_problem(tmp_path):
+    write(a_record(created="2026-02-01T00:00:00Z", run_id="a-later-run", seconds=1.0), tmp_path)
+    early = write(a_record(run_id="z-earlier-run"), tmp_path)
+    assert load_all(tmp_path) == ([load(early)], [])
+
+
+def test_of_two_equal_runs_with_other_results_the_earlier_counts_and_both_are_named(tmp_path):
+    other = (an_evaluation(truncated=0.5),)
+    late = write(a_record(created="2026-02-01T00:00:00Z", run_id="a-later-run", evaluations=other), tmp_path)
     early = write(a_record(run_id="z-earlier-run"), tmp_path)
     found, problems = load_all(tmp_path)
     assert found == [load(early)]

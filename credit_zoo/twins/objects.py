@@ -1,6 +1,6 @@
 """Coloured objects on whole cells: what puzzles and grounding scenes are made of.
 
-An object fills its box, whose edges are whole numbers from 0 to 12; `Thing` carries what there is to see of it.
+An object fills its box, whose edges are whole numbers from 0 to 12; `Thing` carries what can be seen of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -120,7 +120,7 @@ def draw(canvas: Canvas, thing: Thing) -> None:
 
 
 def spots(rng: np.random.Generator, sizes: Sequence[tuple[int, int]], gap: int = 1) -> list[Box] | None:
-    """Boxes of the given (width, height) at random places, `gap` cells or more apart; None if it got tight."""
+    """Boxes of the given (width, height) at random places, `gap` cells or more apart; None where too tight."""
     found: list[Box] = []
     for width, height in sizes:
         for x, y in rng.random((25, 2)).tolist():

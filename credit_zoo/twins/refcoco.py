@@ -42,7 +42,7 @@ RELATIONS = (
 
 # An attribute for each field, None where it is left open.
 Wanted = tuple[str | None, ...]
-_MASKS = sorted(product((False, True), repeat=len(FIELDS)), key=lambda mask: (sum(mask), [not on for on in mask]))
+_MASKS = sorted(product((True, False), repeat=len(FIELDS)), key=sum)
 
 
 class Sayings:
@@ -54,8 +54,10 @@ class Sayings:
         self.of: list[list[Wanted]] = []
         self.fits: dict[Wanted, list[int]] = {}
         for at, thing in enumerate(things):
-            looks = thing[: len(FIELDS)]
-            told = [tuple(value if on else None for value, on in zip(looks, mask, strict=True)) for mask in _MASKS]
+            looks = (thing.kind, thing.color, thing.size)
+            told = [
+                tuple(value if on else None for value, on in zip(looks, mask, strict=True)) for mask in _MASKS
+            ]
             self.of.append(told)
             for wanted in told:
                 self.fits.setdefault(wanted, []).append(at)
@@ -71,14 +73,14 @@ def _phrase(wanted: Wanted, group: str, place: str = "") -> str:
 
 
 def _order(things: Sequence[Thing], members: Sequence[int], edge: str) -> tuple[int, ...]:
-    """The members in reading order across the axis that is asked about, so that no place in it is likelier."""
+    """The members in reading order across the axis that is asked about: no place in it is likelier."""
     if edge in ("left", "right"):
         return tuple(sorted(members, key=lambda at: (things[at].top, things[at].left)))
     return tuple(sorted(members, key=lambda at: (things[at].left, things[at].top)))
 
 
 def _along(things: Sequence[Thing], edge: str, sign: int) -> tuple[list[int], list[int]]:
-    """Every object's edge, and twice its middle on the same axis, both lowest for what is furthest that way."""
+    """Every object's edge and twice its middle on the same axis, both lowest for the furthest that way."""
     low, high = ("left", "right") if edge in ("left", "right") else ("top", "bottom")
     lows, highs = [getattr(thing, low) for thing in things], [getattr(thing, high) for thing in things]
     edges = lows if edge == low else highs
@@ -139,8 +141,9 @@ def by_relation(rng: np.random.Generator, said: Sayings, group: str, most: int) 
         if not 1 <= len(others) < most or _too_plain(rng, wanted):
             return None
         return {
-            "target": target, "text": f"{_phrase(wanted, group)} {words} {_phrase(alone[0], group)}", "edge": edge,
-            "sign": sign, "reference": reference, "near": near, "members": _order(things, [target, *others], edge),
+            "target": target, "text": f"{_phrase(wanted, group)} {words} {_phrase(alone[0], group)}",
+            "edge": edge, "sign": sign, "reference": reference, "near": near,
+            "members": _order(things, [target, *others], edge),
         }  # fmt: skip
     return None
 
@@ -203,7 +206,9 @@ class Refer:
     def _among(self, scene: Scene, pen: Pen) -> int:
         """Read the edges that count, and go on with the member whose edge is the wanted one."""
         things, members, edge, sign = scene["things"], scene["members"], scene["edge"], scene["sign"]
-        limit = pen.read("edge", getattr(things[scene["reference"]], scene["near"])) if "near" in scene else None
+        limit = None
+        if "reference" in scene:
+            limit = pen.read("edge", getattr(things[scene["reference"]], scene["near"]))
         edges = pen.reads(edge, [getattr(things[at], edge) for at in members])
         if limit is None:
             word, best = ("min", min(edges)) if sign > 0 else ("max", max(edges))
