@@ -23,10 +23,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from credit_zoo.checkpoint import export
+from credit_zoo.bench import Benchmark
+from credit_zoo.checkpoint import export, weights_digest
 from credit_zoo.encoder import Encoder
+from credit_zoo.harness import Asker, Eval, measure
 from credit_zoo.policy import Model, Policy, Rows
-from credit_zoo.prompting import short_text
+from credit_zoo.prompting import Prompting, short_text
+from credit_zoo.provenance import machine
+from credit_zoo.questions import Data, open_questions
+from credit_zoo.registry import BENCHMARKS
 from credit_zoo.settings import from_words
 from credit_zoo.smallmodel import Size, build_encoder, build_model, words_of
 from credit_zoo.twins import Difficulty, SlippingPen, Span, TeachingPen, Twin
@@ -95,7 +100,6 @@ class Solutions(IterableDataset[dict[str, Any]]):
         ids, mask = self.encoder.responses(solutions, s.response_length)
         return {"ids": encoded.ids, "mask": encoded.mask, "vision": encoded.vision, "response": ids, "sampled": mask}
 
-
     def _fitting(self, spans: Sequence[Span], clean: Sequence[Span]) -> str:
         """A solution as text; one that its slips made too long gives way to the clean one."""
         texts = ["".join(span.text for span in version) for version in (spans, clean)]
@@ -122,7 +126,7 @@ def vocabulary(names: Iterable[str], examples: int = 400) -> list[str]:
 
 def loss_of(policy: Policy, batch: dict[str, Any]) -> Tensor:
     """Mean negative log-probability of the solutions' tokens [nats]."""
-    prompts = Prompts(batch["ids"], batch["mask"], batch["vision"])
+    prompts = Prompts(batch["ids"], batch["mask"], tuple(batch["vision"]))
     rows = Rows(prompts, torch.arange(len(prompts)), batch["response"], batch["sampled"])
     logp, _ = policy(rows, temperature=1.0)
     return -logp[rows.mask].mean()
@@ -138,7 +142,11 @@ def _resume(settings: Pretrain, policy: Policy, optimizer: torch.optim.Optimizer
         sys.exit(f"{path} was made with other settings; give another work=FOLDER or delete it")
     policy.load_state_dict(state["policy"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    step = int(state["step"])
+    curve = path.with_name("curve.jsonl")
+    kept = [line for line in curve.read_text().splitlines(keepends=True) if json.loads(line)["step"] < step]
+    curve.write_text("".join(kept))
+    return step
 
 
 def _save(settings: Pretrain, policy: Policy, optimizer: torch.optim.Optimizer, step: int) -> None:
@@ -178,6 +186,48 @@ def train(settings: Pretrain) -> Policy:
     return policy
 
 
+def _seconds(work: Path) -> float:
+    """Seconds spent on the steps that count: the clock of the curve starts anew whenever the run goes on."""
+    clock = [json.loads(line)["seconds"] for line in (work / "curve.jsonl").read_text().splitlines()]
+    ends = [now for now, later in zip(clock, [*clock[1:], 0.0], strict=True) if later <= now]
+    return float(sum(ends))
+
+
+def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
+    """What the checkpoint was made of and what it can do before any reinforcement, per twin in percent."""
+    accuracy = {}
+    asked = Eval(questions=400, max_tokens=settings.response_length)
+    for name in settings.shares():
+        bench: Benchmark = BENCHMARKS[name].factory()
+        stream = open_questions(bench, "test", None, Data(), asked.seed, shuffle=False)
+        questions = [stream[index] for index in range(asked.questions)]
+        found = measure(Asker(policy, bench, Prompting(style="short")), questions, asked, name)
+        numbers = {"avg@8": found.accuracy, "greedy": found.greedy_accuracy or 0.0, "pass@8": found.pass_rate}
+        accuracy[name] = {key: round(100 * value, 1) for key, value in numbers.items()}
+    versions = {name: load_twin(name).version for name in settings.shares()}
+    hours = round(_seconds(Path(settings.work)) / 3600, 2)
+    return {
+        "settings": {k: v for k, v in asdict(settings).items() if k not in ("out", "work")},
+        "twin_versions": versions,
+        "parameters": sum(p.numel() for p in policy.parameters()),
+        "weights": weights_digest(policy),
+        "machine": asdict(machine(torch.get_num_threads())),
+        "hours": hours,
+        "test_questions": asked.questions,
+        "accuracy_percent": accuracy,
+    }
+
+
+def main(words: Sequence[str]) -> None:
+    """Trains, measures and writes the checkpoint with its record and curve."""
+    settings = from_words(Pretrain, words)
+    policy = train(settings)
+    record = warm_start_record(settings, policy)
+    folder = export(policy, Path(settings.out))
+    (folder / "warm_start.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / "curve.jsonl").write_text((Path(settings.work) / "curve.jsonl").read_text())
+    print(json.dumps(record["accuracy_percent"], indent=1))
+
+
 if __name__ == "__main__":
-    settings = from_words(Pretrain, sys.argv[1:])
-    export(train(settings), Path(settings.out))
+    main(sys.argv[1:])

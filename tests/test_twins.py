@@ -18,9 +18,10 @@ from PIL import Image
 import credit_zoo.twins as twins
 from credit_zoo.answers import score_response
 from credit_zoo.bench import Split
-from credit_zoo.twins import Difficulty, Example, Pen, SlippingPen, Span, TeachingPen, Twin
+from credit_zoo.twins import Difficulty, Example, Pen, SlippingPen, Span, TeachingPen, Twin, refcoco
 from credit_zoo.twins.canvas import CELL, GLYPHS, Canvas
 from credit_zoo.twins.contract import V
+from credit_zoo.twins.objects import Thing
 from credit_zoo.twins.pens import CLOSE, END, OPEN, CheckingPen
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -192,6 +193,49 @@ def test_the_truth_is_at_no_favoured_place_among_choices(twin: Twin) -> None:
         assert max(places[size, place] for place in range(size)) < (1 / size + 0.13) * total
 
 
+def test_boxes_are_whole_cells_on_the_grid(twin: Twin) -> None:
+    for example in _examples(twin, 300):
+        question = example.question
+        assert ("unit" in question.meta) == (question.kind == "box")
+        if question.kind == "box":
+            left, top, right, bottom = map(int, question.answer.split(","))
+            assert 0 <= left < right <= 12 and 0 <= top < bottom <= 12 and question.meta["unit"] == "cells"
+            assert score_response(question, f"{OPEN}x{CLOSE}[0,0,12,12]{END}").correct < 0.5
+
+
+def _named(words: str, things: Sequence[Thing]) -> list[Thing]:
+    wanted = set(words.split()) - {"the", "object", "person"}
+    return [thing for thing in things if wanted <= {thing.kind, thing.color, thing.size}]
+
+
+def _referred(text: str, things: Sequence[Thing]) -> list[Thing]:
+    for words, lies in (
+        ("left of", lambda one, other: one.right <= other.left),
+        ("right of", lambda one, other: one.left >= other.right),
+        ("above", lambda one, other: one.bottom <= other.top),
+        ("below", lambda one, other: one.top >= other.bottom),
+    ):
+        if words in text:
+            these, those = (_named(part, things) for part in text.split(words))
+            assert len(those) == 1 and len(these) > 1
+            return [thing for thing in these if thing not in those and lies(thing, those[0])]
+    for word, edge, best in (
+        ("leftmost", "left", min), ("rightmost", "right", max), ("topmost", "top", min), ("lowest", "bottom", max),
+    ):  # fmt: skip
+        if word in text:
+            these = _named(text.replace(word, ""), things)
+            return [thing for thing in these if getattr(thing, edge) == best(getattr(each, edge) for each in these)]
+    return _named(text, things)
+
+
+@pytest.mark.parametrize("difficulty", DIALS, ids=str)
+def test_referring_expressions_fit_one_object(difficulty: Difficulty) -> None:
+    for index in range(300):
+        example = refcoco.TWIN.example("train", index, difficulty)
+        (thing,) = _referred(example.question.text.removeprefix("find ").removesuffix("."), example.scene["things"])
+        assert ",".join(map(str, thing.box)) == example.question.answer
+
+
 @pytest.mark.parametrize("difficulty", DIALS, ids=str)
 def test_no_number_follows_a_space(twin: Twin, difficulty: Difficulty) -> None:
     words = set()
@@ -250,6 +294,26 @@ def test_leaving_the_form_keeps_what_was_before() -> None:
     verdict = CheckingPen(text).follow(_sum_and_half)
     assert not verdict.followed and verdict.first_slip == "perception"
     assert [text[start:end] for start, end, role in verdict.roles if role == "read"] == ["55", "60"]
+
+
+def _box(pen: Pen) -> None:
+    pen.answer(pen.reads("box", (3, 5, 6, 7)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "answer", "followed", "slips"),
+    [
+        ("box=3,5,6,7", "[3,5,6,7]", True, []),
+        ("box=3,4,6,7", "[3,4,6,7]", True, ["perception"]),
+        ("box=3,5,6,7", "[3,5,8,7]", True, ["reasoning"]),
+        ("box=3,5,6", "[3,5,6,7]", False, []),
+        ("box=3,5,6,7", "3,5,6,7", False, []),
+        ("box=3,5,6,7", "[3,5,6,7,8]", False, []),
+    ],
+)
+def test_check_lists_by_hand(steps: str, answer: str, followed: bool, slips: list[str]) -> None:
+    verdict = CheckingPen(f"{OPEN}{steps}{CLOSE}{answer}{END}").follow(_box)
+    assert verdict.followed == followed and [kind for kind, _, _ in verdict.slips] == slips
 
 
 @pytest.mark.parametrize(("dials", "name"), [((7, 0), "perception"), ((0, -0.1), "reasoning")])

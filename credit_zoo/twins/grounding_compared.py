@@ -1,4 +1,4 @@
-"""Objects told apart by comparing them with one another: the odd one, the larger, the far one, the front one."""
+"""Objects told apart by comparing them with one another: the odd, the larger, the far, the front one."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,15 +8,10 @@ import numpy as np
 
 from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
 from credit_zoo.twins.figures import pick
-from credit_zoo.twins.objects import FLAT, PALETTE, Box, Thing, answer, apart, draw, find, spots
+from credit_zoo.twins.objects import FLAT, PALETTE, Box, Thing, answer, apart, draw, find, some, spots
 
 COLORS = tuple(PALETTE)[:5]
 SIZES = ("small", "big")
-
-
-def some(rng: np.random.Generator, pool: tuple[str, ...], count: int) -> list[str]:
-    """Different words of a pool, in random order."""
-    return [pool[place] for place in rng.permutation(len(pool))[:count]]
 
 
 def reading_order(things: list[Thing]) -> tuple[Thing, ...]:
@@ -41,7 +36,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class OddOne(_Drawn):
-    """One object differs from all others in one field; at a high reasoning dial another field varies in pairs."""
+    """One object differs from all others in one field; at a high reasoning dial another varies in pairs."""
 
     field: str
 
@@ -111,8 +106,8 @@ class Touching(_Drawn):
         sizes = pen.reads("size", [int(thing.size) for thing in pair])
         word, best = ("max", max(sizes)) if scene["larger"] else ("min", min(sizes))
         best = pen.derive("size", word, best, sizes)
-        true = max if scene["larger"] else min
-        answer(pen, pair[sizes.index(best)] if best in sizes else true(pair, key=lambda thing: int(thing.size)))
+        ranked = sorted(pair, key=lambda thing: int(thing.size), reverse=scene["larger"])
+        answer(pen, pair[sizes.index(best)] if best in sizes else ranked[0])
 
 
 class FarAway(_Drawn):
@@ -151,7 +146,10 @@ class Hiding(_Drawn):
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> dict[str, Any]:
         count = pick(rng, 3, round(4 + difficulty.reasoning))
-        kinds = [FLAT[place] for place in rng.integers(2, size=count)]
+        kinds = [("circle", "square")[place] for place in rng.integers(2, size=count)]
+        if kinds[:2] == ["circle", "circle"]:
+            # Two circles whose boxes share a corner need not meet.
+            kinds[rng.integers(2)] = "square"
         colors = some(rng, COLORS, count)
         sides = rng.integers(2, 4, size=count).tolist()
         # The corner that is hidden leaves every edge of the object behind to be seen.
@@ -170,8 +168,8 @@ class Hiding(_Drawn):
         return {"things": things, "front": bool(rng.integers(2))}
 
     def ask(self, scene: Scene) -> Ask:
-        text = "the object that hides part of another" if scene["front"] else "the object that is partly hidden"
-        return find(text, "hiding")
+        words = "that hides part of another" if scene["front"] else "that is partly hidden"
+        return find(f"the object {words}", "hiding")
 
     def solve(self, scene: Scene, pen: Pen) -> None:
         behind, front = scene["things"][:2]

@@ -8,14 +8,14 @@ import numpy as np
 from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
 from credit_zoo.twins.canvas import BLACK, CELLS, WHITE
 from credit_zoo.twins.figures import pick
-from credit_zoo.twins.grounding_compared import COLORS, some
-from credit_zoo.twins.objects import SHADES, Thing, answer, draw, find
-
-_HEADS = ("circle", "square", "triangle", "diamond")
+from credit_zoo.twins.grounding_compared import COLORS, reading_order
+from credit_zoo.twins.objects import FLAT, SHADES, Thing, answer, draw, find, some, spots
 
 
-def _jittered(rng: np.random.Generator, sizes: list[tuple[int, int]], top: int, bottom: int) -> list[tuple[int, int]]:
-    """Places side by side for things of the given (width, height) between two rows, with random spare room."""
+def _jittered(
+    rng: np.random.Generator, sizes: list[tuple[int, int]], top: int, bottom: int
+) -> list[tuple[int, int]]:
+    """Places side by side for things of the given (width, height) between two rows, spare room at random."""
     spare = CELLS - sum(width for width, _ in sizes) - (len(sizes) - 1)
     cuts = sorted(int(cut) for cut in rng.integers(spare + 1, size=len(sizes)))
     found, at = [], 0
@@ -65,25 +65,22 @@ class Gap:
 
 
 class Holding:
-    """Open boxes of different widths and a ball: the only box wide enough for it."""
+    """Open boxes of different widths and a ball: the smallest box that is wide enough for it."""
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> dict[str, Any]:
-        ball = pick(rng, 2, 4)
-        wide = pick(rng, ball + 1, 5)
-        small = [int(width) for width in rng.permutation(np.arange(2, ball + 1))[:2]]
-        if wide + sum(small) > CELLS - 2:
-            small = small[:1]
-        widths = [int(width) for width in rng.permutation([wide, *small])]
-        height = pick(rng, 2, 4)
-        places = _jittered(rng, [(width, height) for width in widths], 6, CELLS)
-        shades = some(rng, COLORS, len(widths) + 1)
-        things = [
-            Thing("box", shade, str(width), left, top, left + width, top + height)
-            for shade, width, (left, top) in zip(shades[1:], widths, places, strict=True)
-        ]
-        left, top = pick(rng, 0, CELLS - ball), pick(rng, 0, 5 - ball)
-        round_one = Thing("circle", shades[0], str(ball), left, top, left + ball, top + ball)
-        return {"things": tuple(things), "ball": round_one, "fit": widths.index(wide)}
+        count = 3 if rng.random() < 0.5 + 0.5 * difficulty.reasoning else 2
+        while True:
+            widths = [int(width) for width in rng.permutation(np.arange(2, 7))[:count]]
+            ball, height = pick(rng, 2, 4), pick(rng, 2, 3)
+            found = spots(rng, [(ball, ball), *((width, height) for width in widths)])
+            if found and max(widths) > ball:
+                break
+        shades = some(rng, COLORS, count + 1)
+        seen = zip(shades[1:], widths, found[1:], strict=True)
+        things = reading_order([Thing("box", shade, str(width), *box) for shade, width, box in seen])
+        wide = str(min(width for width in widths if width > ball))
+        fit = next(place for place, thing in enumerate(things) if thing.size == wide)
+        return {"things": things, "ball": Thing("circle", shades[0], str(ball), *found[0]), "fit": fit}
 
     def draw(self, scene: Scene, canvas: Canvas) -> None:
         draw(canvas, scene["ball"])
@@ -98,14 +95,14 @@ class Holding:
                 canvas.note(left, top, str(value))
 
     def ask(self, scene: Scene) -> Ask:
-        return find("the box that can hold the ball", "holding")
+        return find("the smallest box that can hold the ball", "holding")
 
     def solve(self, scene: Scene, pen: Pen) -> None:
         things = scene["things"]
         ball = pen.read("ball", int(scene["ball"].size))
         widths = pen.reads("width", [int(thing.size) for thing in things])
         held = [width for width in widths if width > ball]
-        best = pen.derive("holds", "more", max(held or widths), widths)
+        best = pen.derive("holds", "more", min(held or widths), widths)
         answer(pen, things[widths.index(best) if best in widths else scene["fit"]])
 
 
@@ -116,9 +113,9 @@ class Key:
     field: str
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> dict[str, Any]:
-        kinds, colors = some(rng, _HEADS, 1) * 3, some(rng, COLORS, 1) * 3
+        kinds, colors = some(rng, FLAT, 1) * 3, some(rng, COLORS, 1) * 3
         if self.field == "kind":
-            kinds = some(rng, _HEADS, 3)
+            kinds = some(rng, FLAT, 3)
         else:
             colors = some(rng, COLORS, 3)
         size = 3 if rng.random() < 0.5 else 2

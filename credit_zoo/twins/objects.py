@@ -23,6 +23,7 @@ FLAT = ("circle", "square", "triangle", "diamond")
 UNIT = "cells"
 
 Box = tuple[int, int, int, int]
+Frame = tuple[float, float, float, float]
 
 
 class Thing(NamedTuple):
@@ -42,27 +43,27 @@ class Thing(NamedTuple):
         return self[3:]
 
 
-def _square(canvas: Canvas, box: Box, fill: Color) -> None:
+def _square(canvas: Canvas, box: Frame, fill: Color) -> None:
     canvas.rect(box[:2], box[2:], BLACK, fill)
 
 
-def _circle(canvas: Canvas, box: Box, fill: Color) -> None:
+def _circle(canvas: Canvas, box: Frame, fill: Color) -> None:
     left, top, right, bottom = box
     canvas.circle(((left + right) / 2, (top + bottom) / 2), (right - left) / 2, BLACK, fill)
 
 
-def _triangle(canvas: Canvas, box: Box, fill: Color) -> None:
+def _triangle(canvas: Canvas, box: Frame, fill: Color) -> None:
     left, top, right, bottom = box
     canvas.polygon([(left, bottom), ((left + right) / 2, top), (right, bottom)], BLACK, fill)
 
 
-def _diamond(canvas: Canvas, box: Box, fill: Color) -> None:
+def _diamond(canvas: Canvas, box: Frame, fill: Color) -> None:
     left, top, right, bottom = box
     x, y = (left + right) / 2, (top + bottom) / 2
     canvas.polygon([(left, y), (x, top), (right, y), (x, bottom)], BLACK, fill)
 
 
-def _head(canvas: Canvas, box: Box) -> float:
+def _head(canvas: Canvas, box: Frame) -> float:
     # A person's head takes the upper third; the row where it ends.
     left, top, right, bottom = box
     radius = (bottom - top) / 6
@@ -70,7 +71,7 @@ def _head(canvas: Canvas, box: Box) -> float:
     return top + 2 * radius
 
 
-def _man(canvas: Canvas, box: Box, fill: Color) -> None:
+def _man(canvas: Canvas, box: Frame, fill: Color) -> None:
     left, _, right, bottom = box
     neck = _head(canvas, box)
     hip, third = (neck + bottom) / 2 + 0.2, (right - left) / 3
@@ -79,34 +80,34 @@ def _man(canvas: Canvas, box: Box, fill: Color) -> None:
     canvas.rect((right - third, hip), (right - third / 3, bottom), BLACK, BLACK)
 
 
-def _woman(canvas: Canvas, box: Box, fill: Color) -> None:
+def _woman(canvas: Canvas, box: Frame, fill: Color) -> None:
     left, _, right, bottom = box
     neck = _head(canvas, box)
     canvas.polygon([(left, bottom), ((left + right) / 2, neck - 0.2), (right, bottom)], BLACK, fill)
 
 
-def _house(canvas: Canvas, box: Box, fill: Color) -> None:
+def _house(canvas: Canvas, box: Frame, fill: Color) -> None:
     left, top, right, bottom = box
     eaves, middle = top + (bottom - top) * 0.45, (left + right) / 2
     canvas.polygon([(left, eaves), (middle, top), (right, eaves)], BLACK, BLACK)
     canvas.rect((left, eaves), (right, bottom), BLACK, fill)
 
 
-def _tree(canvas: Canvas, box: Box, fill: Color) -> None:
+def _tree(canvas: Canvas, box: Frame, fill: Color) -> None:
     left, top, right, bottom = box
     crown, middle = top + (bottom - top) * 0.6, (left + right) / 2
     canvas.rect((middle - 0.3, crown), (middle + 0.3, bottom), BLACK, BLACK)
     canvas.polygon([(left, crown), (middle, top), (right, crown)], BLACK, fill)
 
 
-def _fish(canvas: Canvas, box: Box, fill: Color) -> None:
+def _fish(canvas: Canvas, box: Frame, fill: Color) -> None:
     left, top, right, bottom = box
     y, body = (top + bottom) / 2, left + (right - left) * 0.65
     canvas.polygon([(body - 0.3, y), (right, top), (right, bottom)], BLACK, BLACK)
     canvas.polygon([(left, y), ((left + body) / 2, top), (body, y), ((left + body) / 2, bottom)], BLACK, fill)
 
 
-_DRAWN: Mapping[str, Callable[[Canvas, Box, Color], None]] = {
+_DRAWN: Mapping[str, Callable[[Canvas, Frame, Color], None]] = {
     "circle": _circle, "square": _square, "triangle": _triangle, "diamond": _diamond, "man": _man,
     "woman": _woman, "house": _house, "tree": _tree, "fish": _fish,
 }  # fmt: skip
@@ -119,8 +120,19 @@ def draw(canvas: Canvas, thing: Thing) -> None:
         canvas.note(thing.left, thing.top, str(value))
 
 
+def shape(canvas: Canvas, kind: str, center: Point, radius: float, color: str) -> None:
+    """Draw an object around a point, noting nothing."""
+    x, y = center
+    _DRAWN[kind](canvas, (x - radius, y - radius, x + radius, y + radius), SHADES[color])
+
+
+def some(rng: np.random.Generator, pool: tuple[str, ...], count: int) -> list[str]:
+    """Different words of a pool, in random order."""
+    return [pool[place] for place in rng.permutation(len(pool))[:count]]
+
+
 def spots(rng: np.random.Generator, sizes: Sequence[tuple[int, int]], gap: int = 1) -> list[Box] | None:
-    """Boxes of the given (width, height) at random places, `gap` cells or more apart; None where too tight."""
+    """Boxes of the given (width, height) at random places, `gap` cells or more apart; None if too tight."""
     found: list[Box] = []
     for width, height in sizes:
         for x, y in rng.random((25, 2)).tolist():

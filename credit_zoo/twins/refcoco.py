@@ -1,12 +1,12 @@
 """The twin of RefCOCO: an expression that fits one object among three to eight, answered by its box.
 
-A box is "left,top,right,bottom" in cells of 7 pixels, whole numbers from 0 to 12. The real set's val, testA and
-testB differ in what is looked for; here that is the category, within every split: "mixed" (anything, as in
-val), "people" (men and women alone, as in testA) and "things" (no people, as in testB).
+A box is "left,top,right,bottom" in cells of 7 pixels, whole numbers from 0 to 12. The real set's val, testA
+and testB differ in what is looked for; here that is the category, within every split: "mixed" (anything, as
+in val), "people" (men and women alone, as in testA) and "things" (no people, as in testB).
 
-An expression goes by attributes ("the red circle"), by place ("the leftmost circle") or by relation ("the circle
-left of the red square"). It is minimal: without any of its attributes, or without its place or relation, it would
-not single the object out.
+An expression goes by attributes ("the red circle"), by place ("the leftmost circle") or by relation ("the
+circle left of the red square"). It is minimal: without any of its attributes, or without its place or
+relation, it would not single the object out clearly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,9 @@ SIZES: Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]] = {
 }  # fmt: skip
 FIELDS = ("kind", "color", "size")
 # The word, the edge that counts, and the sign that turns the wanted extreme into the lowest number.
-PLACES = (("leftmost", "left", 1), ("rightmost", "right", -1), ("topmost", "top", 1), ("lowest", "bottom", -1))
+PLACES = (
+    ("leftmost", "left", 1), ("rightmost", "right", -1), ("topmost", "top", 1), ("lowest", "bottom", -1),
+)  # fmt: skip
 # The words, the reference's edge, the edge of the object, and the same sign.
 RELATIONS = (
     ("left of", "left", "right", 1), ("right of", "right", "left", -1),

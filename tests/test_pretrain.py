@@ -1,0 +1,68 @@
+"""The warm start: the same again from the same seed, and from where it stopped."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from credit_zoo import pretrain
+from credit_zoo.pretrain import Pretrain, Solutions, train, vocabulary
+from credit_zoo.smallmodel import Size, build_encoder
+
+SMALL = Size(width=32, layers=2, heads=2, key_value_heads=1, feed_forward=64, vision_width=32, vision_layers=1)
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "Size", lambda: SMALL)
+    return Pretrain(work=str(tmp_path / "work"), steps=4, slip_steps=2, batch=4, save_every=2)
+
+
+def weights(policy):
+    return torch.cat([p.detach().flatten() for p in policy.parameters()])
+
+
+@pytest.mark.slow
+def test_a_run_that_stopped_ends_like_one_that_did_not(settings, tmp_path, monkeypatch):
+    whole = weights(train(settings))
+    stopped = dataclasses.replace(settings, work=str(tmp_path / "stopped"))
+    saved = pretrain._save
+
+    def stop_after(settings, policy, optimizer, step):
+        saved(settings, policy, optimizer, step)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretrain, "_save", stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped)
+    monkeypatch.setattr(pretrain, "_save", saved)
+    torch.testing.assert_close(weights(train(stopped)), whole, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_settings_is_refused(settings):
+    train(settings)
+    with pytest.raises(SystemExit, match="other settings"):
+        train(dataclasses.replace(settings, lr=1e-4))
+
+
+def test_the_last_steps_hold_slips_and_the_first_ones_none():
+    settings = Pretrain(steps=4, slip_steps=2, batch=32)
+    encoder = build_encoder(vocabulary(["geometry3k", "mathvista"], 50), Size())
+    found = Solutions(settings, encoder, 0)
+    for step, slipped in ((0, False), (3, True)):
+        batch = found.batch(step)
+        texts = encoder.decode(batch["response"], batch["sampled"])
+        rng_free = dataclasses.replace(settings, slip_steps=0)
+        clean = Solutions(rng_free, encoder, 0).batch(step)
+        differing = sum(a != b for a, b in zip(texts, encoder.decode(clean["response"], clean["sampled"]), strict=True))
+        assert (differing > 8) is slipped and (differing == 0) is not slipped
+
+
+def test_the_learning_rate_warms_up_falls_and_ends_low():
+    s = Pretrain(steps=1000, slip_steps=200, lr=2e-3, slip_lr=5e-4)
+    assert s.learning_rate(0) == pytest.approx(2e-3 / 100, rel=1e-2)
+    assert s.learning_rate(100) == pytest.approx(2e-3, rel=0.05)
+    assert s.learning_rate(799) == pytest.approx(5e-4, rel=1e-2) and s.learning_rate(800) == 5e-4
+    assert s.learning_rate(999) == pytest.approx(5e-5, rel=0.1)

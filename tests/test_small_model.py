@@ -1,0 +1,80 @@
+"""The shipped checkpoint: what it is, and that reinforcement learning on two cores has something to do with it."""
+
+import dataclasses
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from credit_zoo.base import Base
+from credit_zoo.collect import Collector
+from credit_zoo.harness import Asker, Eval, measure
+from credit_zoo.loop import Train, Trainer, train_policy
+from credit_zoo.policy import SMALL_MODEL, Model, Policy
+from credit_zoo.prompting import Prompting, short_text
+from credit_zoo.questions import Data, open_questions
+from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.rewards import Reward
+from credit_zoo.rollout import Sampling
+from credit_zoo.twins import Difficulty
+
+SHORT = Prompting(style="short")
+
+
+@pytest.fixture(scope="module")
+def small():
+    return Policy.load(Model())
+
+
+def test_it_is_an_unmodified_qwen2_5_vl_in_safetensors_of_at_most_12_megabytes(small):
+    assert type(small.model).__name__ == "Qwen2_5_VLForConditionalGeneration"
+    assert type(small.model).__module__.startswith("transformers.")
+    names = {path.name for path in SMALL_MODEL.iterdir()}
+    assert "model.safetensors" in names and not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+    assert sum(path.stat().st_size for path in SMALL_MODEL.iterdir()) < 12 * 2**20
+
+
+@pytest.mark.parametrize("name", ["geometry3k", "mathvista"])
+def test_questions_and_solutions_survive_the_tokenizer_in_known_words(small, name):
+    twin, encoder = BENCHMARKS[name].factory().twin, small.encoder
+    letters = {encoder.tokenizer.convert_tokens_to_ids(letter) for letter in "abcdefghijklmnoqrstuvwyz"}
+    for index in range(100):
+        example = twin.example("test", index, Difficulty(index % 2, index % 2))
+        texts = [short_text(example.question), "".join(span.text for span in example.solution)]
+        ids, mask = encoder.responses(texts)
+        assert encoder.decode(ids, mask) == texts
+        assert not letters & set(ids[mask].tolist()), "a word fell apart into letters"
+
+
+def ask(policy, name, questions=24, **settings):
+    bench = BENCHMARKS[name].factory()
+    chosen = Eval(questions=questions, samples=4, max_tokens=56, greedy=False, **settings)
+    stream = open_questions(bench, "test", None, Data(), chosen.seed, shuffle=False)
+    asked = [stream[index] for index in range(questions)]
+    return bench, chosen, asked, measure(Asker(policy, bench, SHORT), asked, chosen, name)
+
+
+@pytest.mark.slow
+def test_it_looks_at_the_picture(small):
+    bench, chosen, asked, seeing = ask(small, "geometry3k", questions=48)
+    blank = [dataclasses.replace(q, image=q.image.point(lambda _: 255)) for q in asked]
+    blind = measure(Asker(small, bench, SHORT), blank, chosen, "blind")
+    assert seeing.accuracy > 0.15 and blind.accuracy < 0.08
+    assert seeing.pass_rate > seeing.accuracy + 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shaper", ["uniform", "pepo"])
+def test_its_reward_rises_within_forty_steps(small, shaper):
+    torch.manual_seed(0)
+    policy = Policy.load(Model())
+    bench, base = BENCHMARKS["geometry3k"].factory(), Base()
+    train = Train(steps=40, prompts=16, lr=6e-5)
+    optimizer = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=train.lr, weight_decay=0)
+    collector = Collector(Asker(policy, bench, SHORT), base, Sampling(max_tokens=56), Reward(), prompts=16)
+    made = SHAPERS[shaper].factory()
+    trainer = Trainer(policy, policy, optimizer, Accelerator(cpu=True), None, made, base, train, collector)
+    rewards = []
+    questions = open_questions(bench, "train", None, Data(), 0, shuffle=True)
+    train_policy(trainer, questions, seed=0, report=lambda step: rewards.append(step.accuracy))
+    assert sum(rewards[-10:]) / 10 > sum(rewards[:10]) / 10 + 0.03
