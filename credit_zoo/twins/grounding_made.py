@@ -12,9 +12,7 @@ from credit_zoo.twins.grounding_compared import COLORS, reading_order
 from credit_zoo.twins.objects import FLAT, SHADES, Thing, answer, draw, find, some, spots
 
 
-def _jittered(
-    rng: np.random.Generator, sizes: list[tuple[int, int]], top: int, bottom: int
-) -> list[tuple[int, int]]:
+def _jittered(rng: np.random.Generator, sizes: list[tuple[int, int]], top: int, bottom: int) -> list[tuple[int, int]]:
     """Places side by side for things of the given (width, height) between two rows, spare room at random."""
     spare = CELLS - sum(width for width, _ in sizes) - (len(sizes) - 1)
     cuts = sorted(int(cut) for cut in rng.integers(spare + 1, size=len(sizes)))

@@ -57,9 +57,7 @@ class Sayings:
         self.fits: dict[Wanted, list[int]] = {}
         for at, thing in enumerate(things):
             looks = (thing.kind, thing.color, thing.size)
-            told = [
-                tuple(value if on else None for value, on in zip(looks, mask, strict=True)) for mask in _MASKS
-            ]
+            told = [tuple(value if on else None for value, on in zip(looks, mask, strict=True)) for mask in _MASKS]
             self.of.append(told)
             for wanted in told:
                 self.fits.setdefault(wanted, []).append(at)
