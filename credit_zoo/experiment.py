@@ -288,7 +288,7 @@ def _training(session: Session, trained: _Trained) -> record.Training:
     return record.Training(
         source=record.TrainedOn(
             trained.bench, BENCHMARKS[trained.bench].facts.version, trained.split, source.twin, source.revision,
-            source.rows or counters["asked"],
+            source.rows,
         ),
         steps=x.train.steps,
         settings=settings,

@@ -93,7 +93,8 @@ def _section(section: Mapping[str, Any], arms: pd.DataFrame) -> list[str]:
     else:
         kind = "procedural twin" if source["twin"] else "real"
         questions = (
-            f"{source['split']}, {source['rows']} questions, version {source['bench_version']}, {source['revision']}"
+            f"{source['split']}, {source['rows'] or 'endless'} questions, version {source['bench_version']}, "
+            f"{source['revision']}"
         )
         facts = [
             f"trained on: {source['bench']} ({kind}, {questions})",

@@ -56,7 +56,7 @@ class TwinQuestions:
     def source(self) -> Source:
         twin = self.bench.twin
         dials = f"dials {self.difficulty.perception:g}/{self.difficulty.reasoning:g}"
-        return Source(twin.name, twin=True, revision=f"v{twin.version}, {dials}, stream {self.seed}", rows=0)
+        return Source(twin.name, twin=True, revision=f"v{twin.version}, {dials}", rows=0)
 
     def __getitem__(self, index: int) -> Question:
         return self.bench.twin.example(self.split, index, self.difficulty, self.seed).question

@@ -59,7 +59,9 @@ class Model:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The questions trained on: `twin` True for the procedural stand-in, `rows` the number of questions."""
+    """The questions trained on: `twin` True for the procedural stand-in, `rows` the number of questions, 0 for an endless
+    twin.
+    """
 
     bench: str
     bench_version: int
@@ -70,7 +72,7 @@ class TrainedOn:
 
     def __post_init__(self) -> None:
         check_range("bench_version", self.bench_version, 1)
-        check_range("rows", self.rows, 1)
+        check_range("rows", self.rows, 0)
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ after = ("evaluations", 1)
         pytest.param(put("training", "counters", "dropped", -1), "counters.dropped", id="a negative count"),
         pytest.param(put("training", "weights", "ess", 2.0), "weights.ess", id="an ess over 1"),
         pytest.param(put("training", "weights", "p05", 1.05), "percentiles must ascend", id="percentiles in disorder"),
-        pytest.param(put("training", "source", "rows", 0), "training.source: rows", id="trained on nothing"),
+        pytest.param(put("training", "source", "rows", -1), "training.source: rows", id="trained on less than nothing"),
     ],
 )
 def test_a_damaged_record_is_refused_with_file_and_field(tmp_path, change, named):

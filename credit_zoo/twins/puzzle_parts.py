@@ -1,5 +1,6 @@
 """What puzzle families share: places, grounds, and the choices of those whose missing part is a number."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,16 @@ def high(difficulty: Difficulty, easy: int, hard: int) -> int:
     return round(easy + (hard - easy) * difficulty.reasoning)
 
 
-class Numbered:
+class Numbered(ABC):
     """A family whose missing part is a number: half of its scenes have four choices.
 
     The choices are the truths of four scenes that might as well have been shown, so nothing about them tells
     which one is right.
     """
 
+    @abstractmethod
     def part(self, rng: np.random.Generator, difficulty: Difficulty) -> dict[str, Any]:
         """A scene without choices; "truth" is its missing number."""
-        raise NotImplementedError
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> dict[str, Any]:
         """A scene with "choices", empty for half of them."""
