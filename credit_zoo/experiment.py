@@ -1,58 +1,33 @@
 """One run from start to record: load, measure, train, measure again, write."""
 
-import dataclasses
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from tqdm import tqdm
 
-from credit_zoo import CONTRACT_VERSION, record
-from credit_zoo.answers import GRADER_VERSION
-from credit_zoo.bench import Benchmark, Question, Source, Split
+from credit_zoo import record
+from credit_zoo.bench import Benchmark
 from credit_zoo.checkpoint import export, weights_digest
 from credit_zoo.collect import Collector
-from credit_zoo.config import Command, Experiment, settings_of, trained_bench
+from credit_zoo.command import Command, trained_bench
+from credit_zoo.config import Experiment, settings_of
 from credit_zoo.diagnostics import StepReport
-from credit_zoo.harness import Asker, Measured, measure
+from credit_zoo.harness import Asker, measure
 from credit_zoo.leaderboard import build, row
-from credit_zoo.loop import Diverged, Trainer, train_policy
+from credit_zoo.loop import Diverged, train_policy
 from credit_zoo.policy import Policy
-from credit_zoo.provenance import digest, machine, new_run_id, origin, utc_now
+from credit_zoo.provenance import new_run_id, origin, utc_now
 from credit_zoo.questions import Questions, open_questions
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import atomic_write, write
-
-ROUND = 5  # decimals of the curve
-
-
-@dataclass(frozen=True)
-class Session:
-    """What one run works with."""
-
-    command: Command
-    x: Experiment
-    seed: int
-    run_id: str
-    created: str
-    accelerator: Accelerator
-    policy: Policy
-
-    @property
-    def folder(self) -> Path:
-        """Checkpoints, logs and nothing that must be kept."""
-        return Path(self.command.out) / self.run_id
-
-    def say(self, text: str) -> None:
-        """Prints once, whatever the number of processes."""
-        if self.accelerator.is_main_process:
-            print(text, flush=True)
+from credit_zoo.session import Asked, Session, Stage, Trained, evaluation, run_record
+from credit_zoo.step import Trainer
 
 
 def run_experiment(command: Command, x: Experiment, seed: int) -> int:
@@ -62,7 +37,8 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
     _say_what_runs(session)
     sets = {name: _questions(session, name) for name in command.bench}
     lesson = None if command.eval_only else _lesson(session)
-    before = _measure(session, sets, "before")
+    # A model that is not trained has been measured after all there is to do.
+    before = _measure(session, sets, "before" if lesson else "after")
     trained = None
     if lesson:
         try:
@@ -74,7 +50,7 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
             return 1
     after = _measure(session, sets, "after") if trained else []
     if session.accelerator.is_main_process:
-        _finish(session, [*before, *after], trained, time.perf_counter() - started)
+        _finish(session, run_record(session, [*before, *after], trained, time.perf_counter() - started))
     return 0
 
 
@@ -86,7 +62,7 @@ def _open(command: Command, x: Experiment, seed: int) -> Session:
     accelerator.project_configuration.logging_dir = str(Path(command.out) / run_id)
     set_seed(seed)
     policy = Policy.load(x.model).to(accelerator.device)
-    return Session(command, x, seed, run_id, created, accelerator, policy)
+    return Session(command, x, seed, run_id, created, accelerator, policy, weights_digest(policy))
 
 
 def _say_what_runs(session: Session) -> None:
@@ -126,15 +102,7 @@ def _benchmark(name: str) -> Benchmark:
     return bench
 
 
-@dataclass(frozen=True)
-class _Asked:
-    bench: Benchmark
-    questions: Sequence[Question]
-    source: Source
-    split: Split
-
-
-def _questions(session: Session, name: str) -> _Asked:
+def _questions(session: Session, name: str) -> Asked:
     """The questions that a benchmark is measured on, at most `eval.questions`."""
     x = session.x
     command, bench = session.command, _benchmark(name)
@@ -145,10 +113,10 @@ def _questions(session: Session, name: str) -> _Asked:
     stream = open_questions(bench, split, folder, x.data, x.eval.seed, shuffle=False)
     count = min(x.eval.questions, stream.source.rows or x.eval.questions)
     session.say(f"measure {stream.source}: {count} questions of split '{split}'")
-    return _Asked(bench, [stream[index] for index in range(count)], stream.source, split)
+    return Asked(bench, [stream[index] for index in range(count)], stream.source, split)
 
 
-def _measure(session: Session, sets: Mapping[str, _Asked], stage: Any) -> list[record.Evaluation]:
+def _measure(session: Session, sets: Mapping[str, Asked], stage: Stage) -> list[record.Evaluation]:
     evaluations = []
     for name, asked in sets.items():
         asker = Asker(session.policy, asked.bench, session.x.prompt)
@@ -158,35 +126,8 @@ def _measure(session: Session, sets: Mapping[str, _Asked], stage: Any) -> list[r
             f"{stage:<7} {name}: avg@{session.x.eval.samples} {100 * measured.accuracy:.1f}{greedy}, "
             f"pass@{session.x.eval.samples} {100 * measured.pass_rate:.1f} (%)"
         )
-        evaluations.append(_evaluation(session.x, name, asked, measured, stage))
+        evaluations.append(evaluation(session.x, name, asked, measured, stage))
     return evaluations
-
-
-def _evaluation(x: Experiment, name: str, asked: _Asked, measured: Measured, stage: Any) -> record.Evaluation:
-    facts, e = BENCHMARKS[name].facts, x.eval
-    return record.Evaluation(
-        bench=name,
-        bench_version=facts.version,
-        split=asked.split,
-        twin=asked.source.twin,
-        revision=asked.source.revision,
-        stage=stage,
-        questions=len(asked.questions),
-        samples=e.samples,
-        decoding=record.Decoding(e.temperature, e.top_p, e.top_k, e.max_tokens, e.seed),
-        grader=f"rules v{GRADER_VERSION}",
-        prompt=digest([x.prompt.style, *(x.prompt.text(asked.bench, q) for q in asked.questions)]),
-        metric="accuracy",
-        value=measured.accuracy,
-        greedy=measured.greedy_accuracy,
-        pass_at_n=measured.pass_rate,
-        correctness=measured.mean,
-        question_ids=digest(f"{q.id} {q.answer}" for q in asked.questions),
-        extraction_failures=measured.no_answer,
-        unformatted=measured.unformatted,
-        truncated=measured.truncated,
-        categories={key: record.Category(*pair) for key, pair in measured.categories().items()},
-    )
 
 
 @dataclass(frozen=True)
@@ -196,14 +137,6 @@ class _Lesson:
     name: str
     bench: Benchmark
     questions: Questions
-
-
-@dataclass(frozen=True)
-class _Trained:
-    source: Source
-    bench: str
-    split: str
-    reports: tuple[StepReport, ...]
 
 
 def _lesson(session: Session) -> _Lesson:
@@ -218,13 +151,13 @@ def _lesson(session: Session) -> _Lesson:
     return _Lesson(name, bench, questions)
 
 
-def _train(session: Session, lesson: _Lesson) -> _Trained:
+def _train(session: Session, lesson: _Lesson) -> Trained:
     trainer = _trainer(session, Asker(session.policy, lesson.bench, session.x.prompt))
     reports = _train_with_progress(session, trainer, lesson.questions)
     session.policy.eval()
     if session.accelerator.is_main_process:
         session.say(f"saved   {export(session.policy, session.folder / 'model')}")
-    return _Trained(lesson.questions.source, lesson.name, "train", tuple(reports))
+    return Trained(lesson.questions.source, lesson.name, "train", tuple(reports))
 
 
 def _trainer(session: Session, asker: Asker) -> Trainer:
@@ -274,75 +207,12 @@ def _rescue(session: Session, error: Diverged) -> Path:
     return folder
 
 
-def _training(session: Session, trained: _Trained) -> record.Training:
-    x, reports = session.x, trained.reports
-    settings = {
-        **{f"train.{k}": v for k, v in settings_of(x.train).items() if k not in ("steps", "ramp", "micro_batch")},
-        **{f"sampling.{k}": v for k, v in settings_of(x.sampling).items()},
-        **{f"reward.{k}": v for k, v in settings_of(x.reward).items()},
-        "model.freeze_vision": x.model.freeze_vision,
-    }
-    counters = {name: sum(getattr(r, name) for r in reports) for name in ("asked", "kept", "refills")}
-    curve = tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports)
-    source = trained.source
-    return record.Training(
-        source=record.TrainedOn(
-            trained.bench, BENCHMARKS[trained.bench].facts.version, trained.split, source.twin, source.revision,
-            source.rows,
-        ),
-        steps=x.train.steps,
-        settings=settings,
-        tokens=sum(r.sampled_tokens for r in reports),
-        counters=counters,
-        curve=curve,
-        weights=_weights(reports),
-    )  # fmt: skip
-
-
-def _weights(reports: Sequence[StepReport]) -> record.Weights:
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
-    low, middle, high = (mean([r.weight_quantiles[k] for r in reports]) for k in range(3))
-    return record.Weights(
-        mean([r.weight_std for r in reports]), mean([r.weight_ess for r in reports]), low, middle, high
-    )
-
-
-def _finish(
-    session: Session, evaluations: Sequence[record.Evaluation], trained: _Trained | None, seconds: float
-) -> None:
+def _finish(session: Session, run: record.RunRecord) -> None:
     """Writes the record, rewrites the leaderboard, prints the row."""
-    command, x = session.command, session.x
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    shaper = {**settings_of(x.shaper), "ramp": x.train.ramp}
-    run = record.RunRecord(
-        schema=record.SCHEMA,
-        contract_version=CONTRACT_VERSION,
-        run_id=session.run_id,
-        created=session.created,
-        command=command.words,
-        seed=session.seed,
-        shaper=record.Piece(command.shaper, shaper) if trained else None,
-        base=record.Piece(command.base, settings_of(x.base)) if trained else None,
-        gin=x.operative,
-        model=record.Model(
-            Path(x.model.path).name,
-            weights_digest(session.policy if trained is None else Policy.load(x.model)),
-            sum(p.numel() for p in session.policy.parameters()),
-        ),
-        training=_training(session, trained) if trained else None,
-        evaluations=tuple(evaluations)
-        if trained
-        else tuple(dataclasses.replace(e, stage="after") for e in evaluations),
-        machine=machine(torch.get_num_threads(), gpu, torch.cuda.device_count() if gpu else 0),
-        origin=origin(),
-        seconds=round(seconds, 1),
-    )
-    results = Path(command.results)
+    results = Path(session.command.results)
     write(run, results)
-    text, problems = build(results)
-    atomic_write(results.parent / "LEADERBOARD.md", text)
-    for problem in problems:
+    built = build(results)
+    atomic_write(results.parent / "LEADERBOARD.md", built.page)
+    for problem in built.problems:
         print(f"left out of the leaderboard: {problem}", file=sys.stderr)
     print(row(run))

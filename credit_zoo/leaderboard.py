@@ -1,5 +1,7 @@
 """Records to a table to markdown: `python -m credit_zoo.leaderboard [--check] [--results DIR] [--out FILE]`.
 
+Writes the page and, unless it goes elsewhere by `--out`, the generated parts of the README beside its folder.
+
 The numbers come from the records below `leaderboard/results/` and from `leaderboard/reported.csv` alone; the same
 files give the same bytes. A damaged or repeated record is named on stderr and at the end of the page, the others
 still count, and the exit code is 0; with `--check` it is 1 for these and for a page that is not up to date.
@@ -8,7 +10,8 @@ still count, and the exit code is 0; with `--check` it is 1 for these and for a 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,12 @@ import pandas as pd
 
 from credit_zoo import stats
 from credit_zoo.page import RANKED_FROM, REFERENCE, label, page
+from credit_zoo.readme import fill, leaderboard_block, shapers_block, warm_start_block
 from credit_zoo.record import MEASURE, Evaluation, RunRecord
 from credit_zoo.registry import SHAPERS, UsageError
 from credit_zoo.results import atomic_write, load_all, plain, record_path
 
+WARM_START = Path(__file__).parent / "model" / "warm_start.json"
 REPORTED_COLUMNS = ("paper", "table", "model", "method", "benchmark", "metric", "value", "source", "note")
 _KEYS = ["section", "measure", "base", "arm"]
 
@@ -155,14 +160,30 @@ def reported(path: Path) -> pd.DataFrame:
     return frame
 
 
-def build(results: Path) -> tuple[str, list[str]]:
-    """(page, problems) for a folder of records and the `reported.csv` beside it."""
+@dataclass(frozen=True)
+class Built:
+    """The page, what the README shows of it, and the records that were left out."""
+
+    page: str
+    blocks: Mapping[str, str]
+    problems: tuple[str, ...]
+
+
+def build(results: Path) -> Built:
+    """Everything that is generated from a folder of records and the `reported.csv` beside it."""
     if not results.parent.is_dir():
         raise UsageError(f"{results.parent} does not exist: start from the repository's root or give --results")
     records, problems = load_all(results)
     problems = [problem.replace(f"{results}/", "") for problem in problems]
-    rules = {name: (entry.summary, entry.paper) for name, entry in SHAPERS.listings().items() if entry.paper}
-    return page(table(measurements(records)), reported(results.parent / "reported.csv"), rules, problems), problems
+    listings = SHAPERS.listings()
+    rules = {name: (entry.summary, entry.paper) for name, entry in listings.items() if entry.paper}
+    board = table(measurements(records))
+    blocks = {
+        "leaderboard": leaderboard_block(board),
+        "shapers": shapers_block(listings),
+        "warm_start": warm_start_block(WARM_START),
+    }
+    return Built(page(board, reported(results.parent / "reported.csv"), rules, problems), blocks, tuple(problems))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -173,21 +194,26 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="the page (default: LEADERBOARD.md beside the folder of records)")
     given = parser.parse_args(words)
     out = given.out or given.results.parent / "LEADERBOARD.md"
+    readme = given.results.parent.parent / "README.md"
     try:
-        text, problems = build(given.results)
+        built = build(given.results)
+        pages = {out: built.page}
+        if given.out is None and readme.exists():
+            pages[readme] = fill(readme.read_text(encoding="utf-8"), built.blocks)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
-    for problem in problems:
+    for problem in built.problems:
         print(f"left out: {problem}", file=sys.stderr)
-    if not given.check:
-        atomic_write(out, text)
-        print(f"wrote {out}")
-        return 0
-    stale = not out.exists() or out.read_text(encoding="utf-8") != text
-    if stale:
-        print(f"{out} is not up to date: run python -m credit_zoo.leaderboard and commit the result", file=sys.stderr)
-    return int(stale or bool(problems))
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if given.check:
+        for path in stale:
+            print(f"{path} is not up to date: run python -m credit_zoo.leaderboard and commit it", file=sys.stderr)
+        return int(bool(stale or built.problems))
+    for path, text in pages.items():
+        atomic_write(path, text)
+        print(f"wrote {path}")
+    return 0
 
 
 if __name__ == "__main__":

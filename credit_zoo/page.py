@@ -69,13 +69,14 @@ def page(
         parts.append("No runs yet.\n")
     names = {shaper["name"] for shaper in board["shaper"] if shaper} if len(board) else set()
     known = [(f"`{name}`", *rules[name]) for name in sorted(names & rules.keys())]
-    parts += ["## The rules above\n", _grid(("shaper", "rule", "paper"), known)] if known else []
+    parts += ["## The rules above\n", grid(("shaper", "rule", "paper"), known)] if known else []
     parts += _reported(reported)
     parts += ["## Problems\n", "Left out above:\n", _bullets(problems)] if problems else []
     return "\n".join(parts)
 
 
-def _grid(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def grid(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A markdown table."""
     lines = [list(header), *(list(row) for row in rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "".join(f"| {' | '.join(map(escape, line))} |\n" for line in lines)
@@ -86,7 +87,7 @@ def _bullets(items: Iterable[str]) -> str:
 
 
 def _section(section: Mapping[str, Any], arms: pd.DataFrame) -> list[str]:
-    source, model, bases = section["source"], section["model"], _base_labels(arms["base"])
+    source, model, bases = section["source"], section["model"], base_labels(arms["base"])
     size = f"{model['parameters']:,} parameters, {model['revision']}"
     if source is None:
         parts = [f"## {escape(model['name'])}, not trained\n", _bullets([f"model: {model['name']} ({size})"])]
@@ -112,7 +113,7 @@ def _section(section: Mapping[str, Any], arms: pd.DataFrame) -> list[str]:
     return parts
 
 
-def _base_labels(keys: Iterable[str]) -> dict[str, str]:
+def base_labels(keys: Iterable[str]) -> dict[str, str]:
     """A name for each base; of bases with one name, the settings in which they differ."""
     bases = {key: json.loads(key) for key in sorted(set(keys)) if key != "null"}
     labels = {}
@@ -140,18 +141,17 @@ def _measurement(measure: Mapping[str, Any], rows: pd.DataFrame, bases: Mapping[
     header[4], header[8] = f"{measure['metric']} avg@{measure['samples']}", f"pass@{measure['samples']}"
     ranked, unranked = rows[rows["ranked"]], rows[~rows["ranked"].astype(bool)]
     if len(ranked):
-        parts.append(_grid(header, [_cells(arm, bases) for arm in ranked.to_dict("records")]))
+        parts.append(grid(header, [_cells(arm, bases) for arm in ranked.to_dict("records")]))
     if len(unranked):
         parts.append("Unranked: fewer than three seeds, or not trained.\n" if len(ranked) else "Unranked.\n")
         header[5] = "95% interval, questions only"
-        parts.append(_grid(header, [_cells(arm, bases) for arm in unranked.to_dict("records")]))
+        parts.append(grid(header, [_cells(arm, bases) for arm in unranked.to_dict("records")]))
     sentences = [text for arm in rows.to_dict("records") for text in (*_shuffles(arm, bases), *_power(arm, bases))]
     return [*parts, _bullets(sentences)] if sentences else parts
 
 
 def _cells(arm: Mapping[str, Any], bases: Mapping[str, str]) -> list[str]:
     interval: stats.Interval = arm["interval"]
-    is_reference = arm["shaper"] is not None and arm["shaper"]["name"] == REFERENCE
     return [
         str(arm["rank"]) if arm["ranked"] else "",
         label(arm["shaper"]),
@@ -159,7 +159,7 @@ def _cells(arm: Mapping[str, Any], bases: Mapping[str, str]) -> list[str]:
         ", ".join(map(str, arm["by_seed"])),
         _number(100 * arm["value"], "{:.2f}"),
         f"[{100 * interval.low:.2f}, {100 * interval.high:.2f}]",
-        "reference" if is_reference else _difference(arm["difference"], arm["ranked"]),
+        difference_cell(arm),
         _number(100 * arm["before"], "{:.2f}"),
         _number(100 * arm["pass_at_n"], "{:.2f}"),
         _number(arm["weight_std"], "{:.3f}"),
@@ -169,6 +169,13 @@ def _cells(arm: Mapping[str, Any], bases: Mapping[str, str]) -> list[str]:
         ", ".join(arm["commits"]),
         ", ".join(arm["flags"]),
     ]
+
+
+def difference_cell(arm: Mapping[str, Any]) -> str:
+    """The difference to `uniform`, or that this is it."""
+    if arm["shaper"] is not None and arm["shaper"]["name"] == REFERENCE:
+        return "reference"
+    return _difference(arm["difference"], arm["ranked"])
 
 
 def _number(value: float, form: str) -> str:
@@ -225,7 +232,7 @@ def _reported(frame: pd.DataFrame) -> list[str]:
             for method in dict.fromkeys(rows["method"])
         ]
         parts.append(f"### {escape(f'{paper}, {table}: {model}')}\n")
-        parts.append(_grid(["method", *(f"{benchmark} ({metric})" for benchmark, metric in columns)], lines))
+        parts.append(grid(["method", *(f"{benchmark} ({metric})" for benchmark, metric in columns)], lines))
         parts.append(_bullets([*(f"source: {source}" for source in dict.fromkeys(rows["source"])), *_notes(rows)]))
     return parts
 

@@ -59,8 +59,9 @@ class Model:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The questions trained on: `twin` True for the procedural stand-in, `rows` the number of questions, 0 for an endless
-    twin.
+    """The questions trained on: `twin` True for the procedural stand-in, `rows` the number of questions.
+
+    An endless twin has 0 rows.
     """
 
     bench: str

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from credit_zoo.config import AXES, OPTIONS, Command, gin_files, parse, summary
+from credit_zoo.command import AXES, OPTIONS, Command, gin_files, parse, summary
 from credit_zoo.registry import BENCHMARKS, SHAPERS, Registry, UsageError
 
 EXAMPLES = """examples

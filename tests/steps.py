@@ -10,14 +10,14 @@ from PIL import Image
 
 from credit_zoo.base import Base
 from credit_zoo.bench import Question, Score, Source
-from credit_zoo.collect import Collector, Drawn, Place
+from credit_zoo.collect import Collector
 from credit_zoo.harness import Asker
-from credit_zoo.loop import Train, Trainer, _backward, _prepare, _score_old
 from credit_zoo.policy import Policy
 from credit_zoo.prompting import Prompting
 from credit_zoo.registry import SHAPERS
 from credit_zoo.rewards import Reward
 from credit_zoo.rollout import Sampling, sample
+from credit_zoo.step import Train, Trainer, backward, prepare, score_old
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 
@@ -99,9 +99,9 @@ def trainer(policy: Policy, shaper="uniform", micro_batch=64, base=None, updates
 
 def loss_and_gradient(t: Trainer, data: RolloutBatch, progress=0.5):
     """The step's loss and its gradient as one vector, without an optimizer step."""
-    todo = _prepare(t, Drawn(data, (), Place(0, 1), 0, 0, 0), progress)
-    todo = _score_old(t, todo) if t.two_pass else todo
-    loss = sum(_backward(t, todo, index).loss for index in todo.slices(t.train.micro_batch))
+    todo = prepare(t, data, progress)
+    todo = score_old(t, todo) if t.two_pass else todo
+    loss = sum(backward(t, todo, index).loss for index in todo.slices(t.train.micro_batch))
     gradient = torch.cat([p.grad.flatten() for p in t.policy.parameters() if p.grad is not None])
     return loss, gradient
 

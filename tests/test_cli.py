@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from credit_zoo import config
+from credit_zoo import command, config
 from credit_zoo.checkpoint import export
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results import load
@@ -91,10 +91,10 @@ def test_help_answers_in_half_a_second_without_torch():
 def test_help_lists_every_name_option_and_example(capsys, word):
     assert main([word]) == 0
     text = capsys.readouterr().out
-    names = [*SHAPERS, *BENCHMARKS, *(name for axis in ("base", "model", "scale") for name in config.gin_files(axis))]
-    for name in (*names, *config.OPTIONS):
+    names = [*SHAPERS, *BENCHMARKS, *(name for axis in ("base", "model", "scale") for name in command.gin_files(axis))]
+    for name in (*names, *command.OPTIONS):
         assert f"\n  {name} " in text, name
-    assert all(axis in text for axis in config.AXES)
+    assert all(axis in text for axis in command.AXES)
     assert "shaper=pepo base=dapo" in text
 
 
@@ -109,8 +109,8 @@ def test_the_examples_of_the_help_are_words_that_resolve():
 
     for line in EXAMPLES.splitlines()[1:]:
         words = [word for word in line.split()[3:] if word != "data=FOLDER"]
-        command = config.parse(words)
-        assert command.explain or config.resolve(command)
+        parsed = command.parse(words)
+        assert parsed.explain or config.resolve(parsed)
 
 
 def test_help_beside_plugins_lists_them_too(capsys, tmp_path):

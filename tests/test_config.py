@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from credit_zoo.config import CONFIGS, PIECES, gin_files, parse, resolve, settings_of, summary, things, trained_bench
+from credit_zoo.command import CONFIGS, gin_files, parse, summary, trained_bench
+from credit_zoo.config import PIECES, resolve, settings_of, things
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
 
 SHIPPED = sorted(gin_files("shaper"))

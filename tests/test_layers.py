@@ -35,9 +35,10 @@ LAYERS = (
         "results",
         "stats",
         "page",
+        "readme",
     ),
-    ("loop", "leaderboard", "config"),
-    ("experiment", "pretrain", "run"),
+    ("step", "loop", "leaderboard", "command", "config"),
+    ("session", "experiment", "pretrain", "show", "run"),
     ("cases", "testing"),  # for tests, here and of shapers elsewhere; nothing of the package imports them
 )
 WITHIN = {
@@ -59,13 +60,28 @@ WITHIN = {
     "record": ("provenance",),
     "results": ("record",),
     "page": ("stats",),
-    "config": ("loop",),
+    "readme": ("page",),
+    "loop": ("step",),
+    "config": ("command", "step"),
+    "experiment": ("session",),
     "run": ("experiment",),
     "testing": ("cases",),
 }
 WITHOUT_TORCH = (
     *("registry", "settings", "bench", "rewards", *ANSWERS, "twins", "twins.*", "data", "prompting", "benchmarks.*"),
-    *("questions", "provenance", "record", "results", "stats", "page", "leaderboard", "config", "run"),
+    *(
+        "questions",
+        "provenance",
+        "record",
+        "results",
+        "stats",
+        "page",
+        "readme",
+        "leaderboard",
+        "command",
+        "config",
+        "run",
+    ),
 )
 MODEL_LIBRARIES = {"transformers", "tokenizers", "accelerate", "deepspeed", "vllm", "safetensors"}
 
@@ -211,8 +227,14 @@ def code_lines(source: str) -> int:
     return len(lines)
 
 
-def test_the_package_has_fewer_than_8000_lines_of_code():
-    assert sum(code_lines(file.read_text("utf-8")) for file in MODULES.values()) < 8_000
+def test_the_package_has_fewer_than_8000_lines_of_code_beside_the_twins():
+    sizes = {name: code_lines(file.read_text("utf-8")) for name, file in MODULES.items()}
+    assert sum(size for name, size in sizes.items() if not name.startswith("twins")) < 8_000
+
+
+def test_no_file_is_longer_than_300_lines():
+    lengths = {name: len(file.read_text("utf-8").splitlines()) for name, file in MODULES.items()}
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
 
 
 def test_no_function_is_longer_than_60_lines():

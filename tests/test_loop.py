@@ -9,12 +9,13 @@ from steps import Numbers, batch, collector, loss_and_gradient, reordered, train
 
 from credit_zoo.advantages import DrGrpo, Grpo
 from credit_zoo.base import Base
-from credit_zoo.collect import Drawn, Place
+from credit_zoo.collect import Place
 from credit_zoo.diagnostics import WeightSpread
-from credit_zoo.loop import Diverged, NotFinite, Train, _prepare, _score_old, _update, train_policy
+from credit_zoo.loop import Diverged, train_policy
 from credit_zoo.losses import PpoClip, SeqMeanTokenSum, TokenMean
 from credit_zoo.policy import Rows
 from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.step import NotFinite, Train, prepare, score_old, update
 
 BASES = {
     "grpo": Base(),
@@ -96,7 +97,7 @@ def test_truncated_responses_are_left_out_by_the_overlong_filter_but_count_in_th
     truncated[1] = True
     data = dataclasses.replace(data, responses=dataclasses.replace(data.responses, truncated=truncated))
     for kept, base in ((False, Base(overlong_filter=True)), (True, Base())):
-        todo = _prepare(trainer(tiny, base=base), Drawn(data, (), Place(0, 1), 0, 0, 0), 0.0)
+        todo = prepare(trainer(tiny, base=base), data, 0.0)
         assert bool(todo.inputs.mask[1].any()) is kept
         assert torch.equal(todo.inputs.advantage, Grpo()(data.reward, data.group))
 
@@ -105,8 +106,8 @@ def test_several_updates_leave_the_ratio_of_one(tiny):
     data = batch(tiny)
     t = trainer(tiny, "pepo", updates=2)
     t.optimizer.param_groups[0]["lr"] = 1.0
-    todo = _score_old(t, _prepare(t, Drawn(data, (), Place(0, 1), 0, 0, 0), 0.5))
-    first, second = _update(t, todo), _update(t, todo)
+    todo = score_old(t, prepare(t, data, 0.5))
+    first, second = update(t, todo), update(t, todo)
     assert first.stats.old_kl < 1e-6 < second.stats.old_kl
     assert first.stats.clipped == 0
 
@@ -190,10 +191,10 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone(tiny):
             return log_ratio * torch.nan, advantage > torch.inf
 
     t = trainer(tiny, base=Base(loss=Broken()))
-    todo = _prepare(t, Drawn(batch(tiny), (), Place(0, 1), 0, 0, 0), 0.0)
+    todo = prepare(t, batch(tiny), 0.0)
     before = copy.deepcopy(t.policy.state_dict())
     with pytest.raises(NotFinite):
-        _update(t, todo)
+        update(t, todo)
     assert all(torch.equal(value, before[name]) for name, value in t.policy.state_dict().items())
 
 

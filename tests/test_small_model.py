@@ -9,13 +9,14 @@ from accelerate import Accelerator
 from credit_zoo.base import Base
 from credit_zoo.collect import Collector
 from credit_zoo.harness import Asker, Eval, measure
-from credit_zoo.loop import Train, Trainer, train_policy
+from credit_zoo.loop import train_policy
 from credit_zoo.policy import SMALL_MODEL, Model, Policy
 from credit_zoo.prompting import Prompting, short_text
 from credit_zoo.questions import Data, open_questions
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.rewards import Reward
 from credit_zoo.rollout import Sampling
+from credit_zoo.step import Train, Trainer
 from credit_zoo.twins import Difficulty
 
 SHORT = Prompting(style="short")

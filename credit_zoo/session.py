@@ -1,0 +1,158 @@
+"""What one run works with, and what it writes down."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+
+from credit_zoo import CONTRACT_VERSION, record
+from credit_zoo.answers import GRADER_VERSION
+from credit_zoo.bench import Benchmark, Question, Source, Split
+from credit_zoo.command import Command
+from credit_zoo.config import Experiment, settings_of
+from credit_zoo.diagnostics import StepReport
+from credit_zoo.harness import Measured
+from credit_zoo.policy import Policy
+from credit_zoo.provenance import digest, machine, origin
+from credit_zoo.registry import BENCHMARKS
+
+ROUND = 5  # decimals of the curve
+Stage = Literal["before", "after"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one run works with."""
+
+    command: Command
+    x: Experiment
+    seed: int
+    run_id: str
+    created: str
+    accelerator: Accelerator
+    policy: Policy
+    weights: str  # digest of the weights that the run starts from
+
+    @property
+    def folder(self) -> Path:
+        """Checkpoints, logs and nothing that must be kept."""
+        return Path(self.command.out) / self.run_id
+
+    def say(self, text: str) -> None:
+        """Prints once, whatever the number of processes."""
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The questions that a benchmark is measured on."""
+
+    bench: Benchmark
+    questions: Sequence[Question]
+    source: Source
+    split: Split
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What was trained on, and a report of every step."""
+
+    source: Source
+    bench: str
+    split: str
+    reports: tuple[StepReport, ...]
+
+
+def evaluation(x: Experiment, name: str, asked: Asked, measured: Measured, stage: Stage) -> record.Evaluation:
+    """One measurement as the record has it."""
+    facts, e = BENCHMARKS[name].facts, x.eval
+    return record.Evaluation(
+        bench=name,
+        bench_version=facts.version,
+        split=asked.split,
+        twin=asked.source.twin,
+        revision=asked.source.revision,
+        stage=stage,
+        questions=len(asked.questions),
+        samples=e.samples,
+        decoding=record.Decoding(e.temperature, e.top_p, e.top_k, e.max_tokens, e.seed),
+        grader=f"rules v{GRADER_VERSION}",
+        prompt=digest([x.prompt.style, *(x.prompt.text(asked.bench, q) for q in asked.questions)]),
+        metric="accuracy",
+        value=measured.accuracy,
+        greedy=measured.greedy_accuracy,
+        pass_at_n=measured.pass_rate,
+        correctness=measured.mean,
+        question_ids=digest(f"{q.id} {q.answer}" for q in asked.questions),
+        extraction_failures=measured.no_answer,
+        unformatted=measured.unformatted,
+        truncated=measured.truncated,
+        categories={key: record.Category(*pair) for key, pair in measured.categories().items()},
+    )
+
+
+def _training(session: Session, trained: Trained) -> record.Training:
+    x, reports = session.x, trained.reports
+    settings = {
+        **{f"train.{k}": v for k, v in settings_of(x.train).items() if k not in ("steps", "ramp", "micro_batch")},
+        **{f"sampling.{k}": v for k, v in settings_of(x.sampling).items()},
+        **{f"reward.{k}": v for k, v in settings_of(x.reward).items()},
+        "model.freeze_vision": x.model.freeze_vision,
+    }
+    counters = {name: sum(getattr(r, name) for r in reports) for name in ("asked", "kept", "refills")}
+    curve = tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports)
+    source = trained.source
+    return record.Training(
+        source=record.TrainedOn(
+            trained.bench, BENCHMARKS[trained.bench].facts.version, trained.split, source.twin, source.revision,
+            source.rows,
+        ),
+        steps=x.train.steps,
+        settings=settings,
+        tokens=sum(r.sampled_tokens for r in reports),
+        counters=counters,
+        curve=curve,
+        weights=_weights(reports),
+    )  # fmt: skip
+
+
+def _weights(reports: Sequence[StepReport]) -> record.Weights:
+    def mean(values: Sequence[float]) -> float:
+        return sum(values) / len(values)
+
+    low, middle, high = (mean([r.weight_quantiles[k] for r in reports]) for k in range(3))
+    return record.Weights(
+        mean([r.weight_std for r in reports]), mean([r.weight_ess for r in reports]), low, middle, high
+    )
+
+
+def run_record(
+    session: Session, evaluations: Sequence[record.Evaluation], trained: Trained | None, seconds: float
+) -> record.RunRecord:
+    """The whole record of a run; `trained` is None for a model that was measured only."""
+    command, x = session.command, session.x
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    shaper = {**settings_of(x.shaper), "ramp": x.train.ramp}
+    return record.RunRecord(
+        schema=record.SCHEMA,
+        contract_version=CONTRACT_VERSION,
+        run_id=session.run_id,
+        created=session.created,
+        command=command.words,
+        seed=session.seed,
+        shaper=record.Piece(command.shaper, shaper) if trained else None,
+        base=record.Piece(command.base, settings_of(x.base)) if trained else None,
+        gin=x.operative,
+        model=record.Model(
+            Path(x.model.path).name, session.weights, sum(p.numel() for p in session.policy.parameters())
+        ),
+        training=_training(session, trained) if trained else None,
+        evaluations=tuple(evaluations),
+        machine=machine(torch.get_num_threads(), gpu, torch.cuda.device_count() if gpu else 0),
+        origin=origin(),
+        seconds=round(seconds, 1),
+    )

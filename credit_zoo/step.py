@@ -1,0 +1,248 @@
+"""One step of training once its responses are there: advantages, signals, shape, loss, update.
+
+Nothing here depends on how a step's responses are cut into micro-batches or spread over processes: the loss is
+divided by totals of the whole step, and a shaper of scope "batch" sees all responses of all processes.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from credit_zoo import masked
+from credit_zoo.base import Base
+from credit_zoo.collect import Collector
+from credit_zoo.diagnostics import WeightSpread
+from credit_zoo.losses import LossStats, TokenBatch, Totals
+from credit_zoo.policy import Policy, Rows
+from credit_zoo.registry import SHAPERS, UsageError, check_range
+from credit_zoo.shaping import Ramp, Shaper, ramped, shape
+from credit_zoo.signals import listening, token_signals
+from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
+
+
+@dataclass(frozen=True)
+class Train:
+    """The schedule. `prompts` per step over all processes; `updates` per rollout; `micro_batch` responses are
+    scored at once, which changes memory and nothing else; `ramp` blends the shaper in over training.
+    """
+
+    steps: int = 100
+    prompts: int = 16
+    updates: int = 1
+    micro_batch: int = 64
+    lr: float = 1e-6
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: int = 0  # steps
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    ramp: Ramp = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "prompts", "updates", "micro_batch"):
+            check_range(f"train.{name}", getattr(self, name), 1)
+        check_range("train.lr", self.lr, 0)
+        check_range("train.weight_decay", self.weight_decay, 0)
+        check_range("train.warmup", self.warmup, 0)
+        check_range("train.max_grad_norm", self.max_grad_norm, 0, open_low=True)
+        for name, options in (("ramp", ("none", "linear")), ("schedule", ("constant", "linear", "cosine"))):
+            if getattr(self, name) not in options:
+                raise UsageError(f"train.{name} must be one of {', '.join(options)}, got {getattr(self, name)!r}")
+
+    def rate(self, step: int) -> float:
+        """The factor on `lr` at a step."""
+        done = step / self.steps
+        falls = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+        return min(1.0, (step + 1) / (self.warmup + 1)) * falls[self.schedule]
+
+
+class NotFinite(ArithmeticError):
+    """The loss or a log-probability is not finite; every process raises it at the same place."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Everything that stays the same over the steps."""
+
+    policy: Policy
+    wrapped: nn.Module  # the policy as Accelerate prepared it
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    reference: Policy | None
+    shaper: Shaper
+    base: Base
+    train: Train
+    collector: Collector
+
+    @property
+    def temperature(self) -> float:
+        return self.collector.sampling.temperature
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return SHAPERS.of(self.shaper).facts.needs
+
+    @property
+    def two_pass(self) -> bool:
+        """Whether signals come from a pass of their own: they must not move under several updates, and a shaper
+        of scope "batch" needs all of them before the first gradient.
+        """
+        return self.train.updates > 1 or SHAPERS.of(self.shaper).facts.scope == "batch"
+
+    def total(self, *values: float) -> list[float]:
+        """Sums over all processes."""
+        local = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        return [float(v) for v in self.accelerator.reduce(local, reduction="sum")]
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A step's responses on this process with all that the loss needs of them, `[B, ...]`. `shaped` and
+    `old_logp` are there after a pass of the old policy.
+    """
+
+    rows: Rows
+    inputs: ShaperInputs
+    totals: Totals
+    shaped: Tensor | None = None
+    old_logp: Tensor | None = None
+
+    def slices(self, size: int) -> Iterator[slice]:
+        """Micro-batches."""
+        for start in range(0, len(self.rows.mask), size):
+            yield slice(start, start + size)
+
+
+def prepare(trainer: Trainer, batch: RolloutBatch, progress: float) -> Todo:
+    """Advantages, the loss mask, and the totals that the loss is divided by."""
+    device = trainer.accelerator.device
+    mask = batch.responses.mask
+    if trainer.base.overlong_filter:
+        mask = mask & ~batch.responses.truncated[:, None]
+    advantage = trainer.base.estimator(batch.reward, batch.group)
+    rows = Rows.of(batch.prompts, batch.responses).to(device)
+    responses, tokens = trainer.total(len(mask), float(mask.sum()))
+    inputs = ShaperInputs(
+        advantage.to(device), TokenSignals(), mask.to(device), batch.group.to(device), rows.response_ids, progress
+    )
+    return Todo(rows, inputs, Totals(responses, tokens, trainer.collector.sampling.max_tokens))
+
+
+def _with_signals(x: ShaperInputs, signals: TokenSignals, index: slice = slice(None)) -> ShaperInputs:
+    return ShaperInputs(x.advantage[index], signals, x.mask[index], x.group[index], x.ids[index], x.progress)
+
+
+def _score(trainer: Trainer, model: nn.Module, rows: Rows, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
+    """Log-probability, entropy and the shaper's signals of some rows, from one forward pass."""
+    with listening(trainer.policy, rows, trainer.needs) as cosines:
+        logp, entropy = model(rows, trainer.temperature)
+    return logp, entropy, token_signals(trainer.needs, logp, entropy, cosines, mask)
+
+
+@torch.no_grad()
+def score_old(trainer: Trainer, todo: Todo) -> Todo:
+    """The pass of the old policy: its log-probabilities, and the token advantages from its signals."""
+    slices = list(todo.slices(trainer.train.micro_batch))
+    parts = [_score(trainer, trainer.wrapped, todo.rows.select(s), todo.inputs.mask[s]) for s in slices]
+    signals = {name: torch.cat([part[2].values[name] for part in parts]) for name in trainer.needs}
+    old_logp = torch.cat([part[0] for part in parts])
+    (broken,) = trainer.total(float(not old_logp[todo.inputs.mask].isfinite().all()))
+    if broken:
+        raise NotFinite
+    inputs = _with_signals(todo.inputs, TokenSignals(signals))
+    shaped = _shape_everywhere(trainer, inputs) if trainer.accelerator.num_processes > 1 else _shape(trainer, inputs)
+    return Todo(todo.rows, inputs, todo.totals, shaped, old_logp)
+
+
+def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
+    return ramped(shape(trainer.shaper, x), x, trainer.train.ramp)
+
+
+def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
+    """Shapes the rows of all processes together and returns those of this one."""
+    gather = trainer.accelerator.gather
+    widest = int(gather(torch.tensor([len(x.mask)], device=x.mask.device)).max())
+
+    def everywhere(values: Tensor) -> Tensor:
+        rows = values.new_zeros((widest - len(values), *values.shape[1:]))
+        whole: Tensor = gather(torch.cat([values, rows]))
+        return whole
+
+    mask, group, ids = (everywhere(values) for values in (x.mask, x.group, x.ids))
+    signals = TokenSignals({name: everywhere(x.signals.values[name]) for name in trainer.needs})
+    whole = _shape(trainer, ShaperInputs(everywhere(x.advantage), signals, mask, group, ids, x.progress))
+    first = trainer.accelerator.process_index * widest
+    return whole[first : first + len(x.mask)]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one update measured on this process; sums add up over processes."""
+
+    loss: float
+    stats: LossStats
+    entropy: float  # summed over valid tokens [nats]
+    spread: WeightSpread
+    grad_norm: float
+
+
+def update(trainer: Trainer, todo: Todo) -> Done:
+    """One optimizer step over all micro-batches."""
+    slices = list(todo.slices(trainer.train.micro_batch))
+    parts = []
+    for index in slices:
+        with _sync(trainer, last=index is slices[-1]):
+            parts.append(backward(trainer, todo, index))
+    (loss,) = trainer.total(sum(part.loss for part in parts))
+    norm = trainer.accelerator.clip_grad_norm_(trainer.policy.parameters(), trainer.train.max_grad_norm)
+    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
+    if not (math.isfinite(loss) and math.isfinite(float(norm))):
+        trainer.optimizer.zero_grad()
+        raise NotFinite
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    stats = sum((part.stats for part in parts[1:]), parts[0].stats)
+    spread = WeightSpread.of([part.weights for part in parts])
+    return Done(loss, stats, sum(part.entropy for part in parts), spread, float(norm))
+
+
+@dataclass(frozen=True)
+class _Part:
+    loss: float
+    stats: LossStats
+    entropy: float
+    weights: tuple[Tensor, Tensor]  # [B, T] and the mask of rows and tokens that count
+
+
+def _sync(trainer: Trainer, last: bool) -> "nullcontext[None]":
+    return nullcontext() if last else trainer.accelerator.no_sync(trainer.wrapped)
+
+
+def backward(trainer: Trainer, todo: Todo, index: slice) -> _Part:
+    """Forward, shape, loss and backward of one micro-batch."""
+    x = _with_signals(todo.inputs, TokenSignals(), index)
+    rows = todo.rows.select(index)
+    if todo.shaped is None or todo.old_logp is None:
+        logp, entropy, signals = _score(trainer, trainer.wrapped, rows, x.mask)
+        old_logp = logp.detach()
+        # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
+        broken = not bool(logp[x.mask].isfinite().all())
+        advantage = torch.zeros_like(logp) if broken else _shape(trainer, _with_signals(x, signals))
+    else:
+        logp, entropy = trainer.wrapped(rows, trainer.temperature)
+        advantage, old_logp = todo.shaped[index], todo.old_logp[index]
+    reference = None
+    if trainer.reference is not None:
+        with torch.no_grad():
+            reference, _ = trainer.reference(rows, trainer.temperature)
+    loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, advantage, x.mask, reference), todo.totals)
+    # Distributed wrappers average gradients over processes; the loss is a share of a sum.
+    trainer.accelerator.backward(loss * trainer.accelerator.num_processes)
+    return _Part(
+        float(loss.detach()), stats, float(masked.total(entropy, x.mask).sum()), WeightSpread.part(advantage, x)
+    )

@@ -1,0 +1,55 @@
+"""The README keeps its word: its shaper passes the contract, its blocks are generated, its names exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from credit_zoo import show
+from credit_zoo.readme import fill
+from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.testing import check_shaper
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_shaper_of_the_readme_passes_the_contract(tmp_path, own_registrations):
+    SHAPERS["uniform"]
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "mine.py"
+    file.write_text(code, encoding="utf-8")
+    own_registrations.add_plugin(file)
+    check_shaper("mine")
+    body = code.split('"""', 2)[2]
+    assert len([line for line in body.splitlines() if line.strip() and not line.startswith(("from", "import"))]) <= 15
+
+
+def test_every_setting_named_in_a_command_of_the_readme_exists():
+    from credit_zoo.command import parse
+
+    for words in re.findall(r"python -m credit_zoo\.run ([^`\n#]+)", README):
+        chosen = [w for w in words.split() if "=" in w and not w.startswith(("AXIS", "THING", "plugins", "data"))]
+        assert parse([w for w in chosen if w != "shaper=mine"])
+
+
+def test_blocks_are_filled_between_their_marks_and_nothing_else_changes():
+    text = "a\n<!-- one -->\nold\n<!-- /one -->\nb\n"
+    assert fill(text, {"one": "new \\1\n"}) == "a\n<!-- one -->\nnew \\1\n<!-- /one -->\nb\n"
+    assert fill(fill(text, {"one": "x\n"}), {"one": "old\n"}) == text
+    with pytest.raises(UsageError, match="no place for 'two'"):
+        fill(text, {"two": ""})
+
+
+def test_the_picture_of_weights_is_drawn_and_uniform_weighs_everything_one(tmp_path):
+    out = tmp_path / "tokens.png"
+    assert show.main(["shaper=uniform,pepo,high_entropy", "prompts=2", f"out={out}"]) == 0
+    found = show.answer(show.Show(shaper="uniform,pepo", prompts=1))
+    assert found.weights["uniform"].eq(1).all()
+    assert float(found.weights["pepo"].mean()) == pytest.approx(1, abs=1e-5)
+    assert "".join(found.tokens).startswith("<think>")
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_rule_is_answered_with_the_nearest(capsys):
+    assert show.main(["shaper=peppo"]) == 2
+    assert "Did you mean 'pepo'?" in capsys.readouterr().err
