@@ -58,7 +58,9 @@ def zoo_data() -> Path:
 
 @pytest.fixture
 def own_registrations(monkeypatch):
-    """Whatever a test adds to the registry of shapers is gone after it."""
+    """Whatever a test adds to the registry of shapers is gone after it, and nothing that was there before."""
+    for name in SHAPERS:
+        assert SHAPERS[name].name == name  # loads it: a module that is imported once does not register twice
     monkeypatch.setattr(SHAPERS, "_entries", dict(SHAPERS._entries))
     monkeypatch.setattr(SHAPERS, "_plugins", list(SHAPERS._plugins))
     return SHAPERS

@@ -7,14 +7,13 @@ import pytest
 
 from credit_zoo import show
 from credit_zoo.readme import fill
-from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.registry import UsageError
 from credit_zoo.testing import check_shaper
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_shaper_of_the_readme_passes_the_contract(tmp_path, own_registrations):
-    SHAPERS["uniform"]
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     file = tmp_path / "mine.py"
     file.write_text(code, encoding="utf-8")
