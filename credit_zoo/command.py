@@ -3,6 +3,7 @@
 A word without a dot picks a file of `configs/AXIS/` or sets a run option; a word with a dot changes one setting.
 """
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,8 @@ def _check_names(command: Command) -> None:
             raise unknown(axis, getattr(command, axis), gin_files(axis))
     if command.tracker not in ("none", "tensorboard", "wandb"):
         raise unknown("tracker", command.tracker, ("none", "tensorboard", "wandb"))
+    if command.tracker == "wandb" and importlib.util.find_spec("wandb") is None:
+        raise UsageError("tracker=wandb needs the package wandb: pip install 'credit_zoo[wandb]'")
     if command.data is not None and not Path(command.data).exists():
         raise UsageError(f"data={command.data} does not exist")
 

@@ -38,7 +38,7 @@ LAYERS = (
         "readme",
     ),
     ("step", "loop", "leaderboard", "command", "config"),
-    ("session", "experiment", "pretrain", "show", "run"),
+    ("context", "experiment", "pretrain", "show", "run"),
     ("cases", "testing"),  # for tests, here and of shapers elsewhere; nothing of the package imports them
 )
 WITHIN = {
@@ -63,7 +63,7 @@ WITHIN = {
     "readme": ("page",),
     "loop": ("step",),
     "config": ("command", "step"),
-    "experiment": ("session",),
+    "experiment": ("context",),
     "run": ("experiment",),
     "testing": ("cases",),
 }

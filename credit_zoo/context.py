@@ -24,7 +24,7 @@ Stage = Literal["before", "after"]
 
 
 @dataclass(frozen=True)
-class Session:
+class Context:
     """What one run works with."""
 
     command: Command
@@ -95,8 +95,8 @@ def evaluation(x: Experiment, name: str, asked: Asked, measured: Measured, stage
     )
 
 
-def _training(session: Session, trained: Trained) -> record.Training:
-    x, reports = session.x, trained.reports
+def _training(context: Context, trained: Trained) -> record.Training:
+    x, reports = context.x, trained.reports
     settings = {
         **{f"train.{k}": v for k, v in settings_of(x.train).items() if k not in ("steps", "ramp", "micro_batch")},
         **{f"sampling.{k}": v for k, v in settings_of(x.sampling).items()},
@@ -131,26 +131,26 @@ def _weights(reports: Sequence[StepReport]) -> record.Weights:
 
 
 def run_record(
-    session: Session, evaluations: Sequence[record.Evaluation], trained: Trained | None, seconds: float
+    context: Context, evaluations: Sequence[record.Evaluation], trained: Trained | None, seconds: float
 ) -> record.RunRecord:
     """The whole record of a run; `trained` is None for a model that was measured only."""
-    command, x = session.command, session.x
+    command, x = context.command, context.x
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     shaper = {**settings_of(x.shaper), "ramp": x.train.ramp}
     return record.RunRecord(
         schema=record.SCHEMA,
         contract_version=CONTRACT_VERSION,
-        run_id=session.run_id,
-        created=session.created,
+        run_id=context.run_id,
+        created=context.created,
         command=command.words,
-        seed=session.seed,
+        seed=context.seed,
         shaper=record.Piece(command.shaper, shaper) if trained else None,
         base=record.Piece(command.base, settings_of(x.base)) if trained else None,
         gin=x.operative,
         model=record.Model(
-            Path(x.model.path).name, session.weights, sum(p.numel() for p in session.policy.parameters())
+            Path(x.model.path).name, context.weights, sum(p.numel() for p in context.policy.parameters())
         ),
-        training=_training(session, trained) if trained else None,
+        training=_training(context, trained) if trained else None,
         evaluations=tuple(evaluations),
         machine=machine(torch.get_num_threads(), gpu, torch.cuda.device_count() if gpu else 0),
         origin=origin(),
