@@ -42,13 +42,13 @@ def words(model, tmp_path):
 def some_reward(monkeypatch):
     """Random weights never answer right: here the reward is drawn, so that there are advantages to learn from."""
     drawn = torch.Generator().manual_seed(0)
-    given = loop._prepare
+    given = loop.prepare
 
     def prepare(trainer, batch, progress):
-        batch.batch.reward.copy_(torch.rand(len(batch.batch.reward), generator=drawn))
+        batch.reward.copy_(torch.rand(len(batch.reward), generator=drawn))
         return given(trainer, batch, progress)
 
-    monkeypatch.setattr(loop, "_prepare", prepare)
+    monkeypatch.setattr(loop, "prepare", prepare)
     return drawn
 
 
@@ -199,7 +199,7 @@ def test_several_seeds_are_a_record_each_and_one_page(words, tmp_path):
     assert main(["seed=0,1", *SIZES, *words]) == 0
     assert [record.seed for record in sorted(records(tmp_path), key=lambda record: record.seed)] == [0, 1]
     page = (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
-    assert page == leaderboard.build(tmp_path / "leaderboard" / "results")[0]
+    assert page == leaderboard.build(tmp_path / "leaderboard" / "results").page
     assert "uniform" in page
 
 
@@ -279,14 +279,14 @@ def test_a_run_that_diverges_saves_the_policy_and_the_prompts_and_writes_no_reco
 
 
 def test_weights_that_break_during_training_end_the_run_like_a_broken_loss(words, tmp_path, capsys, monkeypatch):
-    prepared = loop._prepare
+    prepared = loop.prepare
 
-    def spoil(trainer, drawn, progress):
+    def spoil(trainer, batch, progress):
         if progress > 0:
             next(p for p in trainer.policy.parameters() if p.requires_grad).data.fill_(torch.nan)
-        return prepared(trainer, drawn, progress)
+        return prepared(trainer, batch, progress)
 
-    monkeypatch.setattr(loop, "_prepare", spoil)
+    monkeypatch.setattr(loop, "prepare", spoil)
     assert main([*SIZES, *words]) == 1
     assert "step 2: the loss is not finite" in capsys.readouterr().err
     assert not (tmp_path / "leaderboard").exists()
@@ -294,10 +294,10 @@ def test_weights_that_break_during_training_end_the_run_like_a_broken_loss(words
 
 def test_the_prompts_of_a_broken_step_stay_one_line_each(tmp_path, tiny, monkeypatch):
     question = type("Asked", (), {"id": "real-1", "text": "Find x.\n\tIn  degrees.", "answer": "30\n"})
-    session = type("Session", (), {"folder": tmp_path, "policy": tiny})
+    context = type("Context", (), {"folder": tmp_path, "policy": tiny})
     error = type("Broken", (), {"step": 4, "questions": [question]})
     rescue = getattr(experiment._rescue, "__wrapped__", experiment._rescue)
-    folder = rescue(session, error)
+    folder = rescue(context, error)
     assert (folder / "prompts.tsv").read_text() == "real-1\tFind x. In degrees.\t30\n"
 
 
