@@ -195,6 +195,8 @@ def update(trainer: Trainer, todo: Todo) -> Done:
     """One optimizer step over all micro-batches."""
     slices = list(todo.slices(trainer.train.micro_batch))
     parts = []
+    # transformers checkpoints in training mode only; without it, evaluation mode keeps sampler and trainer one policy.
+    trainer.policy.train(trainer.policy.settings.gradient_checkpointing)
     for index in slices:
         with _sync(trainer, last=index is slices[-1]):
             parts.append(backward(trainer, todo, index))

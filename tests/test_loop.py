@@ -13,7 +13,7 @@ from credit_zoo.collect import Place
 from credit_zoo.diagnostics import WeightSpread
 from credit_zoo.loop import Diverged, train_policy
 from credit_zoo.losses import PpoClip, SeqMeanTokenSum, TokenMean
-from credit_zoo.policy import Rows
+from credit_zoo.policy import Policy, Rows
 from credit_zoo.registry import SHAPERS, UsageError
 from credit_zoo.step import NotFinite, Train, prepare, score_old, update
 
@@ -110,6 +110,23 @@ def test_several_updates_leave_the_ratio_of_one(tiny):
     first, second = update(t, todo), update(t, todo)
     assert first.stats.old_kl < 1e-6 < second.stats.old_kl
     assert first.stats.clipped == 0
+
+
+def test_gradient_checkpointing_runs_the_layers_again_and_changes_nothing(tiny):
+    data, gradients, runs = batch(tiny), [], []
+    for checkpointing in (False, True):
+        t = trainer(tiny, "pepo")
+        if checkpointing:
+            settings = dataclasses.replace(t.policy.settings, gradient_checkpointing=True)
+            t = trainer(Policy(t.policy.model, t.policy.encoder, settings), "pepo")
+        calls = []
+        t.policy.decoder.layers[0].self_attn.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        t.optimizer.param_groups[0]["lr"] = 1.0
+        update(t, prepare(t, data, 0.5))
+        gradients.append(torch.cat([p.detach().flatten() for p in t.policy.parameters()]))
+        runs.append(len(calls))
+    assert runs == [1, 2]
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=0)
 
 
 def test_weight_spread_by_hand():
