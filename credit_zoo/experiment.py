@@ -27,6 +27,7 @@ from credit_zoo.provenance import new_run_id, origin, utc_now
 from credit_zoo.questions import Questions, open_questions
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import atomic_write, write
+from credit_zoo.shaping import ContractError
 from credit_zoo.step import Trainer
 
 
@@ -47,6 +48,9 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
             if context.accelerator.is_main_process:
                 path = _rescue(context, error)
                 print(f"credit_zoo: {error}\nThe policy before the step and the prompts: {path}", file=sys.stderr)
+            return 1
+        except ContractError as error:
+            print(f"credit_zoo: {error}. Nothing is recorded; `credit_zoo.testing` finds such a rule.", file=sys.stderr)
             return 1
     after = _measure(context, sets, "after") if trained else []
     if context.accelerator.is_main_process:

@@ -334,3 +334,21 @@ def test_a_set_that_one_run_does_not_find_in_its_folder_is_named(capsys, tmp_pat
     folder = puzzle_folder(tmp_path / "set")
     err = last_line_refused(capsys, [*small_run, "bench=mathvista", f"data={folder}"])
     assert "has no folder 'mathvista'; this run needs geometry3k, mathvista" in err
+
+
+@pytest.mark.slow
+def test_a_rule_that_returns_nan_ends_the_run_by_name_and_records_nothing(tmp_path):
+    file = tmp_path / "nanny.py"
+    file.write_text(
+        '"""A broken rule.\n\n    A[b,t] = nan\n\nPaper: none.\n"""\n'
+        "from dataclasses import dataclass\nfrom credit_zoo.registry import SHAPERS\n"
+        '@SHAPERS.register("nanny", paper="none")\n@dataclass(frozen=True)\nclass Nanny:\n'
+        '    def __call__(self, x):\n        return x.weighted(x.mask.float() * float("nan"))\n',
+        encoding="utf-8",
+    )
+    words = [f"plugins={file}", "shaper=nanny", "scale=smoke", "eval.questions=2", f"out={tmp_path}/runs"]
+    command = [sys.executable, "-m", "credit_zoo.run", *words, f"results={tmp_path}/leaderboard/results"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    assert "shaper 'nanny' returned a value that is not finite (row 0, token 0)" in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "leaderboard").exists()
