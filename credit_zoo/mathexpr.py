@@ -32,7 +32,7 @@ from credit_zoo.surds import (
 
 MAX_DEPTH = 24
 MAX_DIGITS = 30
-MAX_COST = 400
+MAX_COST = 200
 
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\\(?:left|right|displaystyle|big|Big)(?![A-Za-z])|\\[!,;: ]|~"), " "),
