@@ -6,7 +6,7 @@ divided by totals of the whole step, and a shaper of scope "batch" sees all resp
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -221,7 +221,7 @@ class _Part:
     weights: tuple[Tensor, Tensor]  # [B, T] and the mask of rows and tokens that count
 
 
-def _sync(trainer: Trainer, last: bool) -> "nullcontext[None]":
+def _sync(trainer: Trainer, last: bool) -> AbstractContextManager[None]:
     return nullcontext() if last else trainer.accelerator.no_sync(trainer.wrapped)
 
 
