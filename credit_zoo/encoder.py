@@ -4,9 +4,8 @@ Qwen's families are encoded from tokenizer and PIL image processor alone, becaus
 torchvision; every other family goes through its own `AutoProcessor`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +143,3 @@ class Encoder:
     def decode(self, ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> list[str]:
         """The texts of responses, without special tokens."""
         return [self.tokenizer.decode(row[keep], skip_special_tokens=True) for row, keep in zip(ids, mask, strict=True)]
-
-    def offsets(self, ids: Int64[Tensor, " T"]) -> Iterator[tuple[int, int]]:
-        """The characters `[start, end)` of the decoded text that each token of one response stands for."""
-        lengths = [len(self.tokenizer.decode(ids[:k], skip_special_tokens=True)) for k in range(len(ids) + 1)]
-        return pairwise(lengths)
