@@ -1,7 +1,9 @@
 """The policy: a vision-language model, the layout of its batches, and one pass that scores responses.
 
-`Rows` is the only place that knows how prompts and responses lie in a batch (here: one row per response, prompt
-left-padded, response right-padded, both to a few fixed lengths). Loop, signals and shapers see `[B, T]` alone.
+`Rows` is the only place that knows how prompts and responses lie in a batch (prompts left-padded, responses
+right-padded, both to a few fixed lengths). Loop, signals and shapers see `[B, T]` alone. A prompt is read once for
+all its responses: they go on from copies of its cache, through which the gradient flows back into it. That equals
+one row per response, which is what gradient checkpointing is left with, since it keeps no cache.
 
     logp[b,t]    = z[b,t,y] - logsumexp(z[b,t])            z: logits / temperature, of the position before token t
     entropy[b,t] = logsumexp(z[b,t]) - sum_v p[v] z[b,t,v]
@@ -18,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
@@ -90,22 +92,36 @@ class Rows:
     def prompt_length(self) -> int:
         return self.prompts.ids.shape[1]
 
-    def at_response(self, hidden: Float[Tensor, "B S D"]) -> Float[Tensor, "B T D"]:
-        """States at the response tokens, after reading them."""
-        return hidden[:, self.prompt_length :]
-
-    def before_response(self, hidden: Float[Tensor, "B S D"]) -> Float[Tensor, "B T D"]:
-        """States that emit the response tokens, one position earlier."""
-        return hidden[:, self.prompt_length - 1 : -1]
+    @cached_property
+    def shared(self) -> tuple[Prompts, Int64[Tensor, " B"]]:
+        """The prompts that are answered here, and which of them each response answers."""
+        distinct, row_of = self.row_of.unique(return_inverse=True)
+        vision = tuple(self.prompts.vision[row] for row in distinct.tolist())
+        return Prompts(self.prompts.ids[distinct], self.prompts.mask[distinct], vision), row_of
 
     def select(self, index: slice) -> "Rows":
         """A micro-batch."""
         return Rows(self.prompts, self.row_of[index], self.response_ids[index], self.mask[index])
 
     def to(self, device: torch.device) -> "Rows":
-        vision = tuple({name: value.to(device) for name, value in one.items()} for one in self.prompts.vision)
-        prompts = Prompts(self.prompts.ids.to(device), self.prompts.mask.to(device), vision)
-        return Rows(prompts, self.row_of.to(device), self.response_ids.to(device), self.mask.to(device))
+        return Rows(self.prompts.to(device), self.row_of.to(device), self.response_ids.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read so far: last states, cache, mask of tokens, and by how much the family's positions differ from
+    a count of tokens (multimodal rope counts an image as less than its tokens; None: they don't).
+    """
+
+    hidden: Float[Tensor, "N S D"]
+    cache: Any
+    mask: Bool[Tensor, "N S"]
+    shift: Int64[Tensor, " N"] | None
+
+    def select(self, rows: Int64[Tensor, " M"]) -> "Read":
+        """Some rows, or copies of rows. The cache is changed in place: what was read can be gone on from once."""
+        self.cache.batch_select_indices(rows)
+        return Read(self.hidden[rows], self.cache, self.mask[rows], None if self.shift is None else self.shift[rows])
 
 
 def token_statistics(
@@ -221,15 +237,52 @@ class Policy(nn.Module):
         inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
         takes = inspect.signature(self.base.forward).parameters
         types = {name: image_mask.int() for name in ("mm_token_type_ids", "token_type_ids") if name in takes}
+        if not hasattr(self.base, "rope_deltas"):
+            # Left padding must not count, or a response would stand further from its prompt than it was trained to.
+            types["position_ids"] = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
         return {**inputs, **types}
+
+    def read_prompts(self, prompts: Prompts) -> "Read":
+        """Reads prompts into a new cache."""
+        cache = DynamicCache(config=self.model.config)
+        inputs = self.base_inputs(prompts.ids, prompts.mask, prompts.ids == self.encoder.image_token)
+        vision = self.vision_inputs(prompts.vision, range(len(prompts)))
+        hidden = self.base(**inputs, **vision, past_key_values=cache, use_cache=True).last_hidden_state
+        delta = getattr(self.base, "rope_deltas", None)
+        return Read(hidden, cache, prompts.mask, None if delta is None else delta[:, 0])
+
+    def read_on(self, read: "Read", ids: Int64[Tensor, "B K"], seen: Bool[Tensor, "B S"]) -> Float[Tensor, "B K D"]:
+        """The states after `ids`, which follow what was read; `seen` masks all that is read then."""
+        position = seen.long().cumsum(1)[:, -ids.shape[1] :] - 1
+        if read.shift is not None:
+            position = (position + read.shift[:, None]).expand(3, -1, -1)
+        out = self.base(
+            input_ids=ids,
+            attention_mask=seen.long(),
+            position_ids=position,
+            past_key_values=read.cache,
+            use_cache=True,
+        )
+        states: Tensor = out.last_hidden_state
+        return states
+
+    def _before_responses(self, rows: Rows) -> Float[Tensor, "B T D"]:
+        """The states that emit the response tokens, one position before each."""
+        if self.model.is_gradient_checkpointing and self.training:
+            inputs = self.base_inputs(rows.input_ids, rows.attention_mask, rows.image_mask(self.encoder.image_token))
+            vision = self.vision_inputs(rows.prompts.vision, rows.row_of.tolist())
+            whole: Tensor = self.base(**inputs, **vision, use_cache=False).last_hidden_state
+            return whole[:, rows.prompt_length - 1 : -1]
+        prompts, row_of = rows.shared
+        read = self.read_prompts(prompts)
+        last = read.hidden[row_of, -1:]
+        states = self.read_on(read.select(row_of), rows.response_ids, rows.attention_mask)
+        return torch.cat([last, states[:, :-1]], dim=1)
 
     def forward(self, rows: Rows, temperature: float) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
         """Log-probability and entropy of every response token, float32 in nats; junk outside the mask."""
-        inputs = self.base_inputs(rows.input_ids, rows.attention_mask, rows.image_mask(self.encoder.image_token))
-        vision = self.vision_inputs(rows.prompts.vision, rows.row_of.tolist())
-        hidden = self.base(**inputs, **vision, use_cache=False).last_hidden_state
         return token_statistics(
-            rows.before_response(hidden),
+            self._before_responses(rows),
             self.model.get_output_embeddings(),
             rows.response_ids,
             lambda logits: self.finish_logits(logits, temperature),

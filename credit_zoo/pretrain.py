@@ -44,9 +44,9 @@ class Pretrain:
 
     out: str = "credit_zoo/model"
     work: str = "runs/pretrain"
-    mixture: str = "geometry3k:5,mathvista:3"
-    vocabulary: str = "geometry3k,mathvista"
-    steps: int = 1400
+    mixture: str = "geometry3k:4,refcoco:4,puzzles:2,mathvista:2,lisa_grounding:1"
+    vocabulary: str = "geometry3k,mathvista,puzzles,refcoco,lisa_grounding"
+    steps: int = 3000
     slip_steps: int = 200
     perception_slips: float = 0.35
     reasoning_slips: float = 0.35

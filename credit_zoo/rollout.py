@@ -1,16 +1,17 @@
 """Sampling: every prompt is read once, its cache is copied to the group, and the group is sampled together."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import DynamicCache
 
 from credit_zoo.policy import Policy
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.types import Prompts, Responses
+
+# Ended responses leave the batch once the share that goes on is this low: each time, the cache is copied.
+DROP_BELOW = 0.8
 
 
 @dataclass(frozen=True)
@@ -48,81 +49,48 @@ def restrict(logits: Float[Tensor, "B V"], top_k: int, top_p: float) -> Float[Te
     return logits
 
 
-def _draw(logits: Float[Tensor, "B V"], sampling: Sampling, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One token per row and its log-probability, `[B]` each."""
+def _draw(logits: Float[Tensor, "B V"], sampling: Sampling, chance: Float[Tensor, " B"]) -> tuple[Tensor, Tensor]:
+    """One token per row and its log-probability, `[B]` each, by inversion: the first token whose cumulative
+    probability exceeds `chance`, so that a row's draw does not depend on the rows beside it.
+    """
     if sampling.temperature == 0:
         return logits.argmax(-1), torch.zeros(len(logits), device=logits.device)
     logp = restrict(logits, sampling.top_k, sampling.top_p).log_softmax(-1)
-    token = torch.multinomial(logp.exp().to(generator.device), 1, generator=generator).to(logits.device)
+    reached = logp.double().exp().cumsum(-1)
+    token = torch.searchsorted(reached, chance[:, None] * reached[:, -1:], right=True).clamp(max=logp.shape[-1] - 1)
     return token[:, 0], logp.gather(-1, token)[:, 0]
 
 
 @torch.no_grad()
 def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: torch.Generator) -> Responses:
-    """Draws `sampling.group` responses to every prompt."""
+    """Draws `sampling.group` responses to every prompt. What one response draws does not depend on the others."""
     policy.eval()
-    rows = torch.arange(len(prompts)).repeat_interleave(sampling.group)
     device = next(policy.parameters()).device
-    hidden, cache, shift = _prefill(policy, prompts, device)
-    cache.batch_repeat_interleave(sampling.group)
-    hidden, shift = (x.repeat_interleave(sampling.group, 0) for x in (hidden, shift))
-    seen = prompts.mask.to(device).repeat_interleave(sampling.group, 0).long()
-
+    row_of = torch.arange(len(prompts)).repeat_interleave(sampling.group)
+    size = (len(row_of), sampling.max_tokens)
+    chances = torch.rand(size, dtype=torch.float64, generator=generator).to(device)
+    ids = torch.full(size, policy.encoder.pad_token, device=device)
+    mask = torch.zeros(size, dtype=torch.bool, device=device)
+    logp = torch.zeros(size, device=device)
+    ended = torch.zeros(len(row_of), dtype=torch.bool, device=device)
     stop = torch.tensor(policy.encoder.stop_tokens, device=device)
-    alive = torch.ones(len(rows), dtype=torch.bool, device=device)
-    ids: list[Tensor] = []
-    masks: list[Tensor] = []
-    logps: list[Tensor] = []
-    for _ in range(sampling.max_tokens):
+
+    read = policy.read_prompts(prompts.to(device)).select(row_of.to(device))
+    hidden, seen = read.hidden[:, -1], read.mask
+    here = torch.arange(len(row_of), device=device)  # the responses whose rows are still in the batch
+    for t in range(sampling.max_tokens):
         logits = policy.finish_logits(policy.model.get_output_embeddings()(hidden), sampling.temperature or 1.0)
-        token, logp = _draw(logits, sampling, generator)
-        token = torch.where(alive, token, policy.encoder.pad_token)
-        ids, masks, logps = [*ids, token], [*masks, alive], [*logps, torch.where(alive, logp, 0.0)]
-        alive = alive & ~torch.isin(token, stop)
-        if not alive.any():
+        token, chosen = _draw(logits, sampling, chances[here, t])
+        going = ~ended[here]
+        ids[here[going], t], logp[here[going], t] = token[going], chosen[going]
+        mask[here[going], t] = True
+        ended[here] |= torch.isin(token, stop)
+        going = ~ended[here]
+        if t + 1 == sampling.max_tokens or not going.any():
             break
+        if going.sum() <= DROP_BELOW * len(here):
+            kept = going.nonzero()[:, 0]
+            read, seen, token, here = read.select(kept), seen[kept], token[kept], here[kept]
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
-        hidden = _step(policy, token, seen, cache, shift)
-    return _collect(ids, masks, logps, alive, rows, sampling.max_tokens, policy.encoder.pad_token)
-
-
-def _prefill(policy: Policy, prompts: Prompts, device: torch.device) -> tuple[Tensor, DynamicCache, Tensor]:
-    """Reads the prompts: the last hidden states `[N, D]`, the cache, and by how much the family's positions
-    differ from a count of tokens, `[N]` (multimodal rope counts an image as less than its tokens).
-    """
-    ids, mask = prompts.ids.to(device), prompts.mask.to(device)
-    cache = DynamicCache(config=policy.model.config)
-    vision = policy.vision_inputs(
-        [{name: value.to(device) for name, value in one.items()} for one in prompts.vision], range(len(prompts))
-    )
-    inputs = policy.base_inputs(ids, mask, ids == policy.encoder.image_token)
-    hidden = policy.base(**inputs, **vision, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
-    delta = getattr(policy.base, "rope_deltas", None)
-    shift = torch.zeros(len(ids), dtype=torch.int64, device=device) if delta is None else delta[:, 0]
-    return hidden, cache, shift
-
-
-def _step(policy: Policy, token: Tensor, seen: Tensor, cache: Any, shift: Tensor) -> Tensor:
-    """The hidden states `[B, D]` after one more token."""
-    position = (seen.sum(1) - 1 + shift)[:, None]
-    if getattr(policy.base, "rope_deltas", None) is not None:
-        position = position.expand(3, -1, -1)
-    out = policy.base(
-        input_ids=token[:, None], attention_mask=seen, position_ids=position, past_key_values=cache, use_cache=True
-    )
-    return out.last_hidden_state[:, -1]
-
-
-def _collect(
-    ids: list[Tensor], masks: list[Tensor], logps: list[Tensor], alive: Tensor, rows: Tensor, length: int, pad: int
-) -> Responses:
-    """Stacks the steps and pads them to `length`."""
-    short = length - len(ids)
-    fill = torch.nn.functional.pad
-    return Responses(
-        ids=fill(torch.stack(ids, 1), (0, short), value=pad).cpu(),
-        mask=fill(torch.stack(masks, 1), (0, short)).cpu(),
-        logp=fill(torch.stack(logps, 1), (0, short)).cpu(),
-        truncated=alive.cpu(),
-        row_of=rows,
-    )
+        hidden = policy.read_on(read, token[:, None], seen)[:, -1]
+    return Responses(ids.cpu(), mask.cpu(), logp.cpu(), ~ended.cpu(), row_of)

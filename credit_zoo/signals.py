@@ -34,22 +34,34 @@ class LayerCosines:
     """Running sums over layers of the mean cosine to the image, one per wanted signal."""
 
     rows: Rows
-    image_mask: Tensor  # [B, S] bool
+    image_token: int
     first_layer: Mapping[str, int]
+    directions: dict[int, Tensor] = field(default_factory=dict)  # per layer `[N, D]`, of the prompts' images
     sums: dict[str, Tensor] = field(default_factory=dict)
     layers: dict[str, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
 
     @torch.no_grad()
-    def add(self, layer: int, hidden: Float[Tensor, "B S D"]) -> None:
-        """Adds one layer's cosines. A layer that runs again (gradient checkpointing) is ignored."""
+    def add(self, layer: int, hidden: Float[Tensor, "_ _ D"]) -> None:
+        """Takes one layer's states: prompts with their responses, or first the prompts, then the responses.
+
+        A layer that runs again (gradient checkpointing) is ignored.
+        """
         if layer in self.seen:
             return
-        self.seen.add(layer)
         unit = normalize(hidden.float(), dim=-1)
-        image = self.image_mask[..., None]
-        direction = torch.where(image, unit, 0.0).sum(1) / image.sum(1).clamp(min=1)  # [B, D]
-        cosine = torch.einsum("btd,bd->bt", self.rows.at_response(unit), direction)
+        prompts, row_of = self.rows.shared
+        if unit.shape[1] > self.rows.prompt_length:
+            image = self.rows.image_mask(self.image_token)
+            self._count(layer, unit[:, self.rows.prompt_length :], _mean_over(unit, image))
+        elif layer not in self.directions:
+            self.directions[layer] = _mean_over(unit, prompts.ids == self.image_token)
+        else:
+            self._count(layer, unit, self.directions[layer][row_of])
+
+    def _count(self, layer: int, unit: Float[Tensor, "B T D"], direction: Float[Tensor, "B D"]) -> None:
+        self.seen.add(layer)
+        cosine = torch.einsum("btd,bd->bt", unit, direction)
         for name, first in self.first_layer.items():
             if layer >= first:
                 self.sums[name] = self.sums.get(name, torch.zeros_like(cosine)) + cosine
@@ -60,6 +72,10 @@ class LayerCosines:
         return {name: masked.fill(total / self.layers[name], self.rows.mask) for name, total in self.sums.items()}
 
 
+def _mean_over(unit: Float[Tensor, "N S D"], image: Bool[Tensor, "N S"]) -> Float[Tensor, "N D"]:
+    return torch.where(image[..., None], unit, 0.0).sum(1) / image.sum(1, keepdim=True).clamp(min=1)
+
+
 @contextmanager
 def listening(policy: Policy, rows: Rows, needs: Iterable[str]) -> Iterator[LayerCosines]:
     """Collects the wanted visual similarities during the forward passes inside the block.
@@ -68,12 +84,11 @@ def listening(policy: Policy, rows: Rows, needs: Iterable[str]) -> Iterator[Laye
     `output_hidden_states` has it.
     """
     wanted = {name: FIRST_LAYER[name] for name in needs if name in FIRST_LAYER}
-    image_mask = rows.image_mask(policy.encoder.image_token)
-    cosines = LayerCosines(rows, image_mask, wanted)
+    cosines = LayerCosines(rows, policy.encoder.image_token, wanted)
     if not wanted:
         yield cosines
         return
-    without = (~image_mask.any(1)).nonzero().flatten().tolist()
+    without = (~rows.image_mask(policy.encoder.image_token).any(1)).nonzero().flatten().tolist()
     if without:
         raise UsageError(
             f"visual similarity needs image tokens, but the prompt of row {without[0]} has none. "

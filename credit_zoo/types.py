@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from torch import Tensor, device
 
 from credit_zoo import masked
 
@@ -81,6 +81,10 @@ class Prompts:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def to(self, device: device) -> "Prompts":
+        vision = tuple({name: value.to(device) for name, value in one.items()} for one in self.vision)
+        return Prompts(self.ids.to(device), self.mask.to(device), vision)
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def test_several_updates_leave_the_ratio_of_one(tiny):
 
 
 def test_gradient_checkpointing_runs_the_layers_again_and_changes_nothing(tiny):
+    """Without it every prompt is read once and its responses go on from there; with it, nothing is shared."""
     data, gradients, runs = batch(tiny), [], []
     for checkpointing in (False, True):
         t = trainer(tiny, "pepo")
@@ -120,12 +121,16 @@ def test_gradient_checkpointing_runs_the_layers_again_and_changes_nothing(tiny):
             settings = dataclasses.replace(t.policy.settings, gradient_checkpointing=True)
             t = trainer(Policy(t.policy.model, t.policy.encoder, settings), "pepo")
         calls = []
-        t.policy.decoder.layers[0].self_attn.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        t.policy.decoder.layers[0].self_attn.register_forward_hook(
+            lambda module, args, kwargs, out, calls=calls: calls.append(out[0].shape[:2].numel()), with_kwargs=True
+        )
         t.optimizer.param_groups[0]["lr"] = 1.0
         update(t, prepare(t, data, 0.5))
         gradients.append(torch.cat([p.detach().flatten() for p in t.policy.parameters()]))
-        runs.append(len(calls))
-    assert runs == [1, 2]
+        runs.append(calls)
+    (count, prompt), (rows, length) = data.prompts.ids.shape, data.responses.ids.shape
+    assert rows > count
+    assert runs == [[count * prompt, rows * length], [rows * (prompt + length)] * 2]
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=0)
 
 
