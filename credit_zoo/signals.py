@@ -51,7 +51,7 @@ class LayerCosines:
             return
         unit = normalize(hidden.float(), dim=-1)
         prompts, row_of = self.rows.shared
-        if unit.shape[1] > self.rows.prompt_length:
+        if unit.shape[1] == self.rows.input_ids.shape[1]:
             image = self.rows.image_mask(self.image_token)
             self._count(layer, unit[:, self.rows.prompt_length :], _mean_over(unit, image))
         elif layer not in self.directions:

@@ -43,7 +43,7 @@ def responses(policy: Policy, count=3, group=4, length=12, seed=0):
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, length + 1, (len(drawn.ids),), generator=generator)
     mask = torch.arange(length) < lengths[:, None]
-    mask[0, 1] = False
+    mask[0, 1:2] = False
     return Responses(drawn.ids, mask, drawn.logp * mask, torch.zeros(len(mask), dtype=torch.bool), drawn.row_of)
 
 

@@ -51,8 +51,9 @@ def test_logits_in_chunks_change_neither_values_nor_gradients():
 
 
 @pytest.mark.parametrize("name", FIRST_LAYER)
-def test_hooks_give_the_mean_cosine_over_stored_hidden_states(tiny, name):
-    rows = rows_of(tiny)
+@pytest.mark.parametrize("length", [1, 12, 80])  # 80 is longer than the prompts
+def test_hooks_give_the_mean_cosine_over_stored_hidden_states(tiny, name, length):
+    rows = rows_of(tiny, length=length)
     with listening(tiny, rows, [name]) as cosines:
         logp, entropy = tiny(rows, 1.0)
     found = token_signals([name], logp, entropy, cosines, rows.mask).values[name]
