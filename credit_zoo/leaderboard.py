@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from credit_zoo import stats
-from credit_zoo.page import RANKED_FROM, REFERENCE, label, page
+from credit_zoo.markdown import RANKED_FROM, REFERENCE, label
+from credit_zoo.page import page
 from credit_zoo.readme import fill, leaderboard_block, shapers_block, warm_start_block
 from credit_zoo.record import MEASURE, Evaluation, RunRecord
 from credit_zoo.registry import SHAPERS, UsageError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from credit_zoo.page import base_labels, difference_cell, escape, grid, label
+from credit_zoo.markdown import base_labels, escape, grid, label
+from credit_zoo.page import difference_cell
 from credit_zoo.registry import Listing, UsageError
 
 

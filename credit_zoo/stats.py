@@ -5,6 +5,7 @@ questions in the same order for every seed. Both are samples of something larger
 Everything is deterministic: the same scores give the same interval.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -16,12 +17,18 @@ from numpy.typing import NDArray
 from credit_zoo.registry import UsageError
 
 Scores: TypeAlias = NDArray[np.float64]
+Bounds: TypeAlias = tuple[float, float]
 
 DRAWS = 4_000
 LEVEL = 0.95
 _Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 # Two-sided 95% points of Student's t for 1, 2, ... degrees of freedom; beyond them a series is right to 0.003.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+# What a comparison of five seeds a side can show, by the points of Student's t for a two-sided 5% test (97.5%) and for
+# a power of 80%: unpaired with 2 x 5 - 2 degrees of freedom, paired with 5 - 1.
+PLANNED_SEEDS = 5
+T975_DOF8, T80_DOF8 = 2.306, 0.889
+T975_DOF4, T80_DOF4 = 2.776, 0.941
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """A difference over the seeds that both sides have; `dropped` are the seeds that only one side has."""
+    """A difference over the seeds that both sides have; `dropped` are the seeds that only one side has.
+
+    `seed_sd` is the standard deviation of the seeds' differences, NaN for one seed.
+    """
 
     interval: Interval
     seeds: tuple[int, ...]
     dropped: tuple[int, ...]
+    seed_sd: float
 
 
 def student_t(dof: int) -> float:
@@ -61,6 +72,11 @@ def _checked(scores: Scores) -> Scores:
     if not np.isfinite(scores).all():
         raise UsageError("scores must be finite: a question without a score cannot be averaged over")
     return scores
+
+
+def _widening(seeds: int) -> float:
+    """By what a bootstrap over S seeds is too narrow: sqrt(S / (S - 1)) t_{S-1} / z. Source: Hesterberg, 2015."""
+    return math.sqrt(seeds / (seeds - 1)) * student_t(seeds - 1) / _Z
 
 
 def _resampled_means(values: Scores, draws: int, rng: np.random.Generator) -> Scores:
@@ -101,10 +117,15 @@ def interval(scores: Scores, over_seeds: bool = True, draws: int = DRAWS, rng_se
     share = _shared(scores) ** 0.5 if with_seeds else 1.0
     deviations = share * _resampled_means(scores.mean(axis=0) - mean, draws, rng)
     if with_seeds:
-        factor = (count / (count - 1)) ** 0.5 * student_t(count - 1) / _Z
-        deviations = deviations + factor * _resampled_means(scores.mean(axis=1) - mean, draws, rng)
-    low, high = np.quantile(deviations, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(mean, mean + float(low), mean + float(high), count, scores.shape[1])
+        deviations = deviations + _widening(count) * _resampled_means(scores.mean(axis=1) - mean, draws, rng)
+    low, high = _middle(deviations)
+    return Interval(mean, mean + low, mean + high, count, scores.shape[1])
+
+
+def _middle(draws: Scores) -> Bounds:
+    """The points between which the middle 95% of the draws lie."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def paired(
@@ -123,7 +144,8 @@ def paired(
     if len({len(scores) for scores in (*rule.values(), *reference.values())}) != 1:
         raise UsageError("both sides must have been asked the same questions, but their numbers differ")
     difference = np.stack([np.asarray(rule[seed]) - np.asarray(reference[seed]) for seed in common])
-    return Paired(interval(difference, over_seeds, draws), tuple(common), dropped)
+    spread = between_seed_sd(difference) if len(common) > 1 else math.nan
+    return Paired(interval(difference, over_seeds, draws), tuple(common), dropped, spread)
 
 
 def iqm(scores: Scores) -> float:
@@ -131,23 +153,63 @@ def iqm(scores: Scores) -> float:
 
     Source: Agarwal et al., arXiv:2108.13264.
     """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64).ravel())
-    if not len(ordered):
+    return float(_iqms(np.asarray(scores, dtype=np.float64).reshape(1, -1))[0])
+
+
+def _iqms(rows: Scores) -> Scores:
+    """The interquartile mean of each row, `[N, K]` -> `[N]`."""
+    count = rows.shape[1]
+    if not count:
         raise UsageError("the interquartile mean of no scores is not defined")
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
+    found: Scores = np.sort(rows, axis=1)[:, count // 4 : count - count // 4].mean(axis=1)
+    return found
+
+
+def iqm_interval(scores: Scores, draws: int = DRAWS, rng_seed: int = 0) -> Bounds:
+    """The 95% interval of `iqm` over seeds, from run scores `[S, M]` of S >= 2 seeds on M benchmarks.
+
+    Bootstrap: a draw takes S whole seeds with replacement, for one run was measured on every benchmark and its scores
+    are not independent; arXiv:2108.13264 draws anew in each benchmark, where other runs were measured. Deviations from
+    `iqm(scores)` are widened by `_widening`. The benchmarks and their questions are fixed.
+    """
+    scores = _checked(scores)
+    if len(scores) < 2:
+        raise UsageError("one seed has no interval over seeds")
+    count, middle = len(scores), iqm(scores)
+    picked = np.random.default_rng(rng_seed).integers(count, size=(draws, count))
+    low, high = _middle(_widening(count) * (_iqms(scores[picked].reshape(draws, -1)) - middle))
+    return middle + low, middle + high
 
 
 def probability_of_improvement(rule: Scores, reference: Scores) -> float:
     """P(a run of `rule` beats a run of `reference`), run scores `[S]` and `[R]`, a draw counts half.
 
-    mean over pairs of 1[x > y] + 1/2 1[x = y]: the Mann-Whitney statistic over S R. Source: Agarwal et al.,
-    arXiv:2108.13264.
+    mean over pairs of 1[x > y] + 1/2 1[x = y]: the Mann-Whitney statistic over S R; of scores `[S, M]` and `[R, M]` its
+    mean over the M benchmarks. Source: Agarwal et al., arXiv:2108.13264.
     """
-    x, y = np.asarray(rule, dtype=np.float64).ravel()[:, None], np.asarray(reference, dtype=np.float64).ravel()[None, :]
-    if not x.size or not y.size:
+    if not np.size(rule) or not np.size(reference):
         raise UsageError("the probability of improvement needs at least one run on each side")
-    return float((x > y).mean() + 0.5 * (x == y).mean())
+    x, y = (np.asarray(side, dtype=np.float64).reshape(len(side), -1) for side in (rule, reference))
+    return float(_improvements(x[None], y[None])[0])
+
+
+def _improvements(x: Scores, y: Scores) -> Scores:
+    """The probability of improvement in each draw, `[N, S, M]` and `[N, R, M]` -> `[N]`."""
+    found: Scores = (0.5 + 0.5 * np.sign(x[:, :, None] - y[:, None])).mean(axis=(1, 2, 3))
+    return found
+
+
+def improvement_interval(rule: Scores, reference: Scores, draws: int = DRAWS, rng_seed: int = 0) -> Bounds | None:
+    """The 95% interval of `probability_of_improvement` over seeds, from run scores `[S, M]` and `[R, M]`.
+
+    Bootstrap, percentiles of draws of whole seeds, each side its own. None where every draw agrees, as it does where
+    the two sides' runs do not overlap on any benchmark: then the bootstrap has no interval to give.
+    """
+    rng = np.random.default_rng(rng_seed)
+    sides = [_checked(side) for side in (rule, reference)]
+    drawn = [side[rng.integers(len(side), size=(draws, len(side)))] for side in sides]
+    low, high = _middle(_improvements(drawn[0], drawn[1]))
+    return (low, high) if low < high else None
 
 
 def standard_error(correctness: Scores) -> float:
@@ -167,13 +229,59 @@ def between_seed_sd(scores: Scores) -> float:
     return float(scores.mean(axis=1).std(ddof=1))
 
 
-def minimal_detectable_difference(seed_sd: float, seeds: int, power: float = 0.8) -> float:
-    """The smallest true difference that `seeds` runs a side show at the 5% level with the given power.
+def chi_square_cdf(x: float, dof: int) -> float:
+    """P(chi-square with `dof` degrees of freedom <= x), x >= 0.
 
-    (t_{2S-2} + z_power) sd sqrt(2 / S), for a standard deviation `seed_sd` between seeds, equal on both sides and
-    unpaired. Source: Colas et al., "How many random seeds?", arXiv:1806.08295.
+    P(a, x/2) with a = dof / 2, by the series P(a, z) = e^-z z^a / Gamma(a + 1) (1 + z/(a+1) + z^2/((a+1)(a+2)) + ...).
+    Source: Abramowitz & Stegun, 26.4.19 and 6.5.29. (The Wilson-Hilferty cube is off by half at 2 degrees of freedom.)
     """
-    if seeds < 2 or not 0 < power < 1 or not seed_sd >= 0:
-        raise UsageError(f"needs at least two seeds, a power in (0, 1) and sd >= 0, got {seeds}, {power}, {seed_sd}")
-    factor: float = (2 / seeds) ** 0.5
-    return (student_t(2 * seeds - 2) + NormalDist().inv_cdf(power)) * seed_sd * factor
+    a, z = dof / 2, x / 2
+    term = total = 1.0
+    denominator = a
+    while term > 1e-16 * total:
+        denominator += 1
+        term *= z / denominator
+        total += term
+    return total * math.exp(a * math.log(z) - z - math.lgamma(a + 1)) if z > 0 else 0.0
+
+
+def chi_square_point(probability: float, dof: int) -> float:
+    """The x at which `chi_square_cdf` is `probability`, in (0, 1): by bisection."""
+    if dof < 1 or not 0 < probability < 1:
+        raise UsageError(f"needs a degree of freedom and a probability in (0, 1), got {dof} and {probability}")
+    low, high = 0.0, float(dof)
+    while chi_square_cdf(high, dof) < probability:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chi_square_cdf(middle, dof) < probability else (low, middle)
+    return high
+
+
+def sd_interval(sd: float, count: int) -> Bounds:
+    """The 95% interval of a standard deviation `sd` (n - 1) that was estimated from `count` normal values.
+
+    sd sqrt((n - 1) / c) at the points c = 97.5% and 2.5% of chi-square with n - 1 degrees of freedom.
+    """
+    if count < 2:
+        raise UsageError("one value has no spread")
+    points = [chi_square_point(level, count - 1) for level in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)]
+    low, high = (sd * ((count - 1) / point) ** 0.5 for point in points)
+    return low, high
+
+
+def detectable_unpaired(seed_sd: float) -> float:
+    """The smallest true difference that five runs a side show: unpaired, two-sided 5% test, 80% power.
+
+    delta = (t_{0.975, 8} + t_{0.80, 8}) sd sqrt(2 / 5), for a standard deviation `seed_sd` between the seeds of either
+    side. Source: Colas et al., "How many random seeds?", arXiv:1806.08295.
+    """
+    return (T975_DOF8 + T80_DOF8) * seed_sd * math.sqrt(2 / PLANNED_SEEDS)
+
+
+def detectable_paired(difference_sd: float) -> float:
+    """The same for five pairs of runs with one seed each: delta = (t_{0.975, 4} + t_{0.80, 4}) sd / sqrt(5).
+
+    `difference_sd` is the standard deviation of the differences between the two runs of a seed.
+    """
+    return (T975_DOF4 + T80_DOF4) * difference_sd / math.sqrt(PLANNED_SEEDS)

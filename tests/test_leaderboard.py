@@ -46,6 +46,12 @@ def cells(markdown, table=0):
     return [dict(zip(header, row, strict=True)) for row in rows[1:]]
 
 
+def rankings(markdown):
+    """The tables of measurements: those with a rank."""
+    count = markdown.count("| --- | --- |\n")
+    return [rows for rows in (cells(markdown, index) for index in range(count)) if "rank" in rows[0]]
+
+
 def lay_out(folder, records):
     for record in records:
         write(record, folder / "results")
@@ -157,10 +163,8 @@ def test_different_measurements_never_share_a_table(name):
 def test_different_budgets_never_share_a_section(changes):
     markdown = text(*runs("uniform", 0.5), *runs("pepo", 0.6, **changes))
     assert markdown.count("## Trained on") == 2
-    assert all(len(cells(markdown, index)) == 1 for index in range(2))
-    assert [row["vs uniform"] for index in range(2) for row in cells(markdown, index) if "pepo" in row["shaper"]] == [
-        ""
-    ]
+    assert [len(rows) for rows in rankings(markdown)] == [1, 1]
+    assert [row["vs uniform"] for rows in rankings(markdown) for row in rows if "pepo" in row["shaper"]] == [""]
 
 
 def test_settings_of_one_rule_are_rows_of_their_own():
@@ -189,9 +193,103 @@ def test_the_shuffle_of_other_settings_is_no_control():
     assert "own shuffle" not in text(*runs("pepo", 0.6), *shuffled)
 
 
-def test_what_the_seeds_can_show_is_said():
-    assert "3 seeds a side show a true difference of" in text(*runs("uniform", 0.5))
-    assert "seeds a side" not in text(*runs("uniform", 0.5, seeds=(0, 1)))
+def below(markdown, heading):
+    """The rows of the tables under a heading."""
+    part = re.split(r"^##+ ", markdown.split(f"### {heading}", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return [cells(part, index) for index in range(part.count("| --- | --- |\n"))]
+
+
+def at(rule, *levels, **changes):
+    """Runs with seeds 0, 1, ... and exactly these levels."""
+    return [
+        a_record(rule, seed, evaluations=(an_evaluation((level,) * 4),), **changes) for seed, level in enumerate(levels)
+    ]
+
+
+def test_the_noise_floor_by_hand():
+    alone, paired = below(text(*at("uniform", 0.4, 0.5, 0.6), *at("pepo", 0.5, 0.5, 0.5)), "Noise floor")
+    assert alone == [
+        {
+            "measured on": "geometry3k (twin)",
+            "rule": "uniform",
+            "base": "grpo",
+            "seeds": "3",
+            "mean": "50.00",
+            "sd": "10.00",
+            "95% interval of sd": "[5.21, 62.85]",
+            "5 seeds each show [95%]": "20.21 [10.52, 127.00]",
+        }
+    ]
+    assert paired[0]["rule"] == "pepo (alpha=0.05)" and paired[0]["difference"] == "+0.00"
+    assert paired[0]["common seeds"] == "3" and paired[0]["sd"] == "10.00"
+    assert paired[0]["5 seeds each show [95%]"] == "16.62 [8.65, 104.47]"
+
+
+def test_a_noise_floor_needs_three_seeds_and_a_pair_three_common_ones():
+    assert "### Noise floor" not in text(*at("uniform", 0.4, 0.5), *at("pepo", 0.5, 0.5, 0.6))
+    apart = runs("pepo", 0.6, seeds=(1, 2, 3))
+    (alone,) = below(text(*runs("uniform", 0.5), *apart), "Noise floor")
+    assert [row["rule"] for row in alone] == ["uniform"]
+    assert "### Noise floor" not in text(*runs("pepo", 0.6, shaper=None, base=None, training=None))
+
+
+def test_every_measurement_and_base_has_its_own_noise_floor():
+    def both(seed):
+        return (an_evaluation(scores(0.5, seed)), an_evaluation(scores(0.5, seed), question_ids="q2"))
+
+    other = Piece("grpo", {"clip": 0.3})
+    records = [a_record("uniform", seed, evaluations=both(seed)) for seed in range(3)]
+    (alone,) = below(text(*records, *runs("uniform", 0.5, base=other)), "Noise floor")
+    assert [(row["measured on"], row["base"]) for row in alone] == [
+        ("geometry3k (twin) (question_ids=q1)", "grpo (clip=0.2)"),
+        ("geometry3k (twin) (question_ids=q1)", "grpo (clip=0.3)"),
+        ("geometry3k (twin) (question_ids=q2)", "grpo (clip=0.2)"),
+    ]
+
+
+def two(rule, firsts, seconds, **changes):
+    """Runs measured on two benchmarks, with exactly these levels."""
+    return [
+        a_record(
+            rule,
+            seed,
+            evaluations=(an_evaluation((one,) * 4), an_evaluation((other,) * 4, bench="mathvista", **changes)),
+        )
+        for seed, (one, other) in enumerate(zip(firsts, seconds, strict=True))
+    ]
+
+
+def test_the_aggregate_over_benchmarks_by_hand():
+    uniform, better = two("uniform", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)), two("pepo", (0.5, 0.7, 0.7), (0.1, 0.2, 0.3))
+    (rows,) = below(text(*uniform, *better), "Over 2 twins, base grpo")
+    pepo, reference = rows
+    assert (pepo["shaper"], pepo["seeds"], pepo["IQM"]) == ("pepo (alpha=0.05)", "3", "42.50")
+    assert pepo["P(better than uniform) [95%]"].startswith(f"{((1 + 0.5 + 6) / 9 + 0.5) / 2:.2f} [")
+    assert (reference["IQM"], reference["P(better than uniform) [95%]"]) == ("35.00", "reference")
+    low, high = map(float, re.findall(r"[\d.]+", reference["95% interval"]))
+    assert low < 35 < high
+
+
+def test_a_rule_that_lacks_a_benchmark_or_seeds_is_blank_in_the_aggregate():
+    uniform = two("uniform", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+    (rows,) = below(text(*uniform, *at("pepo", 0.5, 0.6, 0.7), *two("bad", (0.5, 0.5), (0.1, 0.1))), "Over 2 twins")
+    assert [list(row.values())[1:] for row in rows[:2]] == [[""] * 4] * 2
+    assert rows[2]["IQM"] == "35.00"
+
+
+@pytest.mark.parametrize("changes", [{"twin": False}, {"metric": "iou"}])
+def test_twins_and_real_benchmarks_and_other_metrics_are_not_aggregated_with_each_other(changes):
+    assert "### Over" not in text(*two("uniform", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), **changes))
+
+
+def test_runs_that_do_not_overlap_have_no_interval_of_improvement():
+    records = [*two("uniform", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)), *two("pepo", (0.7, 0.8, 0.9), (0.4, 0.5, 0.6))]
+    (rows,) = below(text(*records), "Over 2 twins")
+    assert rows[0]["P(better than uniform) [95%]"] == "1.00"
+
+
+def test_one_benchmark_has_no_aggregate():
+    assert "### Over" not in text(*runs("uniform", 0.5), *runs("pepo", 0.6))
 
 
 def test_equal_means_share_a_rank():
@@ -211,7 +309,7 @@ def test_a_model_that_was_not_trained_stands_alone_and_unranked():
     bare = runs("pepo", 0.3, shaper=None, base=None, training=None)
     markdown = text(*bare, *runs("uniform", 0.5))
     assert "## own/small, not trained" in markdown
-    row = next(row for index in range(2) for row in cells(markdown, index) if row["shaper"] == "(not trained)")
+    row = next(row for rows in rankings(markdown) for row in rows if row["shaper"] == "(not trained)")
     assert row["rank"] == "" and row["vs uniform"] == "" and row["base"] == ""
 
 

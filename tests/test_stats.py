@@ -94,6 +94,8 @@ def test_pairing_takes_common_seeds_and_names_the_others():
     assert found.dropped == (2, 4)
     assert found.interval.value == pytest.approx(0.2)
     assert found.interval.seeds == 2
+    assert found.seed_sd == pytest.approx(0.2 / 2**0.5)
+    assert np.isnan(stats.paired({0: scores[0]}, {0: scores[1]}).seed_sd)
 
 
 def test_sides_without_a_common_seed_or_the_same_questions_are_refused():
@@ -125,6 +127,39 @@ def test_one_side_improves_as_often_as_the_other_does_not(x, y):
     assert both == pytest.approx(1)
 
 
+def test_the_probability_of_improvement_over_benchmarks_is_their_mean():
+    rule, reference = np.array([[1.0, 5.0], [2.0, 7.0]]), np.array([[0.0, 6.0]])
+    assert stats.probability_of_improvement(rule, reference) == (1.0 + 0.5) / 2
+
+
+@pytest.mark.parametrize(("own", "shared"), [(1.0, 0.3), (0.3, 1.0)])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_of_the_interquartile_mean_covers_the_truth(seeds, own, shared):
+    rng, levels = np.random.default_rng(6), np.array([0.0, 5.0, 10.0])
+    covered = []
+    for _ in range(200):
+        scores = levels + rng.normal(0, shared, (seeds, 1)) + rng.normal(0, own, (seeds, 3))
+        low, high = stats.iqm_interval(scores, draws=500)
+        assert low <= stats.iqm(scores) <= high
+        covered.append(low <= 5 <= high)
+    assert 0.9 <= np.mean(covered) <= 0.995
+
+
+def test_an_interval_of_the_interquartile_mean_needs_two_seeds_and_is_the_same_again():
+    scores = np.random.default_rng(0).random((3, 2))
+    assert stats.iqm_interval(scores) == stats.iqm_interval(scores.copy())
+    with pytest.raises(UsageError, match="one seed"):
+        stats.iqm_interval(scores[:1])
+
+
+def test_the_interval_of_an_improvement_holds_it_and_is_none_where_runs_do_not_overlap():
+    rng = np.random.default_rng(0)
+    rule, reference = rng.normal(0.3, 1, (5, 2)), rng.normal(0, 1, (5, 2))
+    low, high = stats.improvement_interval(rule, reference)
+    assert 0 <= low < stats.probability_of_improvement(rule, reference) < high <= 1
+    assert stats.improvement_interval(rule + 100, reference) is None
+
+
 def test_the_standard_error_by_hand():
     assert stats.standard_error(np.array([0.0, 1.0, 0.0, 1.0])) == pytest.approx((1 / 3) ** 0.5 / 2)
     assert np.isnan(stats.standard_error(np.array([0.5])))
@@ -140,24 +175,57 @@ def test_students_t_needs_a_degree_of_freedom():
         stats.student_t(0)
 
 
-def test_the_detectable_difference_by_hand_and_its_directions():
-    least = stats.minimal_detectable_difference
-    assert least(1.0, 3) == pytest.approx((2.776 + 0.8416) * (2 / 3) ** 0.5, abs=1e-3)
-    assert least(2.0, 3) == pytest.approx(2 * least(1.0, 3))
-    assert least(1.0, 3) > least(1.0, 4) > least(1.0, 10) > least(1.0, 40)
-    assert least(1.0, 3, power=0.9) > least(1.0, 3, power=0.8)
-    for bad in ((1.0, 1, 0.8), (-1.0, 3, 0.8), (float("nan"), 3, 0.8), (1.0, 3, 1.0)):
-        with pytest.raises(UsageError, match="two seeds"):
-            least(*bad)
+@pytest.mark.parametrize(
+    ("probability", "dof", "table"),
+    [
+        (0.025, 1, 0.000982),
+        (0.025, 2, 0.0506),
+        (0.975, 2, 7.378),
+        (0.025, 4, 0.4844),
+        (0.975, 4, 11.143),
+        (0.025, 9, 2.700),
+        (0.975, 9, 19.023),
+        (0.95, 30, 43.773),
+    ],
+)
+def test_chi_square_is_the_table(probability, dof, table):
+    assert stats.chi_square_point(probability, dof) == pytest.approx(table, rel=1e-3)
+    assert stats.chi_square_cdf(stats.chi_square_point(probability, dof), dof) == pytest.approx(probability)
 
 
-def test_the_detectable_difference_is_detected_four_times_in_five():
-    rng = np.random.default_rng(2)
-    seeds, truth = 5, stats.minimal_detectable_difference(1.0, 5)
-    x, y = rng.normal(truth, 1, (4000, seeds)), rng.normal(0, 1, (4000, seeds))
-    pooled = ((x.var(axis=1, ddof=1) + y.var(axis=1, ddof=1)) / seeds) ** 0.5
-    found = (x.mean(axis=1) - y.mean(axis=1)) / pooled > stats.student_t(2 * seeds - 2)
-    assert found.mean() == pytest.approx(0.8, abs=0.05)
+def test_chi_square_of_two_degrees_of_freedom_is_an_exponential():
+    for x in (0.0, 0.1, 2.0, 30.0):
+        assert stats.chi_square_cdf(x, 2) == pytest.approx(1 - np.exp(-x / 2), abs=1e-12)
+
+
+def test_chi_square_without_a_degree_of_freedom_or_a_probability_is_refused():
+    for probability, dof in ((0.5, 0), (0.0, 2), (1.0, 2)):
+        with pytest.raises(UsageError, match="degree of freedom"):
+            stats.chi_square_point(probability, dof)
+
+
+def test_the_interval_of_a_standard_deviation_by_hand_and_its_coverage():
+    assert stats.sd_interval(2.0, 3) == pytest.approx((2 * (2 / 7.378) ** 0.5, 2 * (2 / 0.0506) ** 0.5), rel=1e-3)
+    spreads = np.random.default_rng(4).normal(0, 1, (2000, 3)).std(axis=1, ddof=1)
+    covered = [low <= 1 <= high for low, high in (stats.sd_interval(spread, 3) for spread in spreads)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+    with pytest.raises(UsageError, match="no spread"):
+        stats.sd_interval(1.0, 1)
+
+
+def test_the_detectable_differences_by_hand():
+    assert stats.detectable_unpaired(1.0) == pytest.approx(3.195 * 0.4**0.5)
+    assert stats.detectable_paired(1.0) == pytest.approx(3.717 / 5**0.5)
+    assert (stats.student_t(8), stats.student_t(4)) == (stats.T975_DOF8, stats.T975_DOF4)
+
+
+def test_the_detectable_differences_are_detected_four_times_in_five():
+    rng, runs = np.random.default_rng(2), (4000, stats.PLANNED_SEEDS)
+    x, y = rng.normal(stats.detectable_unpaired(1.0), 1, runs), rng.normal(0, 1, runs)
+    error = ((x.var(axis=1, ddof=1) + y.var(axis=1, ddof=1)) / 5) ** 0.5
+    assert ((x - y).mean(axis=1) / error > 2.306).mean() == pytest.approx(0.8, abs=0.02)
+    paired = rng.normal(stats.detectable_paired(1.0), 1, runs)
+    assert (paired.mean(axis=1) / paired.std(axis=1, ddof=1) * 5**0.5 > 2.776).mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_the_spread_between_seeds_is_that_of_their_means():
@@ -166,7 +234,7 @@ def test_the_spread_between_seeds_is_that_of_their_means():
         stats.between_seed_sd(np.zeros((1, 4)))
 
 
-@pytest.mark.parametrize("module", ["stats", "results", "leaderboard"])
+@pytest.mark.parametrize("module", ["stats", "results", "leaderboard", "curves"])
 def test_no_torch_is_imported(module):
     code = f"import sys, credit_zoo.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,96 @@
+"""The picture of learning shows what the records say, and mixes nothing."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from records import a_record, a_training
+
+from credit_zoo import curves
+from credit_zoo.record import Piece, TrainedOn
+from credit_zoo.results import write
+
+
+def trained(accuracies, **changes):
+    curve = tuple({"step": step, "accuracy": value} for step, value in enumerate(accuracies, 1))
+    return a_training(steps=len(accuracies), curve=curve, **changes)
+
+
+def test_a_curve_is_the_mean_of_the_last_ten_steps_once_there_are_ten():
+    found = curves.smoothed(trained([0.0] * 5 + [1.0] * 10))
+    assert found == pytest.approx({10: 0.5, 11: 0.6, 12: 0.7, 13: 0.8, 14: 0.9, 15: 1.0})
+
+
+def test_steps_that_were_not_logged_are_not_made_up():
+    sparse = a_training(steps=20, curve=tuple({"step": step, "accuracy": step / 20} for step in (1, 5, 10, 20)))
+    assert curves.smoothed(sparse) == pytest.approx({10: (1 + 5 + 10) / 60, 20: 1.0})
+    assert curves.smoothed(a_training()) == {}
+
+
+def test_a_line_holds_the_seeds_of_one_rule_and_uniform_comes_first():
+    records = [a_record("pepo", seed, training=trained([0.1 * seed] * 12)) for seed in range(3)]
+    (panel,) = curves.panels([*records, a_record("uniform", training=trained([0.5] * 12))])
+    assert panel.title == "trained on geometry3k (twin), 12 steps"
+    assert [line.name for line in panel.lines] == ["uniform (1 seed)", "pepo (3 seeds)"]
+    assert [line.reference for line in panel.lines] == [True, False]
+    assert panel.lines[1].steps.tolist() == [10, 11, 12]
+    np.testing.assert_allclose(panel.lines[1].percent, [[0] * 3, [10] * 3, [20] * 3], atol=1e-9)
+
+
+def test_settings_and_bases_of_one_rule_are_lines_of_their_own():
+    done = trained([0.5] * 12)
+    records = [
+        a_record(training=done),
+        a_record(training=done, shaper=Piece("pepo", {"alpha": 0.1})),
+        a_record(training=done, base=Piece("dapo", {})),
+    ]
+    (panel,) = curves.panels(records)
+    assert [line.name for line in panel.lines] == [
+        "pepo (alpha=0.05), dapo (1 seed)",
+        "pepo (alpha=0.05), grpo (1 seed)",
+        "pepo (alpha=0.1), grpo (1 seed)",
+    ]
+
+
+def test_different_setups_never_share_a_panel():
+    other = TrainedOn("mathvista", 1, "train", twin=True, revision="twin-1", rows=100)
+    trainings = [trained([0.5] * 12), trained([0.5] * 12, source=other), trained([0.5] * 12, settings={"lr": 1.0})]
+    found = curves.panels([a_record(training=training) for training in trainings])
+    assert [panel.title.split(" steps")[0] for panel in found] == [
+        "trained on geometry3k (twin), 12",
+        "trained on geometry3k (twin), 12",
+        "trained on mathvista (twin), 12",
+    ]
+    assert len({panel.title for panel in found}) == 3
+    assert all(len(panel.lines) == 1 for panel in found)
+
+
+def test_runs_without_training_or_accuracy_are_not_drawn(tmp_path, capsys):
+    assert curves.panels([a_record(), a_record(shaper=None, base=None, training=None)]) == []
+    write(a_record(), tmp_path / "results")
+    assert curves.main(["--results", str(tmp_path / "results")]) == 2
+    assert "no record" in capsys.readouterr().err
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_the_picture_is_drawn_beside_the_records(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    for rule in ("uniform", "pepo"):
+        write(a_record(rule, training=trained([0.5] * 12)), tmp_path / "results")
+    (tmp_path / "results" / "broken.json").write_text("{}")
+    assert curves.main(["--results", str(tmp_path / "results")]) == 0
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "broken.json" in capsys.readouterr().err
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    write(a_record(training=trained([0.5] * 12)), tmp_path / "results")
+    assert curves.main(["--results", str(tmp_path / "results")]) == 2
+    assert "pip install matplotlib" in capsys.readouterr().err
+
+
+def test_the_command_line_has_help():
+    done = subprocess.run([sys.executable, "-m", "credit_zoo.curves", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "--results" in done.stdout
