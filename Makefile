@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH ?= torch==2.13.0
+TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint types leaderboard leaderboard-check check clean
+.PHONY: help setup run test test-slow lint types leaderboard sheets leaderboard-check check clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -39,6 +40,9 @@ types: $(READY)  ## static types of the pure layers
 
 leaderboard: $(READY)  ## rewrite the leaderboard from the records
 	$(BIN)/python -m credit_zoo.leaderboard
+
+sheets: $(READY)  ## draw a contact sheet of every twin
+	for twin in $(TWINS); do $(BIN)/python -m credit_zoo.twins.sheet $$twin leaderboard/twins/$$twin.png; done
 
 leaderboard-check: $(READY)  ## fail if the leaderboard is stale
 	$(BIN)/python -m credit_zoo.leaderboard --check

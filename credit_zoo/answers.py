@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from credit_zoo.bench import Question, Score
-from credit_zoo.boxes import iou, parse_box, rescale
+from credit_zoo.boxes import HIT, iou, parse_box, rescale
 from credit_zoo.choices import same_choice, same_class, same_letter, same_text
 from credit_zoo.mathanswers import same_float, same_integer, same_list, same_math
 from credit_zoo.plaintext import CAP, clean, unwrap, visible
@@ -126,15 +126,17 @@ _COMPARERS: Mapping[str, Callable[[Question, str], float]] = {
     "choice": _choice,
     "list": lambda question, answer: float(same_list(answer, question.answer)),
     "text": lambda question, answer: float(same_text(answer, question.answer)),
-    "box": lambda question, answer: _overlap(answer, question.answer),
 }
 
 
 def score_response(question: Question, response: str) -> Score:
-    """The verdict on a response to a question, by the question's kind; a box scores its overlap with the truth.
+    """The verdict on a response to a question, by the question's kind; a box is right from an overlap of `HIT` on.
 
     A choice without listed choices has a letter as truth.
     """
     found = extract(response)
+    if question.kind == "box":
+        overlap = 0.0 if found.text is None else _overlap(found.text, question.answer)
+        return Score(float(overlap >= HIT), found.text, found.formatted, overlap)
     correct = 0.0 if found.text is None else _COMPARERS[question.kind](question, found.text)
     return Score(correct, found.text, found.formatted)

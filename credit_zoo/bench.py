@@ -45,12 +45,14 @@ class Score:
 
     `correct` is in [0, 1] (0 or 1 for exact answers); `extracted` is the answer found in the response, None
     where none was found; `formatted` says whether the response has one think block, then one answer block,
-    and nothing else.
+    and nothing else. `overlap` is the intersection over union with the true box, in [0, 1], 0 where no box was
+    found; None for questions that are not about boxes.
     """
 
     correct: float
     extracted: str | None
     formatted: bool
+    overlap: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,24 @@
-"""Boxes in answers: one `x1, y1, x2, y2`, as JSON or as one bracketed quadruple, and how far two overlap.
+"""Boxes: how one is asked for, read from an answer, compared, and told in the numbers that a model speaks.
+
+A box is `x1, y1, x2, y2`, left, top, right and bottom; in an answer it stands as JSON or as one bracketed quadruple.
 
 Decisions where graders may reasonably differ: four bare numbers are no box, two boxes are no answer even if one
 is right, corners in the wrong order are not swapped, and the frame of the numbers is told, never guessed from
-their size.
+their size. A box is right from an intersection over union of 0.5 on (`>=`): papers print "Acc@0.5" and "IoU@50",
+and VLM-R1's evaluation asks for more than 0.5, which differs on an overlap of exactly one half alone.
 """
 
 import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 Box = tuple[float, float, float, float]
+Size = tuple[int, int]
+Frame = Literal["pixels", "resized", "thousandths", "unit"]
 
+HIT = 0.5
 MAX_LENGTH = 1000
 _KEYS = ("bbox_2d", "bbox", "box")
 _NUMBER = r"\s*([-+]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12}))\s*"
@@ -20,6 +26,12 @@ _QUADRUPLE = re.compile(
     rf"[\[(]{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[\])]|\({_NUMBER},{_NUMBER}\)\s*,?\s*\({_NUMBER},{_NUMBER}\)"
 )
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+
+
+def asks_for_box(expression: str) -> str:
+    """The request for the box of what an expression describes, as in VLM-R1's training and evaluation files."""
+    end = "" if expression.endswith((".", "!", "?")) else "."
+    return f"Please provide the bounding box coordinate of the region this sentence describes: {expression}{end}"
 
 
 def parse_box(text: str) -> Box | None:
@@ -90,3 +102,34 @@ def rescale(box: Box, size: tuple[float, float], to: tuple[float, float]) -> Box
     """The box in a picture of another (width, height); `size=(1000, 1000)` reads thousandths."""
     x, y = to[0] / size[0], to[1] / size[1]
     return box[0] * x, box[1] * y, box[2] * x, box[3] * y
+
+
+def to_frame(box: Box, size: Size, frame: Frame, input_size: Size) -> Box:
+    """A box in pixels of a picture of `size` (width, height), in the numbers that a family of models speaks.
+
+    "pixels" of the original; "resized": pixels of the picture of `input_size` that the model is given (Qwen2.5-VL,
+    see `smart_resize`); "thousandths" of width and height (InternVL, Qwen2-VL, Qwen3-VL); "unit": 0 to 1. Width and
+    height each scale by one number, which leaves every intersection over union as it is.
+    """
+    spans = {"pixels": size, "resized": input_size, "thousandths": (1000, 1000), "unit": (1, 1)}
+    return rescale(box, size, spans[frame])
+
+
+def smart_resize(
+    width: int, height: int, factor: int = 28, min_pixels: int = 4 * 28**2, max_pixels: int = 16384 * 28**2
+) -> Size:
+    """The (width, height) at which Qwen2-VL and Qwen2.5-VL see a picture: multiples of `factor`, the area in range.
+
+    The rule is that of transformers' image processor, ties to the even multiple; the bounds are those of the
+    models' qwen-vl-utils, while a checkpoint's own `preprocessor_config.json` may set others.
+    """
+    if max(width, height) > 200 * min(width, height):
+        raise ValueError(f"a picture of {width} x {height} pixels is more than 200 times as long as wide")
+    wide, high = round(width / factor) * factor, round(height / factor) * factor
+    if wide * high > max_pixels:
+        shrink = math.sqrt(width * height / max_pixels)
+        wide, high = (max(factor, math.floor(side / shrink / factor) * factor) for side in (width, height))
+    elif wide * high < min_pixels:
+        grow = math.sqrt(min_pixels / (width * height))
+        wide, high = (math.ceil(side * grow / factor) * factor for side in (width, height))
+    return wide, high

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 import gin
 
 from credit_zoo.command import CONFIGS, Command, gin_files, trained_bench
-from credit_zoo.registry import AGGREGATIONS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, Registry, UsageError, unknown
+from credit_zoo.registry import (
+    AGGREGATIONS,
+    BENCHMARKS,
+    ESTIMATORS,
+    LOSSES,
+    RATIOS,
+    SHAPERS,
+    Registry,
+    UsageError,
+    unknown,
+)  # fmt: skip
 from credit_zoo.settings import coerce
 
 if TYPE_CHECKING:
@@ -143,9 +153,16 @@ def _refuse_unused(command: Command, experiment: Experiment) -> None:
 
 def _refuse_unfit(command: Command, experiment: Experiment) -> None:
     """Settings that are right each on its own, but not together."""
+    if command.eval_only:
+        return
     cache, limit = experiment.base.overlong_cache, experiment.sampling.max_tokens
-    if cache > limit and not command.eval_only:
+    if cache > limit:
         raise UsageError(f"base.overlong_cache={cache} must be at most sampling.max_tokens={limit}")
+    lesson, overlap = trained_bench(command), experiment.reward.overlap
+    if overlap and not BENCHMARKS[lesson].facts.boxes:
+        raise UsageError(
+            f"reward.overlap={overlap:g} must be 0: the answers of {lesson}, which is trained on, are no boxes"
+        )
 
 
 def settings_of(instance: object) -> dict[str, Any]:

@@ -1,10 +1,15 @@
 """Reading local folders of questions: annotations with their line numbers, pictures that are known to decode.
 
-A folder holds one annotations file (JSON lines, or one JSON object or array) and the pictures that it names.
+A folder holds one annotations file (JSON lines, or one JSON object or array) and the pictures that it names, or
+Parquet files that hold both.
 """
 
+import functools
 import hashlib
+import io
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +23,52 @@ from credit_zoo.registry import UsageError
 Row = Mapping[str, Any]
 
 
-class BadImage(UsageError):
+class BadRow(UsageError):
+    """A row that cannot be asked; the message names it, `why` is what it is counted as where bad ones are skipped."""
+
+    why = "bad row"
+
+
+class BadImage(BadRow):
     """A picture that is missing or does not decode; the message names the file."""
+
+    why = "bad picture"
+
+
+class BadBox(BadRow):
+    """A true box that is none, is empty or lies outside its picture; the message names the question."""
+
+    why = "bad box"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture inside a Parquet file, in column `image` as the hub keeps it: a row of a row group, both from 0."""
+
+    file: Path
+    group: int
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.file} row group {self.group} row {self.row}"
+
+    def read(self) -> io.BytesIO:
+        """The picture as a file; a `ValueError` where the cell holds none."""
+        held = _pictures(self.file, self.group)[self.row].as_py()
+        if not isinstance(held, dict) or not held.get("bytes"):
+            raise ValueError("the cell holds no bytes")
+        return io.BytesIO(held["bytes"])
+
+
+@functools.lru_cache(maxsize=1)
+def _pictures(file: Path, group: int) -> Any:
+    """A row group's column of pictures, kept until the next is asked for: less than a group cannot be read."""
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+    return ParquetFile(file).read_row_group(group, columns=["image"]).column("image")
+
+
+Picture = Path | Cell
 
 
 @dataclass(frozen=True)
@@ -36,7 +85,7 @@ class PictureQuestions(Sequence[Question]):
     """Questions whose pictures are opened each time one is taken, so that a set need not fit in memory."""
 
     questions: tuple[Question, ...]
-    images: tuple[Path, ...]
+    images: tuple[Picture, ...]
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -103,10 +152,10 @@ def _checked(where: str, row: Any, required: Sequence[str]) -> Row:
     return row
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Picture) -> Image.Image:
     """The picture, decoded in full, turned as its EXIF data say, in RGB, what is transparent on white."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(path.read() if isinstance(path, Cell) else path) as opened:
             opened.load()
             upright = ImageOps.exif_transpose(opened)
             if not upright.has_transparency_data:
@@ -124,25 +173,85 @@ _SKIP = "data.skip_bad=true skips such rows"
 
 
 def with_pictures(
-    source: Source, rows: Sequence[Row], ask: Callable[[Row], Question], picture: Callable[[Row], Path], skip_bad: bool
+    source: Source,
+    rows: Sequence[Row],
+    ask: Callable[[Row], Question],
+    picture: Callable[[Row], Picture],
+    skip_bad: bool,
 ) -> tuple[PictureQuestions, Source]:
-    """The rows as questions, every picture decoded once to be sure; with `skip_bad` bad ones are left out, counted."""
-    kept: list[tuple[Question, Path]] = []
+    """The rows as questions, every picture decoded once to be sure; with `skip_bad` bad ones are left out, counted.
+
+    A question for a box is told the picture's size, and that the box is in pixels.
+    """
+    kept: list[tuple[Question, Picture]] = []
+    bad: Counter[str] = Counter()
+    sizes: dict[Picture, tuple[int, int]] = {}
     for row in rows:
         path = picture(row)
         try:
-            open_image(path)
-        except BadImage:
+            if path not in sizes:
+                sizes[path] = open_image(path).size
+            question = ask(row)
+            kept.append((_inside(question, sizes[path]) if question.kind == "box" else question, path))
+        except BadRow as error:
             if not skip_bad:
                 raise
-        else:
-            kept.append((ask(row), path))
-    bad = len(rows) - len(kept)
+            bad[error.why] += 1
     if not kept:
-        raise UsageError(f"none of the {bad} pictures of {source.name} decodes; the first is {picture(rows[0])}")
-    dropped = {**source.dropped, **({"bad picture": bad} if bad else {})}
+        why = ", ".join(f"{count} {name}" for name, count in bad.items())
+        first = picture(rows[0])
+        raise UsageError(f"none of the {len(rows)} pictures of {source.name} can be used ({why}); the first is {first}")
     questions = PictureQuestions(tuple(one for one, _ in kept), tuple(path for _, path in kept))
-    return questions, replace(source, rows=len(kept), dropped=dropped)
+    return questions, replace(source, rows=len(kept), dropped={**source.dropped, **bad})
+
+
+def corners(name: str, box: Any, sized: bool = False) -> str:
+    """A column's box as a question's answer, "x1,y1,x2,y2" to a hundredth of a pixel.
+
+    The column holds left, top, right and bottom, or, `sized`, left, top, width and height; `name` is what the error
+    calls the question.
+    """
+    numbers = list(box) if isinstance(box, (list, tuple)) else []
+    known = [one for one in numbers if isinstance(one, (int, float)) and not isinstance(one, bool)]
+    if not len(numbers) == len(known) == 4 or not all(map(math.isfinite, known)):
+        raise BadBox(f"{name}: a box must be four numbers, got {box!r}. {_SKIP}")
+    x, y, right, bottom = known
+    edges = (x, y, x + right, y + bottom) if sized else (x, y, right, bottom)
+    return ",".join(f"{round(edge, 2):.12g}" for edge in edges)
+
+
+def _inside(question: Question, size: tuple[int, int]) -> Question:
+    """The question with its picture's (width, height); a box may stick out by a pixel, as rounding makes it."""
+    x1, y1, x2, y2 = map(float, question.answer.split(","))
+    width, height = size
+    if not (-1 <= x1 < x2 <= width + 1 and -1 <= y1 < y2 <= height + 1):
+        raise BadBox(
+            f"{question.id}: the box {question.answer} is empty or outside its picture of {width} x {height} pixels. "
+            f"{_SKIP}"
+        )
+    return replace(question, meta={**question.meta, "unit": "pixels", "size": size})
+
+
+def read_parquet(file: Path, required: Sequence[str]) -> Rows:
+    """The `required` columns of a Parquet file, and in "image" the `Cell` of each row's picture.
+
+    `revision` is that of the columns: to hash the pictures would take longer than all else.
+    """
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+    try:
+        table = ParquetFile(file)
+        there = table.schema_arrow.names
+        plain = table.read(columns=[name for name in required if name in there]).to_pylist()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} is not a Parquet file: {error}") from error
+    missing = [name for name in (*required, "image") if name not in there]
+    if missing:
+        raise UsageError(f"{file} lacks {', '.join(missing)}; it has {', '.join(there)}")
+    sizes = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
+    cells = [Cell(file, group, row) for group, size in enumerate(sizes) for row in range(size)]
+    rows = tuple({**row, "image": cell} for row, cell in zip(plain, cells, strict=True))
+    return Rows(file, rows, hashlib.sha256(repr(plain).encode()).hexdigest()[:12])
 
 
 def picture_path(folder: Path, named: Any) -> Path:
@@ -163,7 +272,7 @@ def strings(row: Row, column: str) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
-def need_some(rows: Sequence[Row], what: str, there: Mapping[str, int]) -> None:
+def need_some(rows: Sequence[Any], what: str, there: Mapping[str, int]) -> None:
     """Raises if a split came out empty, telling which are not."""
     if not rows:
         found = ", ".join(f"{name} {count}" for name, count in sorted(there.items()) if count) or "none"

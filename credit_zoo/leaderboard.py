@@ -21,7 +21,9 @@ import pandas as pd
 from credit_zoo import stats
 from credit_zoo.markdown import RANKED_FROM, REFERENCE, label
 from credit_zoo.page import page
-from credit_zoo.readme import fill, leaderboard_block, shapers_block, warm_start_block
+from credit_zoo.probes import load_all as probed
+from credit_zoo.probes import mistakes_table
+from credit_zoo.readme import credit_block, fill, leaderboard_block, shapers_block, warm_start_block
 from credit_zoo.record import MEASURE, Evaluation, RunRecord
 from credit_zoo.registry import SHAPERS, UsageError
 from credit_zoo.results import atomic_write, load_all, plain, record_path
@@ -179,10 +181,13 @@ def build(results: Path) -> Built:
     listings = SHAPERS.listings()
     rules = {name: (entry.summary, entry.paper) for name, entry in listings.items() if entry.paper}
     board = table(measurements(records))
+    probes = probed(results.parent / "probes")
     blocks = {
         "leaderboard": leaderboard_block(board),
         "shapers": shapers_block(listings),
         "warm_start": warm_start_block(WARM_START),
+        "mistakes": mistakes_table(probes),
+        "credit": credit_block(probes),
     }
     return Built(page(board, reported(results.parent / "reported.csv"), rules, problems), blocks, tuple(problems))
 

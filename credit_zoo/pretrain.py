@@ -44,9 +44,9 @@ class Pretrain:
 
     out: str = "credit_zoo/model"
     work: str = "runs/pretrain"
-    mixture: str = "geometry3k:4,refcoco:4,puzzles:2,mathvista:2,lisa_grounding:1"
+    mixture: str = "refcoco:5,geometry3k:4,puzzles:4,mathvista:2,lisa_grounding:1"
     vocabulary: str = "geometry3k,mathvista,puzzles,refcoco,lisa_grounding"
-    steps: int = 3000
+    steps: int = 2400
     slip_steps: int = 200
     perception_slips: float = 0.35
     reasoning_slips: float = 0.35
@@ -132,7 +132,22 @@ def loss_of(policy: Policy, batch: dict[str, Any]) -> Tensor:
     return -logp[rows.mask].mean()
 
 
-def _resume(settings: Pretrain, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
+def optimizers_of(policy: Policy, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings, norms and biases; one learning rate serves both.
+
+    Source: Jordan et al., "Muon", 2024; the rate is scaled to AdamW's update size (Liu et al., arXiv:2502.16982).
+    """
+    named = list(policy.named_parameters())
+    inner = [p for name, p in named if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
+    matrices = {id(p) for p in inner}
+    others = [p for _, p in named if id(p) not in matrices]
+    return [
+        torch.optim.Muon(inner, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, weight_decay=weight_decay, betas=(0.9, 0.98)),
+    ]
+
+
+def _resume(settings: Pretrain, policy: Policy, optimizers: Sequence[torch.optim.Optimizer]) -> int:
     """Loads the last checkpoint of the same settings, if there is one, and returns its step."""
     path = Path(settings.work) / "checkpoint.pt"
     if not path.exists():
@@ -141,7 +156,8 @@ def _resume(settings: Pretrain, policy: Policy, optimizer: torch.optim.Optimizer
     if state["settings"] != asdict(settings):
         sys.exit(f"{path} was made with other settings; give another work=FOLDER or delete it")
     policy.load_state_dict(state["policy"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     step = int(state["step"])
     curve = path.with_name("curve.jsonl")
     kept = [line for line in curve.read_text().splitlines(keepends=True) if json.loads(line)["step"] < step]
@@ -149,10 +165,11 @@ def _resume(settings: Pretrain, policy: Policy, optimizer: torch.optim.Optimizer
     return step
 
 
-def _save(settings: Pretrain, policy: Policy, optimizer: torch.optim.Optimizer, step: int) -> None:
+def _save(settings: Pretrain, policy: Policy, optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
     path = Path(settings.work) / "checkpoint.pt"
-    state = {"settings": asdict(settings), "policy": policy.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save({**state, "step": step}, path.with_suffix(".tmp"))
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    state = {"settings": asdict(settings), "policy": policy.state_dict(), "optimizers": states, "step": step}
+    torch.save(state, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 
@@ -162,26 +179,27 @@ def train(settings: Pretrain) -> Policy:
     work.mkdir(parents=True, exist_ok=True)
     encoder = build_encoder(vocabulary(settings.vocabulary.split(",")), Size())
     policy = Policy(build_model(encoder, Size(), settings.seed), encoder, Model(freeze_vision=False))
-    optimizer = torch.optim.AdamW(policy.parameters(), weight_decay=settings.weight_decay, betas=(0.9, 0.98))
-    first = _resume(settings, policy, optimizer)
+    optimizers = optimizers_of(policy, settings.weight_decay)
+    first = _resume(settings, policy, optimizers)
     loader = DataLoader(Solutions(settings, encoder, first), batch_size=None, num_workers=1, prefetch_factor=8)
     started = time.time()
     bar = tqdm(loader, "warm start", total=settings.steps, initial=first, mininterval=5)
     for step, batch in enumerate(bar, start=first):
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = settings.learning_rate(step)
         loss = loss_of(policy, batch)
-        optimizer.zero_grad()
+        policy.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         bar.set_postfix(loss=f"{loss.item():.3f}")
         if step % 10 == 0:
             with (work / "curve.jsonl").open("a") as curve:
                 line = {"step": step, "loss": round(loss.item(), 4), "seconds": round(time.time() - started, 1)}
                 curve.write(json.dumps(line) + "\n")
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-            _save(settings, policy, optimizer, step + 1)
+            _save(settings, policy, optimizers, step + 1)
             export(policy, work / "model")
     return policy
 

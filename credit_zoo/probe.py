@@ -54,12 +54,14 @@ SIGNALS = ("logp", "entropy", "visual_similarity")
 @dataclass(frozen=True)
 class Probe:
     """What to ask, and where to write it (`out=none`: print only). `training` questions are counted for the most
-    frequent answer; `batch` questions are sampled together; `perception` and `reasoning` are the twin's dials.
+    frequent answer; `batch` questions are sampled together; `perception` and `reasoning` are the twin's dials; `note`
+    says in the tables what the model is.
     """
 
     bench: str = "geometry3k"
     model: str = "small"
     out: str | None = None
+    note: str = ""
     questions: int = 200
     samples: int = 8
     max_tokens: int = 56

@@ -142,9 +142,10 @@ class ProbeRecord:
 
     @property
     def title(self) -> str:
-        """The twin, its dials where they are not at 0, and the model where it is not the small one."""
+        """The twin, its dials where they are not at 0, and what the model is where it is not the small one."""
         dials = [f"{name} {self.settings[name]}" for name in ("perception", "reasoning") if self.settings[name]]
-        return ", ".join([self.bench, *dials, *([self.model] if self.model != "small" else [])])
+        which = self.settings["note"] or (self.model if self.model != "small" else "")
+        return ", ".join([self.bench, *dials, *([str(which)] if which else [])])
 
 
 def rounded(value: Any) -> Any:
@@ -184,11 +185,14 @@ def load_all(folder: Path) -> list[ProbeRecord]:
     return sorted((load(path) for path in folder.glob("*.json")), key=lambda record: record.title)
 
 
-def probe_table(records: Sequence[ProbeRecord]) -> str:
-    """Two markdown tables: what the policy can do and what goes wrong, then what tells its tokens apart."""
-    if not records:
-        return "No probes yet.\n"
-    return f"{grid(_CAN, map(_can_row, records))}\n{grid(_TELL, [row for one in records for row in _tell_rows(one)])}"
+def mistakes_table(records: Sequence[ProbeRecord]) -> str:
+    """What the policy can do, with and without its eyes, and what goes wrong, as markdown."""
+    return grid(_CAN, map(_can_row, records)) if records else "No probes yet.\n"
+
+
+def credit_table(records: Sequence[ProbeRecord]) -> str:
+    """What tells its tokens apart, as markdown."""
+    return grid(_TELL, [row for one in records for row in _tell_rows(one)]) if records else "No probes yet.\n"
 
 
 _CAN = (

@@ -1,13 +1,14 @@
 """The generated parts of README.md, each between `<!-- name -->` and `<!-- /name -->`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from credit_zoo.markdown import base_labels, escape, grid, label
 from credit_zoo.page import difference_cell
+from credit_zoo.probes import ProbeRecord, credit_table
 from credit_zoo.registry import Listing, UsageError
 
 
@@ -53,6 +54,11 @@ def warm_start_block(path: Path) -> str:
     time = f"{made['hours']} hours on {made['machine']['cores']} cores"
     asked = f"{made['test_questions']} test questions each, in percent"
     return f"{made['parameters']:,} parameters, {steps}, {time}; {asked}.\n\n{grid(('twin', *names), rows)}"
+
+
+def credit_block(records: Sequence[ProbeRecord]) -> str:
+    """What signals and rules see in the small model on the twin that the tables train on."""
+    return credit_table([record for record in records if record.title == "geometry3k"])
 
 
 def fill(text: str, blocks: Mapping[str, str]) -> str:

@@ -63,13 +63,15 @@ class ShaperFacts:
 class BenchFacts:
     """What a benchmark declares: `version` rises when any score can change; `headline` names the one metric;
     `trains_on` is the benchmark whose train split a policy is trained on before it is measured here; `own_split` says
-    that the set has no official test split: a model that was not trained here is measured on all of it.
+    that the set has no official test split: a model that was not trained here is measured on all of it; `boxes` that
+    answers are boxes, whose overlap can be paid.
     """
 
     version: int
     headline: str
     trains_on: str
     own_split: bool = False
+    boxes: bool = False
     licence: str = ""
     source: str = ""
 

@@ -1,4 +1,4 @@
-"""What a scored response is worth in training: its form, its answer, and DAPO's price on length."""
+"""What a scored response is worth in training: its form, its answer, its box, and DAPO's price on length."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,31 @@ from credit_zoo.registry import UsageError, check_range
 class Reward:
     """Weights of the parts of the reward.
 
-    Defaults: PEPO adds a format and an accuracy reward and names no weights for them, hence 1 and 1.
+    Defaults: PEPO adds a format and an accuracy reward and names no weights for them, hence 1 and 1. `overlap` pays
+    the intersection over union with the true box (VLM-R1, arXiv:2504.07615), for questions about boxes alone.
     """
 
     format: float = 1.0
     accuracy: float = 1.0
+    overlap: float = 0.0
 
     def __post_init__(self) -> None:
         check_range("reward.format", self.format, 0)
         check_range("reward.accuracy", self.accuracy, 0)
-        if self.format == self.accuracy == 0:
-            raise UsageError("reward.format and reward.accuracy must not both be 0: nothing would be rewarded")
+        check_range("reward.overlap", self.overlap, 0)
+        if self.format == self.accuracy == self.overlap == 0:
+            raise UsageError(
+                "reward.format, reward.accuracy and reward.overlap must not all be 0: nothing would be rewarded"
+            )
 
     def parts(self, score: Score) -> dict[str, float]:
-        """The weighted parts of the reward by name."""
-        return {"format": self.format * float(score.formatted), "accuracy": self.accuracy * score.correct}
+        """The weighted parts of the reward by name; "overlap" among them where it has a weight."""
+        parts = {"format": self.format * float(score.formatted), "accuracy": self.accuracy * score.correct}
+        if self.overlap:
+            if score.overlap is None:
+                raise UsageError(f"reward.overlap={self.overlap:g} must be 0: this benchmark's questions have no boxes")
+            parts["overlap"] = self.overlap * score.overlap
+        return parts
 
     def total(self, score: Score) -> float:
         """The sum of the parts."""

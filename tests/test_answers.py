@@ -94,7 +94,7 @@ def grounded(answer, truth, context):
     sizes = {"norm1000": (1000, 1000), "resized_abs": tuple(context.get("input_size", ()))}
     if context["coord"] in sizes:
         box = rescale(box, sizes[context["coord"]], tuple(context["image_size"]))
-    return iou(box, tuple(map(float, truth))) > context["threshold"]
+    return iou(box, tuple(map(float, truth))) >= context["threshold"]
 
 
 def mathvista(answer, truth, context):

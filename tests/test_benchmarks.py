@@ -1,9 +1,11 @@
 """Benchmarks: samples score as stated, twins agree with the grader, loaders read what is right and refuse the rest."""
 
 import importlib.util
+import io
 import json
 from pathlib import Path
 
+import pandas
 import pytest
 from PIL import Image
 
@@ -62,7 +64,13 @@ def puzzle(name="p_0", **fields):
     return {**row, "category": "p", **fields}
 
 
-ROWS = {"geometry3k": geometry, "mathvista": vista, "puzzles": puzzle}
+def region(id="7", **fields):
+    row = {"id": id, "image": "images/1.png", "expression": "the left cat", "box": [1, 2, 5, 6], "split": "test"}
+    return {**row, **fields}
+
+
+ROWS = {"geometry3k": geometry, "lisa_grounding": region, "mathvista": vista, "puzzles": puzzle, "refcoco": region}
+GROUNDING = ("lisa_grounding", "refcoco")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -273,3 +281,168 @@ def test_a_corrupt_picture_is_named_and_can_be_skipped(tmp_path, name, how):
     corrupt(data / "images" / "1.png", "html")
     with pytest.raises(UsageError, match="none of the 2 pictures"):
         bench(name).load("all", data, skip_bad=True)
+
+
+@pytest.mark.parametrize("name", GROUNDING)
+def test_a_box_is_in_pixels_of_its_picture(tmp_path, name):
+    question = bench(name).load("test", folder(tmp_path, [region(box=[1.004, 2, 8, 6.5])]))[0][0]
+    assert (question.kind, question.answer, question.text) == ("box", "1,2,8,6.5", "the left cat")
+    assert question.meta == {"unit": "pixels", "size": (8, 6)}
+    assert bench(name).prompt(question).endswith("the region this sentence describes: the left cat.")
+    score = bench(name).score(question, "<think>a</think><answer>[1, 2, 8, 4.25]</answer>")
+    assert (score.correct, score.overlap) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("name", GROUNDING)
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ([5, 2, 5, 6], "empty or outside its picture of 8 x 6 pixels"), ([5, 2, 1, 6], "empty or outside"),
+        ([1, 2, 5, 16], "empty or outside"), ([-3, 2, 5, 6], "empty or outside"), ([1, 2, 5], "must be four numbers"),
+        ("1,2,5,6", "must be four numbers"), (None, "must be four numbers"), ([1, 2, 5, True], "must be four numbers"),
+        ([1, 2, 5, float("nan")], "must be four numbers"),
+    ],
+)  # fmt: skip
+def test_a_bad_box_is_named_and_can_be_skipped(tmp_path, name, box, said):
+    data = folder(tmp_path, [region(), region("8b", box=box)])
+    with pytest.raises(UsageError, match=rf"{name}-.*8b: .*{said}.*data\.skip_bad=true skips such rows"):
+        bench(name).load("test", data)
+    questions, source = bench(name).load("test", data, skip_bad=True)
+    assert (len(questions), source.rows, source.dropped) == (1, 1, {"bad box": 1})
+    with pytest.raises(UsageError, match=r"none of the 1 pictures of \w+ can be used \(1 bad box\)"):
+        bench(name).load("test", folder(tmp_path, [region(box=box)]), skip_bad=True)
+
+
+def test_the_parts_of_refcocos_test_are_categories(tmp_path):
+    parts = ["train", "val", "testA", "testB", "test"]
+    rows = [region(part, split=part) for part in parts] + [region("g", split="test", dataset="refcocog")]
+    data, made = folder(tmp_path, rows), bench("refcoco")
+    held = {split: [one.category for one in made.load(split, data)[0].questions] for split in ("train", "val", "test")}
+    assert held == {"train": ["train"], "val": ["val"], "test": ["testA", "testB", "test", "refcocog test"]}
+    assert len(made.load("all", data)[0]) == 6
+    with pytest.raises(UsageError, match=r"row 7: split must be one of .*, got 'minival'"):
+        made.load("test", folder(tmp_path, [region(split="minival")]))
+    with pytest.raises(UsageError, match=r"no questions in split 'val'.*there are: testA 1"):
+        made.load("val", folder(tmp_path, [region(split="testA")]))
+
+
+def test_reads_vlm_r1s_files(tmp_path):
+    problem = "Please provide the bounding box coordinate of the region this sentence describes: the lady, left."
+    row = {"image": "images/1.png", "problem": problem, "solution": [1, 2.5, 5, 6]}
+    for name in ("refcoco_testA", "refcocop_testB", "refcoco_val", "lisa_test", "info"):
+        folder(tmp_path, [], f"{name}.json")
+        (tmp_path / f"{name}.json").write_text(json.dumps([row, {**row, "problem": "Where is it?"}]))
+    made = bench("refcoco")
+    questions, source = made.load("test", tmp_path)
+    assert [one.category for one in questions] == ["refcoco testA"] * 2 + ["refcocop testB"] * 2
+    assert [one.id for one in questions][:2] == ["refcoco-refcoco-testA-1", "refcoco-refcoco-testA-2"]
+    assert [one.text for one in questions][:2] == ["the lady, left", "Where is it?"]
+    assert (questions[0].answer, source.rows, len(source.revision)) == ("1,2.5,5,6", 4, 25)
+    assert made.prompt(questions[0]) == problem
+    with pytest.raises(UsageError, match=r"no questions in split 'train'.*there are: testA 1, testB 1, val 1"):
+        made.load("train", tmp_path)
+    (tmp_path / "refcoco_val.json").write_text(json.dumps([{"image": "images/1.png"}]))
+    with pytest.raises(UsageError, match=r"refcoco_val\.json entry 1 lacks problem, solution"):
+        made.load("val", tmp_path)
+
+
+def png(size=(8, 6)):
+    held = io.BytesIO()
+    drawn(size).save(held, "PNG")
+    return {"bytes": held.getvalue(), "path": "1.png"}
+
+
+def parquet(file, rows, **settings):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pandas.DataFrame(rows).to_parquet(file, **settings)
+
+
+def lmms(id, answer=("the left cat",), bbox=(1.0, 2.0, 4.0, 3.5), image=None):
+    return {"question_id": id, "image": image or png(), "answer": list(answer), "bbox": list(bbox), "iscrowd": 0}
+
+
+def test_reads_lmms_labs_files(tmp_path):
+    rows = [lmms("1", ["the left cat", "cat on the left"]), lmms("2"), lmms("3", image=png((10, 9)))]
+    parquet(tmp_path / "RefCOCOg" / "data" / "test-00000-of-00001-1a2b.parquet", rows, row_group_size=2)
+    parquet(tmp_path / "RefCOCO" / "testB-00000-of-00001.parquet", [lmms("1")])
+    questions, source = bench("refcoco").load("test", tmp_path)
+    assert [one.category for one in questions] == ["RefCOCO testB"] + ["RefCOCOg test"] * 4
+    assert [one.id for one in questions][1:3] == ["refcoco-RefCOCOg-test-1-0", "refcoco-RefCOCOg-test-1-1"]
+    assert [one.text for one in questions][1:3] == ["the left cat", "cat on the left"]
+    assert {one.answer for one in questions} == {"1,2,5,5.5"}
+    assert [one.image.size for one in questions] == [(8, 6)] * 4 + [(10, 9)]
+    assert source.rows == 5
+    again, _ = bench("refcoco").load("test", tmp_path / "RefCOCOg")
+    assert [one.category for one in again] == ["test"] * 4
+
+
+def test_a_bad_row_of_a_parquet_file_is_named_and_can_be_skipped(tmp_path):
+    file, made = tmp_path / "val-00000-of-00001.parquet", bench("refcoco")
+    empty, broken = {"bytes": None, "path": "gone.png"}, {"bytes": b"<html>", "path": "1.png"}
+    parquet(file, [lmms("1"), lmms("2", bbox=(1, 2, 0, 3)), lmms("3", image=empty), lmms("4", image=broken)])
+    with pytest.raises(UsageError, match=r"refcoco-val-2-0: the box 1,2,1,5 is empty"):
+        made.load("val", tmp_path)
+    questions, source = made.load("val", tmp_path, skip_bad=True)
+    assert (len(questions), source.dropped) == (1, {"bad box": 1, "bad picture": 2})
+    parquet(tmp_path / "testA.parquet", [lmms("4", image=broken)])
+    with pytest.raises(UsageError, match=r"testA\.parquet row group 0 row 0 does not decode"):
+        made.load("test", tmp_path)
+    parquet(file, [{"question_id": "1", "image": png()}])
+    with pytest.raises(UsageError, match="lacks answer, bbox; it has question_id, image"):
+        made.load("val", tmp_path)
+    file.write_text("<html>")
+    with pytest.raises(UsageError, match="is not a Parquet file"):
+        made.load("val", tmp_path)
+
+
+def label(*shapes, text=("the umbrella",), is_sentence=False):
+    named = [{"label": name, "points": points} for name, points in shapes]
+    return {"text": list(text), "is_sentence": is_sentence, "shapes": named}
+
+
+TARGET = ("target", [[1, 2], [4, 2], [3, 5]])
+
+
+def reason_seg(root, part, name, labels, encoding="utf-8"):
+    folder(root, [], "unused.txt", [f"{part}/{name}.jpg"])
+    (root / part / f"{name}.json").write_bytes(json.dumps(labels, ensure_ascii=False).encode(encoding))
+
+
+def test_reads_reason_segs_files(tmp_path):
+    shapes = [("ignore", [[0, 0], [8, 6]]), TARGET, ("flag", [[0, 0]]), ("target", [[6, 3.5], [7, 4]])]
+    reason_seg(tmp_path, "test", "a", label(*shapes, text=["the umbrella", "what keeps dry"]))
+    reason_seg(tmp_path, "test", "b", label(TARGET, text=["the café’s sign"], is_sentence=True), "cp1252")
+    reason_seg(tmp_path, "val", "c", label(TARGET))
+    made = bench("lisa_grounding")
+    questions, source = made.load("test", tmp_path)
+    assert [one.text for one in questions] == ["the umbrella", "what keeps dry", "the café’s sign"]
+    assert [one.answer for one in questions] == ["1,2,7,5", "1,2,7,5", "1,2,4,5"]
+    assert [one.category for one in questions] == ["short", "short", "long"]
+    assert [one.id for one in questions][1:] == ["lisa_grounding-test-a-1", "lisa_grounding-test-b-0"]
+    assert (source.rows, len(source.revision), questions[0].meta["size"]) == (3, 12, (8, 6))
+    assert made.load("all", tmp_path)[1].rows == 4
+    with pytest.raises(UsageError, match=r"no questions in split 'train'.*there are: test 2, val 1"):
+        made.load("train", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (label(("ignore", [[0, 0], [8, 6]])), "lisa_grounding-val-a-0: no shape labelled target has points"),
+        (label(("target", [])), "no shape labelled target"), (label(("target", [[1]])), "no shape labelled target"),
+        (label(("target", [[1, 2], [1, 5]])), "lisa_grounding-val-a-0: the box 1,2,1,5 is empty"),
+        ({"text": ["a"]}, r"a\.json must be an object with text and shapes"),
+        (label(TARGET, text="") | {"text": "a"}, "column text must hold a list"),
+    ],
+)  # fmt: skip
+def test_bad_labels_are_named(tmp_path, labels, said):
+    reason_seg(tmp_path, "val", "a", labels)
+    with pytest.raises(UsageError, match=said):
+        bench("lisa_grounding").load("val", tmp_path)
+
+
+def test_labels_that_are_not_json_are_named(tmp_path):
+    reason_seg(tmp_path, "val", "a", {})
+    (tmp_path / "val" / "a.json").write_text("{")
+    with pytest.raises(UsageError, match=r"a\.json is not JSON"):
+        bench("lisa_grounding").load("val", tmp_path)

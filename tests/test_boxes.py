@@ -5,10 +5,13 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as transformers_resize
 
 from credit_zoo.answers import iou, parse_box, rescale, score_response
 from credit_zoo.bench import Question
+from credit_zoo.boxes import asks_for_box, smart_resize, to_frame
 
+SIDES = st.integers(1, 3000)
 BOXES = st.tuples(*[st.floats(0, 500)] * 2, *[st.floats(501, 1000)] * 2)
 
 
@@ -38,10 +41,64 @@ def test_reads_exactly_one_box(text, box):
     assert parse_box(text) == box
 
 
-def test_a_box_scores_its_overlap():
+@pytest.mark.parametrize(
+    ("answer", "overlap", "correct"),
+    [
+        ("[1, 1, 3, 3]", 1 / 7, 0), ("[0, 0, 2, 1]", 0.5, 1), ("[0, 0, 2, 0.999]", 0.4995, 0), ("[0, 0, 2, 2]", 1, 1),
+        ("[0, 0, 2, 2], [0, 0, 2, 2]", 0, 0), ("nothing", 0, 0), ("", 0, 0), ("[5, 5, 6, 6]", 0, 0),
+    ],
+)  # fmt: skip
+def test_a_box_is_right_from_an_overlap_of_one_half_on(answer, overlap, correct):
     question = Question("q", None, "?", "0,0,2,2", "box")
-    assert score_response(question, "<think>a</think><answer>[1, 1, 3, 3]</answer>").correct == pytest.approx(1 / 7)
+    score = score_response(question, f"<think>a</think><answer>{answer}</answer>")
+    assert score.overlap == pytest.approx(overlap)
+    assert score.correct == correct
+
+
+def test_what_is_no_box_has_no_overlap():
+    assert score_response(Question("q", None, "?", "5", "math"), "<answer>5</answer>").overlap is None
+
+
+def test_a_request_ends_once():
+    assert asks_for_box("the left cat").endswith("describes: the left cat.")
+    assert asks_for_box("what flies?").endswith("describes: what flies?")
 
 
 def test_thousandths_become_pixels():
     assert rescale((500, 500, 900, 900), (1000, 1000), (640, 480)) == pytest.approx((320, 240, 576, 432))
+
+
+def test_a_box_in_every_frame_by_hand():
+    box, size, seen = (64, 48, 320, 240), (640, 480), (644, 476)
+    assert to_frame(box, size, "pixels", seen) == box
+    assert to_frame(box, size, "resized", seen) == pytest.approx((64.4, 47.6, 322, 238))
+    assert to_frame(box, size, "thousandths", seen) == pytest.approx((100, 100, 500, 500))
+    assert to_frame(box, size, "unit", seen) == pytest.approx((0.1, 0.1, 0.5, 0.5))
+
+
+@given(BOXES, BOXES, st.sampled_from(["pixels", "resized", "thousandths", "unit"]), st.tuples(SIDES, SIDES))
+def test_no_frame_changes_an_overlap(left, right, frame, seen):
+    told = [to_frame(box, (1000, 1200), frame, seen) for box in (left, right)]
+    assert iou(*told) == pytest.approx(iou(left, right), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [
+        ((640, 480), (644, 476)), ((1000, 300), (1008, 308)), ((42, 70), (56, 56)), ((10, 10), (56, 56)),
+        ((20, 2000), (28, 1988)), ((8000, 8000), (3584, 3584)),
+    ],
+)  # fmt: skip
+def test_qwen_sees_a_picture_at_a_size_by_hand(size, seen):
+    assert smart_resize(*size) == seen
+
+
+@given(SIDES, SIDES, st.sampled_from([(28, 4 * 28**2, 16384 * 28**2), (28, 56**2, 1280 * 28**2), (14, 200, 9000)]))
+def test_sizes_are_those_of_transformers(width, height, settings):
+    if max(width, height) <= 200 * min(width, height):
+        assert smart_resize(width, height, *settings)[::-1] == transformers_resize(height, width, *settings)
+
+
+def test_a_thread_is_no_picture():
+    with pytest.raises(ValueError, match="more than 200 times"):
+        smart_resize(2010, 10)

@@ -205,7 +205,7 @@ def test_a_word_of_the_wrong_form_is_refused(capsys, words, said):
         (["train.ramp=x"], "train.ramp must be one of none, linear, got 'x'"),
         (["data.perception=7"], "data.perception must be in [0, 1], got 7.0"),
         (["eval.split=nope"], "eval.split must be one of train, val, test, all, got 'nope'"),
-        (["reward.format=0", "reward.accuracy=0"], "must not both be 0"),
+        (["reward.format=0", "reward.accuracy=0"], "must not all be 0"),
         (["base.kl_beta=-1"], "base.kl_beta must be in [0, inf), got -1.0"),
         (["ppo_clip.eps_low=2"], "ppo_clip.eps_low must be in [0, 1], got 2.0"),
         (["train.steps=many"], "train.steps must be a whole number, got 'many'"),

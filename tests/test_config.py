@@ -187,6 +187,12 @@ def test_an_overlong_cache_longer_than_any_response_is_refused_before_the_run():
         resolved("base=dapo", "sampling.max_tokens=4")
 
 
+def test_an_overlap_cannot_be_paid_for_where_no_boxes_are_trained_on():
+    with pytest.raises(UsageError, match=r"reward\.overlap=1 must be 0: geometry3k, which is trained on"):
+        resolved("bench=mathvista", "reward.overlap=1")
+    assert resolved("bench=lisa_grounding").reward.overlap == 1
+
+
 # --- names -------------------------------------------------------------------------------------------------------
 
 

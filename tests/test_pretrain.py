@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from credit_zoo import pretrain
-from credit_zoo.pretrain import Pretrain, Solutions, train, vocabulary
+from credit_zoo.pretrain import Pretrain, Solutions, optimizers_of, train, vocabulary
 from credit_zoo.smallmodel import Size, build_encoder
 
 SMALL = Size(width=32, layers=2, heads=2, key_value_heads=1, feed_forward=64, vision_width=32, vision_layers=1)
@@ -48,7 +48,7 @@ def test_a_checkpoint_of_other_settings_is_refused(settings):
 
 
 def test_the_last_steps_hold_slips_and_the_first_ones_none():
-    settings = Pretrain(steps=4, slip_steps=2, batch=32)
+    settings = Pretrain(steps=4, slip_steps=2, batch=32, mixture="geometry3k:5,mathvista:3")
     encoder = build_encoder(vocabulary(["geometry3k", "mathvista"], 50), Size())
     found = Solutions(settings, encoder, 0)
     for step, slipped in ((0, False), (3, True)):
@@ -58,6 +58,14 @@ def test_the_last_steps_hold_slips_and_the_first_ones_none():
         clean = Solutions(rng_free, encoder, 0).batch(step)
         differing = sum(a != b for a, b in zip(texts, encoder.decode(clean["response"], clean["sampled"]), strict=True))
         assert (differing > 8) is slipped and (differing == 0) is not slipped
+
+
+def test_every_parameter_has_one_optimizer_and_embeddings_are_not_orthogonalised(tiny):
+    muon, adamw = optimizers_of(tiny, weight_decay=0.05)
+    held = [id(p) for optimizer in (muon, adamw) for group in optimizer.param_groups for p in group["params"]]
+    assert len(held) == len(set(held)) and set(held) == {id(p) for p in tiny.parameters()}
+    embedding = tiny.model.get_input_embeddings().weight
+    assert any(p is embedding for group in adamw.param_groups for p in group["params"])
 
 
 def test_the_learning_rate_warms_up_falls_and_ends_low():

@@ -16,7 +16,7 @@ from credit_zoo.harness import Asker, Eval, measure
 from credit_zoo.policy import Model, Policy
 from credit_zoo.probe import Probe, blank, check, draw, examples, labels_of, probe_policy, shaper_inputs, shaper_weights
 from credit_zoo.probefigures import mistakes, separations, spreads, tasks
-from credit_zoo.probes import Separation, load, load_all, probe_table, probe_text, rounded, save
+from credit_zoo.probes import Separation, credit_table, load, load_all, mistakes_table, probe_text, rounded, save
 from credit_zoo.prompting import Prompting
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
 from credit_zoo.results import CorruptRecord
@@ -338,12 +338,11 @@ def test_the_tables_have_a_row_for_every_twin_and_for_every_rule(made):
     )
     record = dataclasses.replace(made, separations=(half, *others))
     hard = dataclasses.replace(record, settings={**record.settings, "perception": 0.5}, model="other")
-    text = probe_table([record, hard])
-    can, tell = text.split("\n\n")
+    can, tell = mistakes_table([record, hard]), credit_table([record, hard])
     assert len(can.splitlines()) == 4 and len(tell.splitlines()) == 4
     assert "| geometry3k | logp | 0.500 [0.412, 0.600] | 0.500 [0.412, 0.600] |  |" in tell
     assert "| geometry3k, perception 0.5, other | 3 | 4 |" in can
-    assert probe_table([]) == "No probes yet.\n"
+    assert mistakes_table([]) == credit_table([]) == "No probes yet.\n"
     assert "0.500 [0.412, 0.600]" in probe_text(record) and "wrong: left the form" in probe_text(record)
 
 

@@ -18,7 +18,25 @@ def test_parts_are_weighted_and_sum_up():
     assert Reward().total(Score(0.0, None, False)) == 0.0
 
 
-@pytest.mark.parametrize("settings", [{"format": -1}, {"accuracy": math.nan}, {"format": "1"}, {"accuracy": True}])
+def test_the_overlap_is_a_part_where_it_has_a_weight():
+    score = Score(correct=1.0, extracted="[0, 0, 2, 1]", formatted=True, overlap=0.75)
+    assert Reward().parts(score) == {"format": 1.0, "accuracy": 1.0}
+    paid = Reward(accuracy=0.0, overlap=2.0)
+    assert paid.parts(score) == {"format": 1.0, "accuracy": 0.0, "overlap": 1.5}
+    assert paid.total(score) == 2.5
+    assert paid.parts(Score(0.0, None, False, 0.0)) == {"format": 0.0, "accuracy": 0.0, "overlap": 0.0}
+    assert Reward(format=0, accuracy=0, overlap=1).total(score) == 0.75
+
+
+def test_an_overlap_cannot_be_paid_where_there_are_no_boxes():
+    with pytest.raises(UsageError, match=r"reward\.overlap=0\.5 must be 0: this benchmark's questions have no boxes"):
+        Reward(overlap=0.5).parts(Score(1.0, "5", True))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"format": -1}, {"accuracy": math.nan}, {"overlap": -0.1}, {"format": "1"}, {"accuracy": True}, {"overlap": None}],
+)
 def test_weights_out_of_range_are_refused(settings):
     (name,) = settings
     with pytest.raises(Exception, match=f"reward.{name} must be in|{name}"):

@@ -76,11 +76,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Twin:
-    """A benchmark's procedural double; `version` rises when any example of it changes."""
+    """A benchmark's procedural double; `version` rises when any example of it changes.
+
+    `shaded` pictures have a ground from which a place can be told (see `Canvas`).
+    """
 
     name: str
     version: int
     families: Mapping[str, Family]
+    shaded: bool = False
 
     def example(self, split: Split, index: int, difficulty: Difficulty = EASY, seed: int = 0) -> Example:
         """The example at `index` (from 0), the same bytes at each call; splits share nothing."""
@@ -134,7 +138,7 @@ class Twin:
         family = self.families[name]
         for _ in range(_TRIES):
             scene = {"family": name, **family.sample(rng, difficulty)}
-            canvas = Canvas(bool(scene.get("mirror")), bool(scene.get("flip")))
+            canvas = Canvas(bool(scene.get("mirror")), bool(scene.get("flip")), self.shaded)
             family.draw(scene, canvas)
             ask = family.ask(scene)
             # Two scenes can look the same: splits go by what is seen, the clean picture and the question.

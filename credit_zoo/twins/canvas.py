@@ -82,6 +82,13 @@ def _glyphs() -> dict[str, NDArray[np.bool_]]:
     return found
 
 
+def _shade() -> NDArray[np.uint8]:
+    fall = np.linspace(255, 105, CELLS * CELL).astype(np.uint8)
+    pixels = np.full((CELLS * CELL, CELLS * CELL, 3), 255, dtype=np.uint8)
+    pixels[:, :, 0], pixels[:, :, 1] = fall[None, :], fall[:, None]
+    return pixels
+
+
 GLYPHS = _glyphs()
 _STRAY = "aeghkmnrtuvwyz"
 
@@ -89,15 +96,17 @@ _STRAY = "aeghkmnrtuvwyz"
 class Canvas:
     """Collects lines and labels, then renders them; `mirror` and `flip` turn positions over, never glyphs.
 
+    `shaded` gives the ground less red to the right and less green to the bottom, as light falls off in a room: a
+    place can then be told from its surroundings, which a model without position embeddings needs to state it.
     `drawn` lists the labels as (column, row, text) in the finished picture's cells, and with them what
     `note` recorded of other readable attributes, which are in `noted` alone.
     """
 
-    def __init__(self, mirror: bool = False, flip: bool = False) -> None:
+    def __init__(self, mirror: bool = False, flip: bool = False, shaded: bool = False) -> None:
         self.drawn: list[tuple[int, int, str]] = []
         self.noted: list[tuple[int, int, str]] = []
         self._mirror, self._flip = mirror, flip
-        self._image = Image.new("RGB", (CELLS * CELL, CELLS * CELL), WHITE)
+        self._image = Image.fromarray(_shade()) if shaded else Image.new("RGB", (CELLS * CELL, CELLS * CELL), WHITE)
         self._draw = ImageDraw.Draw(self._image)
         self._stamps: dict[tuple[int, int], tuple[str, Color, Color]] = {}
 

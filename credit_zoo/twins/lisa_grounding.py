@@ -9,7 +9,8 @@ from credit_zoo.twins import grounding_made as made
 
 TWIN = Twin(
     name="lisa_grounding",
-    version=1,
+    version=2,
+    shaded=True,
     families={
         "odd color": compared.OddOne("color"),
         "odd kind": compared.OddOne("kind"),

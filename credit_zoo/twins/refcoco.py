@@ -222,6 +222,7 @@ class Refer:
 
 TWIN = Twin(
     name="refcoco",
-    version=1,
+    version=2,
+    shaded=True,
     families={f"{group} by {way}": Refer(group, way) for way in _BY for group in KINDS},
 )
