@@ -70,7 +70,7 @@ WITHIN = {
     "noise": ("stats", "markdown"),
     "aggregate": ("stats", "markdown"),
     "page": ("stats", "markdown", "noise", "aggregate"),
-    "readme": ("markdown", "page"),
+    "readme": ("markdown", "page", "probes"),
     "auroc": ("stats",),
     "probes": ("markdown", "provenance", "results"),
     "probefigures": ("auroc", "probes", "tokenroles"),
