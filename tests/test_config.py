@@ -188,7 +188,7 @@ def test_an_overlong_cache_longer_than_any_response_is_refused_before_the_run():
 
 
 def test_an_overlap_cannot_be_paid_for_where_no_boxes_are_trained_on():
-    with pytest.raises(UsageError, match=r"reward\.overlap=1 must be 0: geometry3k, which is trained on"):
+    with pytest.raises(UsageError, match=r"reward\.overlap=1 must be 0: the answers of geometry3k"):
         resolved("bench=mathvista", "reward.overlap=1")
     assert resolved("bench=lisa_grounding").reward.overlap == 1
 
