@@ -96,8 +96,8 @@ _STRAY = "aeghkmnrtuvwyz"
 class Canvas:
     """Collects lines and labels, then renders them; `mirror` and `flip` turn positions over, never glyphs.
 
-    `shaded` gives the ground less red to the right and less green to the bottom, as light falls off in a room: a
-    place can then be told from its surroundings, which a model without position embeddings needs to state it.
+    `shaded` gives the ground less red to the right and less green to the bottom, as light falls off in a room: a cue
+    to absolute places for a model that has no position embeddings.
     `drawn` lists the labels as (column, row, text) in the finished picture's cells, and with them what
     `note` recorded of other readable attributes, which are in `noted` alone.
     """
