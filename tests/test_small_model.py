@@ -35,7 +35,7 @@ def test_it_is_an_unmodified_qwen2_5_vl_in_safetensors_of_at_most_12_megabytes(s
     assert sum(path.stat().st_size for path in SMALL_MODEL.iterdir()) < 12 * 2**20
 
 
-@pytest.mark.parametrize("name", ["geometry3k", "mathvista"])
+@pytest.mark.parametrize("name", list(BENCHMARKS))
 def test_questions_and_solutions_survive_the_tokenizer_in_known_words(small, name):
     twin, encoder = BENCHMARKS[name].factory().twin, small.encoder
     letters = {encoder.tokenizer.convert_tokens_to_ids(letter) for letter in "abcdefghijklmnoqrstuvwyz"}
@@ -56,11 +56,12 @@ def ask(policy, name, questions=24, **settings):
 
 
 @pytest.mark.slow
-def test_it_looks_at_the_picture(small):
-    bench, chosen, asked, seeing = ask(small, "geometry3k", questions=48)
+@pytest.mark.parametrize("name", ["geometry3k", "refcoco", "puzzles"])
+def test_it_looks_at_the_picture(small, name):
+    bench, chosen, asked, seeing = ask(small, name, questions=48)
     blank = [dataclasses.replace(q, image=q.image.point(lambda _: 255)) for q in asked]
     blind = measure(Asker(small, bench, SHORT), blank, chosen, "blind")
-    assert seeing.accuracy > 0.15 and blind.accuracy < 0.08
+    assert seeing.accuracy > 0.15 and blind.accuracy < 0.1
     assert seeing.pass_rate > seeing.accuracy + 0.15
 
 
