@@ -89,6 +89,7 @@ def _shade() -> NDArray[np.uint8]:
     return pixels
 
 
+_SHADE = _shade()
 GLYPHS = _glyphs()
 _STRAY = "aeghkmnrtuvwyz"
 
@@ -106,7 +107,7 @@ class Canvas:
         self.drawn: list[tuple[int, int, str]] = []
         self.noted: list[tuple[int, int, str]] = []
         self._mirror, self._flip = mirror, flip
-        self._image = Image.fromarray(_shade()) if shaded else Image.new("RGB", (CELLS * CELL, CELLS * CELL), WHITE)
+        self._image = Image.fromarray(_SHADE) if shaded else Image.new("RGB", (CELLS * CELL, CELLS * CELL), WHITE)
         self._draw = ImageDraw.Draw(self._image)
         self._stamps: dict[tuple[int, int], tuple[str, Color, Color]] = {}
 
