@@ -16,7 +16,7 @@ from credit_zoo.config import Experiment, settings_of
 from credit_zoo.diagnostics import StepReport
 from credit_zoo.harness import Measured
 from credit_zoo.policy import Policy
-from credit_zoo.provenance import digest, machine, origin
+from credit_zoo.provenance import digest, machine, origin, repeatable
 from credit_zoo.registry import BENCHMARKS
 
 ROUND = 5  # decimals of the curve
@@ -142,7 +142,7 @@ def run_record(
         contract_version=CONTRACT_VERSION,
         run_id=context.run_id,
         created=context.created,
-        command=command.words,
+        command=repeatable(command.words),
         seed=context.seed,
         shaper=record.Piece(command.shaper, shaper) if trained else None,
         base=record.Piece(command.base, settings_of(x.base)) if trained else None,

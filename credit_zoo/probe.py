@@ -37,7 +37,7 @@ from credit_zoo.policy import Model, Policy, Rows
 from credit_zoo.probefigures import Values, mistakes, separations, spreads, tasks
 from credit_zoo.probes import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
 from credit_zoo.prompting import Prompting
-from credit_zoo.provenance import machine, origin, utc_now
+from credit_zoo.provenance import machine, origin, repeatable, utc_now
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, check_range
 from credit_zoo.settings import from_words
 from credit_zoo.shaping import shape, weights
@@ -239,7 +239,7 @@ def probe_policy(policy: Policy, probe: Probe, words: Sequence[str]) -> ProbeRec
     return ProbeRecord(
         schema=SCHEMA,
         created=created,
-        command=("credit_zoo.probe", *words),
+        command=("credit_zoo.probe", *repeatable(words)),
         bench=probe.bench,
         bench_version=entry.facts.version,
         twin_version=asker.bench.twin.version,

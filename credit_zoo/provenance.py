@@ -16,6 +16,15 @@ from credit_zoo.registry import UsageError, check_range
 PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "vllm", "gin-config", "datasets", "numpy", "pillow")
 
 
+def repeatable(words: Iterable[str]) -> tuple[str, ...]:
+    """The words of a command as a record tells them: without where files go, absolute paths cut to their last part.
+
+    What a folder held is in the record by checksum; where it lay on one machine repeats nothing on another.
+    """
+    pairs = [word.partition("=") for word in words if not word.startswith(("out=", "results="))]
+    return tuple(key + equals + (Path(value).name if value.startswith("/") else value) for key, equals, value in pairs)
+
+
 @dataclass(frozen=True)
 class Machine:
     """`cores` that the process may use, `threads` that the arithmetic uses, `gpu` the accelerator's name if any."""

@@ -15,6 +15,7 @@ from credit_zoo.checkpoint import export, weights_digest
 from credit_zoo.command import gin_files
 from credit_zoo.losses import Objective
 from credit_zoo.policy import SMALL_MODEL, Model, Policy
+from credit_zoo.provenance import repeatable
 from credit_zoo.results import load, load_all
 from credit_zoo.run import main
 
@@ -123,7 +124,7 @@ def test_a_record_holds_what_is_needed_to_repeat_and_compare_the_run(words, mode
     typed = ["shaper=pepo", "pepo.alpha=0.25", "train.lr=0.001", "train.ramp=none", "seed=5", *SIZES, *words]
     assert main(typed) == 0
     found = the_record(tmp_path)
-    assert found.command == tuple(typed)
+    assert found.command == repeatable(typed)
     assert found.seed == 5
     assert found.shaper is not None
     assert found.shaper.settings == {"alpha": 0.25, "temperature": 1.0, "ramp": "none"}

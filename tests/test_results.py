@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from records import a_record, a_training, an_evaluation
 
 from credit_zoo import provenance, results
-from credit_zoo.provenance import Machine, Origin
+from credit_zoo.provenance import Machine, Origin, repeatable
 from credit_zoo.record import Category, Decoding, Model, Piece, TrainedOn, Weights
 from credit_zoo.registry import UsageError
 from credit_zoo.results import CorruptRecord, load, load_all, record_path, write
@@ -409,3 +409,15 @@ def test_a_digest_knows_order_and_borders():
 def test_weights_of_a_rounded_mean_are_accepted():
     assert Weights(std=0.0, ess=1 + 1e-7, p05=1.0, p50=1.0, p95=1.0).ess > 1
     assert Origin(None, None, {}).commit is None
+
+
+def test_a_record_does_not_tell_where_files_lay_on_one_machine():
+    words = (
+        "shaper=pepo",
+        "seed=1",
+        "out=runs",
+        "results=/home/me/results",
+        "data=/home/me/puzzles",
+        "data.reasoning=0.5",
+    )
+    assert repeatable(words) == ("shaper=pepo", "seed=1", "data=puzzles", "data.reasoning=0.5")
