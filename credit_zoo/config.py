@@ -25,7 +25,7 @@ from credit_zoo.registry import (
     Registry,
     UsageError,
     unknown,
-)  # fmt: skip
+)
 from credit_zoo.settings import coerce
 
 if TYPE_CHECKING:

@@ -50,11 +50,12 @@ class LayerCosines:
         if layer in self.seen:
             return
         unit = normalize(hidden.float(), dim=-1)
-        prompts, row_of = self.rows.shared
         if unit.shape[1] == self.rows.input_ids.shape[1]:
             image = self.rows.image_mask(self.image_token)
             self._count(layer, unit[:, self.rows.prompt_length :], _mean_over(unit, image))
-        elif layer not in self.directions:
+            return
+        prompts, row_of = self.rows.shared
+        if layer not in self.directions:
             self.directions[layer] = _mean_over(unit, prompts.ids == self.image_token)
         else:
             self._count(layer, unit, self.directions[layer][row_of])

@@ -416,8 +416,8 @@ def test_a_record_does_not_tell_where_files_lay_on_one_machine():
         "shaper=pepo",
         "seed=1",
         "out=runs",
-        "results=/home/me/results",
-        "data=/home/me/puzzles",
+        "results=/somewhere/results",
+        "data=/somewhere/puzzles",
         "data.reasoning=0.5",
     )
     assert repeatable(words) == ("shaper=pepo", "seed=1", "data=puzzles", "data.reasoning=0.5")
