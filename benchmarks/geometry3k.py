@@ -25,12 +25,16 @@ from typing import TYPE_CHECKING
 from credit_zoo.answers import score_response
 from credit_zoo.bench import Question, Score, Source, Split
 from credit_zoo.data import Row, Rows, need_some, picture_path, read_rows, with_pictures
+from credit_zoo.hub import HubSet, holds, hub_picture, read_set
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 if TYPE_CHECKING:
     from credit_zoo.twins import Twin
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_HUB = HubSet(
+    "hiyouga/geometry3k", {"train": "train", "val": "validation", "test": "test"}, ("problem", "answer"), image="images"
+)
 _INSTRUCTION = "\n\nFirst output the thinking process"
 
 
@@ -44,7 +48,7 @@ _INSTRUCTION = "\n\nFirst output the thinking process"
 )
 @dataclass(frozen=True)
 class Geometry3K:
-    """Reads three layouts: `annotations.jsonl`, PEPO's `{split}.jsonl`, and `schematic_{split}.jsonl`."""
+    """Reads `annotations.jsonl`, PEPO's `{split}.jsonl`, `schematic_{split}.jsonl`, and hiyouga's copy on the hub."""
 
     @property
     def twin(self) -> "Twin":
@@ -53,8 +57,11 @@ class Geometry3K:
 
         return TWIN
 
-    def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
+    def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
         """One split, by `data_type` or by file, whichever the folder has."""
+        if data is None or holds(data):
+            found = read_set(_HUB, split, data)
+            return with_pictures(_source("geometry3k", found), found.rows, _copied_question, hub_picture, skip_bad)
         if (data / "annotations.jsonl").is_file() or not data.is_dir():
             return self._annotated(split, data, skip_bad)
         if split == "all":
@@ -106,6 +113,11 @@ def _question(id: str, text: str, answer: str) -> Question:
 
 def _annotated_question(row: Row) -> Question:
     return _question(str(row["id"]), str(row["problem_text"]), str(row["answer"]))
+
+
+def _copied_question(row: Row) -> Question:
+    """Hiyouga's row; the number is the row's place in its split."""
+    return _question(f"{row['part']}-{row['number']}", str(row["problem"]).removeprefix("<image>"), str(row["answer"]))
 
 
 def _redrawn_question(row: Row) -> Question:

@@ -16,8 +16,9 @@ Headline: avg@8 Acc@0.5, as for RefCOCO.
 Known traps: the box is the extent of all shapes labelled "target"; Visual-RFT takes that of the first shape,
 whatever its label. Some of the files are cp1252, not UTF-8. A picture may come with several texts: each is a
 question. The category tells whole sentences ("long") from noun phrases ("short"), as LISA's tables do. The boxes
-are made from ReasonSeg's outlines here, not taken from VLM-R1's list, so the questions may differ from its. Frames
-of coordinates and the form of the answer: see `refcoco`.
+are made from ReasonSeg's outlines here, not taken from VLM-R1's list, so the questions may differ from its. The
+hub's copies, Ricky06662/ReasonSeg_val and _test, are read as their cards describe them, unverified; which of the
+two a local copy is, its user has to know. Frames of coordinates and the form of the answer: see `refcoco`.
 """
 
 import hashlib
@@ -31,7 +32,8 @@ from typing import TYPE_CHECKING, Any
 from credit_zoo.answers import score_response
 from credit_zoo.bench import Question, Score, Source, Split
 from credit_zoo.boxes import asks_for_box
-from credit_zoo.data import BadBox, Row, Rows, corners, need_some, picture_path, read_rows, strings, with_pictures
+from credit_zoo.data import SKIP, BadBox, Row, Rows, corners, need_some, picture_path, read_rows, strings, with_pictures
+from credit_zoo.hub import HubSet, holds, hub_picture, read_set
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ _PARTS: tuple[Split, ...] = ("train", "val", "test")
 )
 @dataclass(frozen=True)
 class LisaGrounding:
-    """Reads two layouts: `annotations.jsonl`, and ReasonSeg's folders train, val and test."""
+    """Reads `annotations.jsonl`, ReasonSeg's folders train, val and test, and copies with masks as the hub has them."""
 
     @property
     def twin(self) -> "Twin":
@@ -61,8 +63,12 @@ class LisaGrounding:
 
         return TWIN
 
-    def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
+    def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
         """The rows of one split."""
+        if data is None or holds(data):
+            found = _copied(split, data)
+            source = Source("lisa_grounding", False, found.revision, len(found.rows))
+            return with_pictures(source, found.rows, _question, hub_picture, skip_bad)
         labelled = not (data / "annotations.jsonl").is_file() and any((data / part).is_dir() for part in _PARTS)
         found = _labelled(data, split) if labelled else read_rows(data, _COLUMNS)
         rows = [row for row in found.rows if split in ("all", row["split"])]
@@ -78,6 +84,21 @@ class LisaGrounding:
     def score(self, question: Question, response: str) -> Score:
         """Exactly one box, right from an intersection over union of 0.5 on."""
         return score_response(question, response)
+
+
+def _copied(split: Split, data: Path | None) -> Rows:
+    """The copies with masks: the box is the extent of the mask, right and bottom edge included."""
+    if split not in ("val", "test"):
+        raise UsageError(
+            f"lisa_grounding on the hub has val and test, not '{split}': give data=FOLDER, or train on refcoco"
+        )
+    columns = ("image_id", "text", "mask")
+    hub = HubSet(f"Ricky06662/ReasonSeg_{split}", {split: "test"}, columns, large=("mask",))
+    found = read_set(hub, split, data)
+    rows = [
+        {**row, "id": f"{split}-{row['image_id']}-{row['number']}", "expression": row["text"]} for row in found.rows
+    ]
+    return Rows(found.file, tuple(rows), found.revision)
 
 
 def _labelled(data: Path, split: Split) -> Rows:
@@ -123,10 +144,28 @@ def _question(row: Row) -> Question:
         id=name,
         image=None,
         text=str(row["expression"]).strip(),
-        answer=corners(name, row["box"] if "box" in row else _extent(name, row["shapes"])),
+        answer=corners(name, _box(name, row)),
         kind="box",
         category=str(row.get("category", "all")),
     )
+
+
+def _box(name: str, row: Row) -> Any:
+    if "mask" in row:
+        return _around(name, row["mask"])
+    return row["box"] if "box" in row else _extent(name, row["shapes"])
+
+
+def _around(name: str, mask: Any) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the pixels that are set; `mask` is the cell of a list of rows."""
+    rows = mask.value().values
+    widths = set(rows.value_lengths().to_pylist()) if rows is not None else set()
+    if len(widths) != 1 or rows.flatten().null_count:
+        raise BadBox(f"{name}: the mask is no rectangle of pixels. {SKIP}")
+    down, across = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1).nonzero()
+    if not len(down):
+        raise BadBox(f"{name}: the mask is empty. {SKIP}")
+    return int(across.min()), int(down.min()), int(across.max()) + 1, int(down.max()) + 1
 
 
 def _extent(name: str, shapes: Any) -> tuple[float, float, float, float]:

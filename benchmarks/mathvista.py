@@ -14,7 +14,7 @@ out by a language model are higher and not comparable.
 Known traps: the official normaliser maps any text to the nearest choice by edit distance, so an empty answer
 scores; here only a choice's letter or text counts. It also truncates 14.9 to 14; here 14.9 is not 14. 62 of the
 questions are from Geometry3K's own set: after training on that set they are not out of domain, and
-`bench.mathvista.drop_geometry3k=true` leaves them out. On the hub the picture is in `decoded_image`, while
+`mathvista.drop_geometry3k=true` leaves them out. On the hub the picture is in `decoded_image`, while
 `image` is a path. A wrong choice may be listed twice. The
 choices `(c) (a) (e) (d) (b)` of two questions make `B` ambiguous: a bare letter is the place in the list, as the
 query asks for it.
@@ -27,15 +27,15 @@ from typing import TYPE_CHECKING
 
 from credit_zoo.answers import score_response
 from credit_zoo.bench import Kind, Question, Score, Source, Split
-from credit_zoo.data import Row, picture_path, read_rows, strings, with_pictures
+from credit_zoo.data import Row, Rows, picture_path, read_rows, strings, with_pictures
+from credit_zoo.hub import HubSet, holds, hub_picture, read_set
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 if TYPE_CHECKING:
     from credit_zoo.twins import Twin
 
-_COLUMNS = (
-    "pid", "question", "image", "choices", "unit", "precision", "answer", "question_type", "answer_type",
-)  # fmt: skip
+_COLUMNS = ("pid", "question", "choices", "unit", "precision", "answer", "question_type", "answer_type")
+_HUB = HubSet("AI4Math/MathVista", {"test": "testmini"}, (*_COLUMNS, "metadata"), image="decoded_image")
 _KINDS: dict[str, Kind] = {"integer": "integer", "float": "float", "list": "list"}
 _DECIMALS = {1: ("one decimal place", "1.2, 1.3, 1.4"), 2: ("two decimal places", "1.23, 1.34, 1.45")}
 _ASKED = "Hint: Please answer the question requiring"
@@ -62,12 +62,11 @@ class MathVista:
 
         return TWIN
 
-    def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
+    def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
         """All rows with an answer, under the split "test" (or "all"): MathVista has nothing to train on."""
         if split not in ("test", "all"):
             raise UsageError(f"mathvista has no split '{split}', only test: train on geometry3k, then measure here")
-        official = not (data / "annotations.jsonl").is_file() and (data / "testmini.json").is_file()
-        found = read_rows(data, _COLUMNS, "testmini.json" if official else "annotations.jsonl")
+        found = _read(data)
         answered = [row for row in found.rows if str(row["answer"] or "").strip()]
         rows = [row for row in answered if not (self.drop_geometry3k and _origin(row) == "Geometry3K")]
         if not rows:
@@ -75,7 +74,7 @@ class MathVista:
         counts = {"no answer": len(found.rows) - len(answered), "from Geometry3K": len(answered) - len(rows)}
         dropped = {why: count for why, count in counts.items() if count}
         source = Source("mathvista", twin=False, revision=found.revision, rows=len(rows), dropped=dropped)
-        return with_pictures(source, rows, _question, lambda row: picture_path(data, row["image"]), skip_bad)
+        return with_pictures(source, rows, _question, hub_picture, skip_bad)
 
     def prompt(self, question: Question) -> str:
         """The official query: a hint on the answer's type, the question with its unit, the lettered choices."""
@@ -89,6 +88,16 @@ class MathVista:
     def score(self, question: Question, response: str) -> Score:
         """By type: the choice's letter or text, the integer, the decimal after rounding, the list in order."""
         return score_response(question, response)
+
+
+def _read(data: Path | None) -> Rows:
+    if data is None or holds(data):
+        return read_set(_HUB, "test", data)
+    official = not (data / "annotations.jsonl").is_file() and (data / "testmini.json").is_file()
+    found = read_rows(data, (*_COLUMNS, "image"), "testmini.json" if official else "annotations.jsonl")
+    return Rows(
+        found.file, tuple({**row, "image": picture_path(data, row["image"])} for row in found.rows), found.revision
+    )
 
 
 def _hint(question: Question) -> str:

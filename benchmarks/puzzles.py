@@ -17,6 +17,7 @@ so that `19` counts for `9` and listing all options counts; here an option's let
 of the clock puzzles hold colons: 4:23 is a text, not a ratio.
 """
 
+import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -26,13 +27,15 @@ from typing import TYPE_CHECKING
 
 from credit_zoo.answers import score_response
 from credit_zoo.bench import Question, Score, Source, Split
-from credit_zoo.data import Row, need_some, picture_path, read_rows, strings, with_pictures
+from credit_zoo.data import Row, Rows, need_some, picture_path, read_rows, strings, with_pictures
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 if TYPE_CHECKING:
     from credit_zoo.twins import Twin
 
 _PARTS = ("puzzlevqa", "algopuzzlevqa")
+_UPSTREAM = ("PuzzleVQA", "AlgoPuzzleVQA")
+_COLUMNS = ("image", "question", "options", "answer")
 
 
 @BENCHMARKS.register(
@@ -55,17 +58,27 @@ class Puzzles:
 
         return TWIN
 
-    def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
+    def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
         """A split of ours (see above) of one set, or of both together."""
+        if data is None:
+            raise UsageError(
+                "puzzles are not on the hub under a name that was checked: clone github.com/declare-lab/LLM-PuzzleTest "
+                "and give data=LLM-PuzzleTest"
+            )
         parts = [data / part for part in _PARTS if (data / part / "annotations.jsonl").is_file()]
         folders = parts if parts and not (data / "annotations.jsonl").is_file() else [data]
-        found = [read_rows(folder, ("id", "image", "question", "options", "answer")) for folder in folders]
+        upstream = _upstream(data)
+        found = upstream or [read_rows(folder, ("id", *_COLUMNS)) for folder in folders]
         every: list[Row] = [
-            {**row, "image": picture_path(part.file.parent, row["image"])} for part in found for row in part.rows
-        ]
+            {"id": Path(str(row["image"])).stem, "category": part.file.stem, **row,
+             "image": picture_path(part.file.parent, row["image"])} for part in found for row in part.rows
+        ]  # fmt: skip
         rows = [row for row in every if split in ("all", split_of(str(row["id"])))]
         need_some(rows, f"split '{split}' of data={data}", Counter(split_of(str(row["id"])) for row in every))
-        source = Source("puzzles", False, "+".join(part.revision for part in found), len(rows))
+        revision = "+".join(part.revision for part in found)
+        if upstream:
+            revision = hashlib.sha256(revision.encode()).hexdigest()[:12]
+        source = Source("puzzles", False, revision, len(rows))
         return with_pictures(source, rows, _question, lambda row: row["image"], skip_bad)
 
     def prompt(self, question: Question) -> str:
@@ -76,6 +89,12 @@ class Puzzles:
     def score(self, question: Question, response: str) -> Score:
         """The right option's letter or text."""
         return score_response(question, response)
+
+
+def _upstream(data: Path) -> list[Rows]:
+    """The files of the authors' repository, `PuzzleVQA/data/<category>.json`, JSON lines beside `images/`."""
+    files = [file for part in _UPSTREAM for file in sorted((data / part / "data").glob("*.json"))]
+    return [read_rows(file.parent, _COLUMNS, file.name) for file in files]
 
 
 def split_of(id: str) -> Split:

@@ -33,14 +33,21 @@ from typing import TYPE_CHECKING
 from credit_zoo.answers import score_response
 from credit_zoo.bench import Question, Score, Source, Split
 from credit_zoo.boxes import asks_for_box
-from credit_zoo.data import Row, Rows, corners, need_some, picture_path, read_parquet, read_rows, strings, with_pictures
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.data import Row, Rows, corners, need_some, picture_path, read_rows, strings, with_pictures
+from credit_zoo.hub import HubSet, read_parquet, read_set
+from credit_zoo.registry import BENCHMARKS, UsageError, unknown
 
 if TYPE_CHECKING:
     from credit_zoo.twins import Twin
 
 _COLUMNS = ("id", "image", "expression", "box", "split")
 _PARTS = ("train", "val", "testA", "testB", "test")
+_COPIES = {  # lmms-lab's, none of which has a train split
+    "RefCOCO": ("val", "testA", "testB", "test"),
+    "RefCOCOplus": ("val", "testA", "testB"),
+    "RefCOCOg": ("val", "test"),
+}
+_COPIED = ("question_id", "answer", "bbox")
 _FILE = re.compile(rf"(?:(refcoco\w*?)_)?({'|'.join(_PARTS)})(?:-\d+-of-\d+.*)?\.(?:json|parquet)")
 _PLACES = ("*", "data/*", "*/*", "*/data/*")
 _PROBLEM = re.compile(r"(?:<image>)?\s*Please provide the bounding box .*? describes: (.*?)\.?\s*", re.DOTALL)
@@ -57,7 +64,16 @@ _PROBLEM = re.compile(r"(?:<image>)?\s*Please provide the bounding box .*? descr
 )
 @dataclass(frozen=True)
 class RefCOCO:
-    """Reads three layouts: `annotations.jsonl`, VLM-R1's JSON files, and lmms-lab's Parquet files."""
+    """Reads `annotations.jsonl`, VLM-R1's JSON files, and lmms-lab's Parquet files, from a folder or the hub.
+
+    `copy` says which of the hub's three sets is read by data=hub: RefCOCO, RefCOCOplus or RefCOCOg.
+    """
+
+    copy: str = "RefCOCO"
+
+    def __post_init__(self) -> None:
+        if self.copy not in _COPIES:
+            raise unknown("copy of RefCOCO", self.copy, _COPIES)
 
     @property
     def twin(self) -> "Twin":
@@ -66,10 +82,14 @@ class RefCOCO:
 
         return TWIN
 
-    def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
+    def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
         """The rows of one split, of every set that the folder holds."""
-        files = {} if (data / "annotations.jsonl").is_file() else _files(data)
-        if files:
+        files = {} if data is None or (data / "annotations.jsonl").is_file() else _files(data)
+        if data is None:
+            there = Counter(_COPIES[self.copy])
+            need_some([part for part in there if _in_split(part, split)], f"{self.copy} on the hub", there)
+            found = [_copied(self.copy)]
+        elif files:
             wanted = {file: told for file, told in files.items() if _in_split(told[1], split)}
             found = [_read(file, data, *told) for file, told in wanted.items()]
             there = Counter(part for _, part in files.values())
@@ -108,14 +128,7 @@ def _read(file: Path, data: Path, dataset: str, part: str) -> Rows:
     """The rows of VLM-R1's or lmms-lab's file, in the columns that `_question` reads."""
     same: Row = {"part": part, "dataset": dataset}
     if file.suffix == ".parquet":
-        found = read_parquet(file, ("question_id", "answer", "bbox"))
-        same = {**same, "sized": True}
-        rows = [
-            {**row, **same, "id": f"{row['question_id']}-{place}", "expression": text, "box": row["bbox"]}
-            for row in found.rows
-            for place, text in enumerate(strings(row, "answer"))
-        ]
-        return Rows(file, tuple(rows), found.revision)
+        return _expressions(read_parquet(file, _COPIED), same)
     found = read_rows(file.parent, ("image", "problem", "solution"), file.name)
     rows = [
         {**same, "id": number, "image": picture_path(data, row["image"]), "expression": _expression(row["problem"]),
@@ -123,6 +136,21 @@ def _read(file: Path, data: Path, dataset: str, part: str) -> Rows:
         for number, row in enumerate(found.rows, 1)
     ]  # fmt: skip
     return Rows(file, tuple(rows), found.revision)
+
+
+def _copied(copy: str) -> Rows:
+    hub = HubSet(f"lmms-lab/{copy}", {part: part for part in _COPIES[copy]}, _COPIED)
+    return _expressions(read_set(hub, "all", None), {"dataset": copy.lower()})
+
+
+def _expressions(found: Rows, same: Row) -> Rows:
+    """lmms-lab's rows, one of each object, as one of each expression."""
+    rows = [
+        {**row, **same, "id": f"{row['question_id']}-{place}", "expression": text, "box": row["bbox"], "sized": True}
+        for row in found.rows
+        for place, text in enumerate(strings(row, "answer"))
+    ]
+    return Rows(found.file, tuple(rows), found.revision)
 
 
 def _annotated(data: Path) -> Rows:

@@ -77,10 +77,14 @@ class Benchmark(Protocol):
     """What the loop and the harness need of a benchmark."""
 
     @property
-    def twin(self) -> "Twin": ...
+    def twin(self) -> "Twin | None":
+        """Its procedural stand-in; None for a set that has none and so needs `data=`."""
+        ...
 
-    def load(self, split: Split, data: Path, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
-        """The real set, from a local folder; `split="all"` is for measuring a model that has seen none of it."""
+    def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
+        """The real set, from a local folder or, without one, from the hub; `split="all"` is for measuring a model
+        that has seen none of it.
+        """
         ...
 
     def prompt(self, question: Question) -> str:

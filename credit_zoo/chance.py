@@ -1,10 +1,22 @@
 """What a benchmark gives to those who do not look: one answer for every question, or a guess among the choices."""
 
+import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from credit_zoo.bench import Benchmark, Question
+from credit_zoo.grading import Answered
+from credit_zoo.registry import UsageError
 
+BASELINES = {
+    "blank_image": "the model is shown white pictures",
+    "majority": "the one answer that is right most often among the questions asked, an upper bound for constants",
+    "random": "a choice drawn uniformly, or the truth of another question where there is no choice",
+}
+WHITE = (255, 255, 255)
+LETTERS = "ABCDEFGHI"
+FREQUENT = 20
 FREQUENT_BOXES = 20
 CENTRE_SIDES = (0.25, 0.5, 0.75, 1.0)  # of the picture's side
 
@@ -46,3 +58,38 @@ def uniform_choice(bench: Benchmark, questions: Sequence[Question]) -> float | N
         if question.choices
     ]
     return sum(guesses) / len(guesses) if guesses else None
+
+
+def blank(question: Question) -> Question:
+    """The question with a white picture of the same size."""
+    from PIL import Image
+
+    if question.image is None:
+        raise UsageError(f"{question.id} has no picture to blank")
+    return replace(question, image=Image.new("RGB", question.image.size, WHITE))
+
+
+def best_constant(bench: Benchmark, questions: Sequence[Question]) -> Answered:
+    """The one response that is right most often, among letters, frequent truths and boxes."""
+    counts = Counter(question.answer for question in questions)
+    boxes = Counter(question.answer for question in questions if question.kind == "box")
+    frequent = [answer for answer, _ in counts.most_common(FREQUENT)]
+    answers = [*LETTERS, *frequent, *(box_candidates(boxes) if boxes else ())]
+    best = max(answers, key=lambda answer: share_right(bench, questions, answer))
+    return Answered((respond(best),), (False,))
+
+
+def guesses(questions: Sequence[Question], samples: int, seed: int) -> list[Answered]:
+    """Random responses: a choice of the question's own, or the truth of a question of the same kind."""
+    draw = random.Random(seed)
+    truths: dict[str, list[str]] = {}
+    for question in questions:
+        answer = f"[{question.answer}]" if question.kind == "box" else question.answer
+        truths.setdefault(question.kind, []).append(answer)
+    return [
+        Answered(
+            tuple(respond(text) for text in draw.choices(question.choices or truths[question.kind], k=samples)),
+            (False,) * samples,
+        )
+        for question in questions
+    ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from credit_zoo.chance import BASELINES
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, unknown
 
 _BESIDE = Path(__file__).parent / "configs"
@@ -17,7 +18,8 @@ AXES = ("shaper", "base", "bench", "model", "scale")
 OPTIONS: Mapping[str, str] = {
     "seed": "one or several, 0,1,2: a run for each",
     "steps": "optimizer steps, short for train.steps",
-    "data": "a folder with the real set; without it the procedural twin is used",
+    "data": "a folder with the real set, or hub; without it the procedural twin is used",
+    "baseline": "blank_image, majority, random: who does not look, measured beside the model",
     "eval_only": "true: measure the model, train nothing",
     "dry_run": "true: print the resolved settings and stop",
     "explain": "a shaper's equation, paper, settings and promises",
@@ -40,6 +42,7 @@ class Command:
     scale: str = "laptop"
     seeds: tuple[int, ...] = (0,)
     data: str | None = None
+    baseline: tuple[str, ...] = ()
     eval_only: bool = False
     dry_run: bool = False
     explain: str | None = None
@@ -103,8 +106,9 @@ def _command(words: tuple[str, ...], plain: dict[str, str], settings: tuple[tupl
     for flag in ("eval_only", "dry_run"):
         if flag in values:
             values[flag] = _flag(flag, values[flag])
-    if "bench" in values:
-        values["bench"] = tuple(values["bench"].split(","))
+    for listed in ("bench", "baseline"):
+        if listed in values:
+            values[listed] = tuple(values[listed].split(","))
     command = Command(words=words, plugins=plugins, settings=settings, **values)
     _check_names(command)
     return command
@@ -118,6 +122,9 @@ def _check_names(command: Command) -> None:
     for name in command.bench:
         if name not in BENCHMARKS:
             raise unknown("bench", name, BENCHMARKS)
+    for name in command.baseline:
+        if name not in BASELINES:
+            raise unknown("baseline", name, BASELINES)
     for axis in ("base", "model", "scale"):
         if getattr(command, axis) not in gin_files(axis):
             raise unknown(axis, getattr(command, axis), gin_files(axis))
@@ -125,7 +132,7 @@ def _check_names(command: Command) -> None:
         raise unknown("tracker", command.tracker, ("none", "tensorboard", "wandb"))
     if command.tracker == "wandb" and importlib.util.find_spec("wandb") is None:
         raise UsageError("tracker=wandb needs the package wandb: pip install 'credit_zoo[wandb]'")
-    if command.data is not None and not Path(command.data).exists():
+    if command.data not in (None, "hub") and not Path(command.data).exists():
         raise UsageError(f"data={command.data} does not exist")
 
 

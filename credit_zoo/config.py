@@ -30,6 +30,7 @@ from credit_zoo.settings import coerce
 
 if TYPE_CHECKING:
     from credit_zoo.base import Base
+    from credit_zoo.bench import Benchmark
     from credit_zoo.harness import Eval
     from credit_zoo.policy import Model
     from credit_zoo.prompting import Prompting
@@ -105,9 +106,12 @@ def resolve(command: Command) -> Experiment:
         raise UsageError(str(error).split("\n  In call to configurable")[0]) from None
     _refuse_unused(command, experiment)
     _refuse_unfit(command, experiment)
-    # gin leaves out what has no literal of its own.
-    infinite = [f"{binding}\n" for binding in _bindings(command) if binding.endswith("1e999")]
-    return dataclasses.replace(experiment, operative="".join([gin.operative_config_str(), *infinite]))
+    for name in {thing for thing, _, _ in command.settings if thing in BENCHMARKS}:
+        benchmark(command, name)
+    # gin leaves out what has no literal of its own, and does not make the benchmarks.
+    more = [f"{binding}\n" for binding in _bindings(command) if binding.endswith("1e999")]
+    more += [f"{thing}.{key} = {text!r}\n" for thing, key, text in command.settings if thing in BENCHMARKS]
+    return dataclasses.replace(experiment, operative="".join([gin.operative_config_str(), *more]))
 
 
 def _optional(command: Command) -> Iterator[tuple[dict[str, Path], str]]:
@@ -118,12 +122,22 @@ def _optional(command: Command) -> Iterator[tuple[dict[str, Path], str]]:
 def _bindings(command: Command) -> Iterator[str]:
     """Typed settings as gin bindings, quoted as their types ask for."""
     for thing, key, text in command.settings:
+        if thing in BENCHMARKS:
+            continue
         if thing == "base" and key in PIECES:
             yield f"base.{key} = @{PIECES[key].kind}.{PIECES[key][text].name}()"
         else:
             value = coerce(_class_of(thing), thing, key, text)
             infinite = isinstance(value, float) and math.isinf(value)
             yield f"{thing}.{key} = {math.copysign(1, value):.0f}e999" if infinite else f"{thing}.{key} = {value!r}"
+
+
+def benchmark(command: Command, name: str) -> "Benchmark":
+    """A benchmark with the settings that were typed for it, `mathvista.drop_geometry3k=true`."""
+    factory = BENCHMARKS[name].factory
+    typed = {key: coerce(factory, name, key, text) for thing, key, text in command.settings if thing == name}
+    made: Benchmark = factory(**typed)
+    return made
 
 
 def _class_of(thing: str) -> type:
@@ -133,7 +147,8 @@ def _class_of(thing: str) -> type:
         if thing in registry:
             return registry[thing].factory
     pieces = [name for registry in PIECES.values() for name in registry]
-    raise unknown("group of settings", thing, [*(t for t in things() if t != "experiment"), *SHAPERS, *pieces])
+    known = [*(t for t in things() if t != "experiment"), *SHAPERS, *pieces, *BENCHMARKS]
+    raise unknown("group of settings", thing, known)
 
 
 def _refuse_unused(command: Command, experiment: Experiment) -> None:
@@ -141,10 +156,13 @@ def _refuse_unused(command: Command, experiment: Experiment) -> None:
     base = experiment.base
     pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
     training = () if command.eval_only else (command.shaper, *pieces, *TRAINING_THINGS)
-    used = {"eval", "model", "prompt", "data", *training}
+    benches = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
+    used = {"eval", "model", "prompt", "data", *training, *benches}
     for thing, key, _ in command.settings:
         if thing in used:
             continue
+        if thing in BENCHMARKS:
+            raise UsageError(f"{thing}.{key} was set, but bench={','.join(command.bench)} does not use it")
         if command.eval_only and thing in (*TRAINING_THINGS, command.shaper, *pieces):
             raise UsageError(f"{thing}.{key} was set, but eval_only=true trains nothing")
         owner = f"shaper={command.shaper}" if thing in SHAPERS else f"base={command.base}"

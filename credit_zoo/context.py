@@ -1,6 +1,6 @@
 """What one run works with, and what it writes down."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,9 +12,9 @@ from credit_zoo import CONTRACT_VERSION, record
 from credit_zoo.answers import GRADER_VERSION
 from credit_zoo.bench import Benchmark, Question, Source, Split
 from credit_zoo.command import Command
-from credit_zoo.config import Experiment, settings_of
+from credit_zoo.config import Experiment, benchmark, settings_of
 from credit_zoo.diagnostics import StepReport
-from credit_zoo.harness import Measured
+from credit_zoo.grading import Measured, outcome
 from credit_zoo.policy import Policy
 from credit_zoo.provenance import digest, machine, origin, repeatable
 from credit_zoo.registry import BENCHMARKS
@@ -67,7 +67,9 @@ class Trained:
     reports: tuple[StepReport, ...]
 
 
-def evaluation(x: Experiment, name: str, asked: Asked, measured: Measured, stage: Stage) -> record.Evaluation:
+def evaluation(
+    x: Experiment, name: str, asked: Asked, measured: Measured, stage: Stage, baselines: Mapping[str, float]
+) -> record.Evaluation:
     """One measurement as the record has it."""
     facts, e = BENCHMARKS[name].facts, x.eval
     return record.Evaluation(
@@ -83,15 +85,8 @@ def evaluation(x: Experiment, name: str, asked: Asked, measured: Measured, stage
         grader=f"rules v{GRADER_VERSION}",
         prompt=digest([x.prompt.style, *(x.prompt.text(asked.bench, q) for q in asked.questions)]),
         metric="accuracy",
-        value=measured.accuracy,
-        greedy=measured.greedy_accuracy,
-        pass_at_n=measured.pass_rate,
-        correctness=measured.mean,
         question_ids=digest(f"{q.id} {q.answer}" for q in asked.questions),
-        extraction_failures=measured.no_answer,
-        unformatted=measured.unformatted,
-        truncated=measured.truncated,
-        categories={key: record.Category(*pair) for key, pair in measured.categories().items()},
+        **outcome(measured, facts.trains_on, baselines),
     )
 
 
@@ -102,6 +97,7 @@ def _training(context: Context, trained: Trained) -> record.Training:
         **{f"sampling.{k}": v for k, v in settings_of(x.sampling).items()},
         **{f"reward.{k}": v for k, v in settings_of(x.reward).items()},
         "model.freeze_vision": x.model.freeze_vision,
+        **{f"{trained.bench}.{k}": v for k, v in settings_of(benchmark(context.command, trained.bench)).items()},
     }
     counters = {name: sum(getattr(r, name) for r in reports) for name in ("asked", "kept", "refills")}
     curve = tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports)

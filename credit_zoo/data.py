@@ -4,7 +4,6 @@ A folder holds one annotations file (JSON lines, or one JSON object or array) an
 Parquet files that hold both.
 """
 
-import functools
 import hashlib
 import io
 import json
@@ -13,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Protocol, overload, runtime_checkable
 
 from PIL import Image, ImageOps
 
@@ -41,34 +40,24 @@ class BadBox(BadRow):
     why = "bad box"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A picture inside a Parquet file, in column `image` as the hub keeps it: a row of a row group, both from 0."""
-
-    file: Path
-    group: int
-    row: int
-
-    def __str__(self) -> str:
-        return f"{self.file} row group {self.group} row {self.row}"
+@runtime_checkable
+class Held(Protocol):
+    """A picture that is no file of its own."""
 
     def read(self) -> io.BytesIO:
-        """The picture as a file; a `ValueError` where the cell holds none."""
-        held = _pictures(self.file, self.group)[self.row].as_py()
-        if not isinstance(held, dict) or not held.get("bytes"):
-            raise ValueError("the cell holds no bytes")
-        return io.BytesIO(held["bytes"])
+        """The picture as a file; a `ValueError` where there is none."""
+        ...
 
 
-@functools.lru_cache(maxsize=1)
-def _pictures(file: Path, group: int) -> Any:
-    """A row group's column of pictures, kept until the next is asked for: less than a group cannot be read."""
-    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+def held_bytes(value: Any) -> io.BytesIO:
+    """A picture as the hub's files keep it, `{"bytes": ...}` or a list that begins with one."""
+    first = value[0] if isinstance(value, list) and value else value
+    if not isinstance(first, dict) or not first.get("bytes"):
+        raise ValueError("the cell holds no bytes")
+    return io.BytesIO(first["bytes"])
 
-    return ParquetFile(file).read_row_group(group, columns=["image"]).column("image")
 
-
-Picture = Path | Cell
+Picture = Path | Held
 
 
 @dataclass(frozen=True)
@@ -117,7 +106,8 @@ def read_rows(folder: Path, required: Sequence[str], name: str = "annotations.js
 
 def _parse(file: Path, content: bytes, required: Sequence[str]) -> list[Row]:
     text = _decode(file, content)
-    if file.suffix == ".json":
+    first, *others = [line for line in text.split("\n") if line.strip()] or [""]
+    if file.suffix == ".json" and not (others and _is_json(first)):
         whole = _json(file, text, 1)
         values = list(whole.values()) if isinstance(whole, dict) else whole
         numbered = list(enumerate(values, 1)) if isinstance(values, list) else []
@@ -127,6 +117,14 @@ def _parse(file: Path, content: bytes, required: Sequence[str]) -> list[Row]:
         numbered = [(number, _json(file, line, number)) for number, line in lines]
         unit = "line"
     return [_checked(f"{file} {unit} {number}", row, required) for number, row in numbered]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _decode(file: Path, content: bytes) -> str:
@@ -155,21 +153,21 @@ def _checked(where: str, row: Any, required: Sequence[str]) -> Row:
 def open_image(path: Picture) -> Image.Image:
     """The picture, decoded in full, turned as its EXIF data say, in RGB, what is transparent on white."""
     try:
-        with Image.open(path.read() if isinstance(path, Cell) else path) as opened:
+        with Image.open(path if isinstance(path, Path) else path.read()) as opened:
             opened.load()
             upright = ImageOps.exif_transpose(opened)
             if not upright.has_transparency_data:
                 return upright.convert("RGB")
             layer = upright.convert("RGBA")
     except FileNotFoundError as error:
-        raise BadImage(f"the picture {path} is missing. {_SKIP}") from error
+        raise BadImage(f"the picture {path} is missing. {SKIP}") from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise BadImage(f"the picture {path} does not decode: {error}. {_SKIP}") from error
+        raise BadImage(f"the picture {path} does not decode: {error}. {SKIP}") from error
     white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, layer).convert("RGB")
 
 
-_SKIP = "data.skip_bad=true skips such rows"
+SKIP = "data.skip_bad=true skips such rows"
 
 
 def with_pictures(
@@ -214,7 +212,7 @@ def corners(name: str, box: Any, sized: bool = False) -> str:
     numbers = list(box) if isinstance(box, (list, tuple)) else []
     known = [one for one in numbers if isinstance(one, (int, float)) and not isinstance(one, bool)]
     if not len(numbers) == len(known) == 4 or not all(map(math.isfinite, known)):
-        raise BadBox(f"{name}: a box must be four numbers, got {box!r}. {_SKIP}")
+        raise BadBox(f"{name}: a box must be four numbers, got {box!r}. {SKIP}")
     x, y, right, bottom = known
     edges = (x, y, x + right, y + bottom) if sized else (x, y, right, bottom)
     return ",".join(f"{round(edge, 2):.12g}" for edge in edges)
@@ -227,31 +225,9 @@ def _inside(question: Question, size: tuple[int, int]) -> Question:
     if not (-1 <= x1 < x2 <= width + 1 and -1 <= y1 < y2 <= height + 1):
         raise BadBox(
             f"{question.id}: the box {question.answer} is empty or outside its picture of {width} x {height} pixels. "
-            f"{_SKIP}"
+            f"{SKIP}"
         )
     return replace(question, meta={**question.meta, "unit": "pixels", "size": size})
-
-
-def read_parquet(file: Path, required: Sequence[str]) -> Rows:
-    """The `required` columns of a Parquet file, and in "image" the `Cell` of each row's picture.
-
-    `revision` is that of the columns: to hash the pictures would take longer than all else.
-    """
-    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
-
-    try:
-        table = ParquetFile(file)
-        there = table.schema_arrow.names
-        plain = table.read(columns=[name for name in required if name in there]).to_pylist()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file} is not a Parquet file: {error}") from error
-    missing = [name for name in (*required, "image") if name not in there]
-    if missing:
-        raise UsageError(f"{file} lacks {', '.join(missing)}; it has {', '.join(there)}")
-    sizes = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
-    cells = [Cell(file, group, row) for group, size in enumerate(sizes) for row in range(size)]
-    rows = tuple({**row, "image": cell} for row, cell in zip(plain, cells, strict=True))
-    return Rows(file, rows, hashlib.sha256(repr(plain).encode()).hexdigest()[:12])
 
 
 def picture_path(folder: Path, named: Any) -> Path:

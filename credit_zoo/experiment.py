@@ -3,31 +3,37 @@
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from tqdm import tqdm
 
 from credit_zoo import record
+from credit_zoo.answerlog import AnswerLog
 from credit_zoo.bench import Benchmark
+from credit_zoo.chance import best_constant, blank, guesses
 from credit_zoo.checkpoint import export, weights_digest
 from credit_zoo.collect import Collector
 from credit_zoo.command import Command, trained_bench
-from credit_zoo.config import Experiment, settings_of
+from credit_zoo.config import Experiment, benchmark, settings_of
 from credit_zoo.context import Asked, Context, Stage, Trained, evaluation, run_record
 from credit_zoo.diagnostics import StepReport
+from credit_zoo.grading import Measured, grade
 from credit_zoo.harness import Asker, measure
 from credit_zoo.leaderboard import build, row
 from credit_zoo.loop import Diverged, train_policy
+from credit_zoo.official import RULES
 from credit_zoo.policy import Policy
 from credit_zoo.provenance import new_run_id, origin, utc_now
-from credit_zoo.questions import Questions, open_questions
+from credit_zoo.questions import HUB, Questions, open_questions
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import atomic_write, write
 from credit_zoo.shaping import ContractError
+from credit_zoo.stats import interval
 from credit_zoo.step import Trainer
 
 
@@ -89,9 +95,9 @@ def _say_what_runs(context: Context) -> None:
 
 
 def _folder_of(command: Command, bench: str) -> str | None:
-    """The folder of one set: `data=` itself, or its subfolder of the set's name."""
-    if command.data is None:
-        return None
+    """The folder of one set: `data=` itself, or its subfolder of the set's name; "hub" stays what it is."""
+    if command.data in (None, HUB):
+        return command.data
     inside = Path(command.data) / bench
     if inside.is_dir():
         return str(inside)
@@ -101,15 +107,10 @@ def _folder_of(command: Command, bench: str) -> str | None:
     return command.data
 
 
-def _benchmark(name: str) -> Benchmark:
-    bench: Benchmark = BENCHMARKS[name].factory()
-    return bench
-
-
 def _questions(context: Context, name: str) -> Asked:
     """The questions that a benchmark is measured on, at most `eval.questions`."""
     x = context.x
-    command, bench = context.command, _benchmark(name)
+    command, bench = context.command, benchmark(context.command, name)
     folder, split = _folder_of(command, name), x.eval.split
     typed = any(word[:2] == ("eval", "split") for word in command.settings)
     if command.eval_only and folder and BENCHMARKS[name].facts.own_split and not typed:
@@ -124,14 +125,60 @@ def _measure(context: Context, sets: Mapping[str, Asked], stage: Stage) -> list[
     evaluations = []
     for name, asked in sets.items():
         asker = Asker(context.policy, asked.bench, context.x.prompt)
-        measured = measure(asker, asked.questions, context.x.eval, f"{name} {stage}")
-        greedy = "" if measured.greedy_accuracy is None else f", greedy {100 * measured.greedy_accuracy:.1f}"
-        context.say(
-            f"{stage:<7} {name}: avg@{context.x.eval.samples} {100 * measured.accuracy:.1f}{greedy}, "
-            f"pass@{context.x.eval.samples} {100 * measured.pass_rate:.1f} (%)"
-        )
-        evaluations.append(evaluation(context.x, name, asked, measured, stage))
+        log = _log(context, name, asked)
+        measured = measure(asker, asked.questions, context.x.eval, f"{name} {stage}", log, RULES.get(name))
+        if log:
+            log.keep(context.folder / "answers" / f"{name}-{stage}.jsonl.gz")
+        context.say(_told(name, measured, stage, context.x.eval.samples))
+        baselines = _baselines(context, name, asked) if stage == "after" else {}
+        evaluations.append(evaluation(context.x, name, asked, measured, stage, baselines))
     return evaluations
+
+
+def _log(context: Context, name: str, asked: Asked) -> AnswerLog | None:
+    """Where the answers are kept as they come; None where several processes ask together."""
+    if context.accelerator.num_processes > 1:
+        return None
+    head = {
+        "bench": name,
+        "source": str(asked.source),
+        "settings": settings_of(asked.bench),
+        "model": weights_digest(context.policy),
+        "eval": settings_of(context.x.eval),
+        "prompt": settings_of(context.x.prompt),
+        "dtype": context.x.model.dtype,
+    }
+    return AnswerLog(Path(context.command.out) / "unfinished", head, asked.questions)
+
+
+def _told(name: str, measured: Measured, stage: Stage, samples: int) -> str:
+    found = interval(np.asarray([measured.mean]), over_seeds=False)
+    parts = [f"avg@{samples} {100 * measured.accuracy:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"]
+    if measured.greedy_accuracy is not None:
+        parts.append(f"greedy {100 * measured.greedy_accuracy:.1f}")
+    parts.append(f"pass@{samples} {100 * measured.pass_rate:.1f}")
+    if measured.official is not None:
+        parts.append(f"by the published rule {100 * measured.official:.1f}")
+    parts.append(f"no answer found in {100 * measured.no_answer:.1f}")
+    return f"{stage:<7} {name}: {', '.join(parts)} (%)"
+
+
+def _baselines(context: Context, name: str, asked: Asked) -> dict[str, float]:
+    """The scores of those who do not look, as the command asks for them."""
+    found, e = {}, context.x.eval
+    for baseline in context.command.baseline:
+        if baseline == "blank_image":
+            blanked = [blank(question) for question in asked.questions]
+            asker = Asker(context.policy, asked.bench, context.x.prompt)
+            measured = measure(asker, blanked, replace(e, greedy=False), f"{name} blank")
+        elif baseline == "majority":
+            constant = best_constant(asked.bench, asked.questions)
+            measured = grade(asked.bench, asked.questions, [constant] * len(asked.questions))
+        else:
+            measured = grade(asked.bench, asked.questions, guesses(asked.questions, e.samples, e.seed))
+        found[baseline] = measured.accuracy
+        context.say(f"        {name}, {baseline}: {100 * measured.accuracy:.1f} (%)")
+    return found
 
 
 @dataclass(frozen=True)
@@ -146,7 +193,7 @@ class _Lesson:
 def _lesson(context: Context) -> _Lesson:
     x, accelerator = context.x, context.accelerator
     name = trained_bench(context.command)
-    bench = _benchmark(name)
+    bench = benchmark(context.command, name)
     folder = _folder_of(context.command, name)
     questions = open_questions(bench, "train", folder, x.data, context.seed, shuffle=True)
     context.say(f"train   {questions.source}, split 'train'")

@@ -1,7 +1,4 @@
-"""Measuring a policy on a benchmark: avg@N, greedy and pass@N, per question.
-
-avg@N = mean over questions of the mean score of N samples           pass@N = share with at least one right
-"""
+"""Measuring a policy on a benchmark: every question is asked, the answers are graded together."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
+from credit_zoo.answerlog import AnswerLog, Pass
 from credit_zoo.bench import Benchmark, Question, Score, Split
+from credit_zoo.grading import Answered, Measured, Rule, grade
 from credit_zoo.policy import Policy
 from credit_zoo.prompting import Prompting
 from credit_zoo.registry import UsageError, check_range
-from credit_zoo.rollout import Sampling, sample
+from credit_zoo.rollout import Sampling, sample, skip_draws
 from credit_zoo.types import Prompts, Responses
 
 
@@ -31,11 +30,12 @@ class Eval:
     max_tokens: int = 64
     greedy: bool = True
     split: Split = "test"
-    batch: int = 16  # questions sampled together
+    batch: int = 16  # questions sampled together, fewer where they exceed `tokens`
+    tokens: int = 262_144  # of prompts and responses sampled together
     seed: int = 1234
 
     def __post_init__(self) -> None:
-        for name in ("questions", "samples", "batch"):
+        for name in ("questions", "samples", "batch", "tokens"):
             check_range(f"eval.{name}", getattr(self, name), 1)
         check_range("eval.temperature", self.temperature, 0)
         check_range("eval.top_p", self.top_p, 0, 1, open_low=True)
@@ -47,42 +47,6 @@ class Eval:
         if greedy:
             return Sampling(group=1, temperature=0.0, max_tokens=self.max_tokens)
         return Sampling(self.samples, self.temperature, self.top_p, self.top_k, self.max_tokens)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What came out, per question: mean score of the samples, score of the greedy answer (None without), whether
-    any sample was right; over all responses, the shares without an answer, without the format, and truncated.
-    """
-
-    questions: tuple[Question, ...]
-    mean: tuple[float, ...]
-    greedy: tuple[float, ...] | None
-    passed: tuple[bool, ...]
-    no_answer: float
-    unformatted: float
-    truncated: float
-
-    @property
-    def accuracy(self) -> float:
-        """avg@N in [0, 1]."""
-        return sum(self.mean) / len(self.mean)
-
-    @property
-    def greedy_accuracy(self) -> float | None:
-        return None if self.greedy is None else sum(self.greedy) / len(self.greedy)
-
-    @property
-    def pass_rate(self) -> float:
-        """pass@N in [0, 1]."""
-        return sum(self.passed) / len(self.passed)
-
-    def categories(self) -> dict[str, tuple[float, int]]:
-        """Mean score and count per category; the counts add up to the number of questions."""
-        found: dict[str, list[float]] = {}
-        for question, value in zip(self.questions, self.mean, strict=True):
-            found.setdefault(question.category, []).append(value)
-        return {name: (sum(values) / len(values), len(values)) for name, values in sorted(found.items())}
 
 
 @dataclass(frozen=True)
@@ -106,37 +70,60 @@ class Asker:
         return self.policy.encoder.prompts([(q.image, self.prompting.text(self.bench, q)) for q in questions])
 
 
-def measure(asker: Asker, questions: Sequence[Question], settings: Eval, title: str) -> Measured:
-    """Asks every question `settings.samples` times, and once more greedily."""
+def measure(
+    asker: Asker,
+    questions: Sequence[Question],
+    settings: Eval,
+    title: str,
+    log: AnswerLog | None = None,
+    official: Rule | None = None,
+) -> Measured:
+    """Asks every question `settings.samples` times, and once more greedily; with a log, only what it does not hold."""
     if not questions:
         raise UsageError(f"{title}: there are no questions to ask")
-    sampled, truncated = _ask_all(asker, questions, settings, settings.sampling(), title)
-    greedy = _ask_all(asker, questions, settings, settings.sampling(True), title)[0] if settings.greedy else None
-    every = [score for group in sampled for score in group]
-    return Measured(
-        questions=tuple(questions),
-        mean=tuple(sum(s.correct for s in group) / len(group) for group in sampled),
-        greedy=None if greedy is None else tuple(group[0].correct for group in greedy),
-        passed=tuple(any(s.correct >= 1 for s in group) for group in sampled),
-        no_answer=sum(s.extracted is None for s in every) / len(every),
-        unformatted=sum(not s.formatted for s in every) / len(every),
-        truncated=truncated,
-    )
+    sampled = _ask_all(asker, questions, settings, "sampled", title, log)
+    greedy = _ask_all(asker, questions, settings, "greedy", title, log) if settings.greedy else None
+    return grade(asker.bench, questions, sampled, greedy, official)
 
 
 def _ask_all(
-    asker: Asker, questions: Sequence[Question], settings: Eval, sampling: Sampling, title: str
-) -> tuple[list[list[Score]], float]:
+    asker: Asker, questions: Sequence[Question], settings: Eval, kind: Pass, title: str, log: AnswerLog | None
+) -> list[Answered]:
+    sampling = settings.sampling(greedy=kind == "greedy")
     generator = torch.Generator().manual_seed(settings.seed)
-    scores: list[list[Score]] = []
-    cut = 0.0
-    for chunk in tqdm(list(_chunks(questions, settings.batch)), title, leave=False, disable=None):
-        found, responses = asker.judge(chunk, asker.prompts(chunk), sampling, generator)
-        scores += found
-        cut += float(responses.truncated.sum())
-    return scores, cut / (len(scores) * sampling.group)
+    answers = list(log.done[kind]) if log else []
+    skip_draws(generator, len(answers), sampling)
+    right = [asker.bench.score(q, text).correct for q, a in zip(questions, answers, strict=False) for text in a.texts]
+    with tqdm(total=len(questions), initial=len(answers), desc=title, leave=False, disable=None) as bar:
+        for start in range(len(answers), len(questions), settings.batch):
+            chunk = questions[start : start + settings.batch]
+            for some, prompts in _fitting(asker, chunk, sampling, settings.tokens):
+                responses = sample(asker.policy, prompts, sampling, generator)
+                said = _answers(asker, responses, sampling.group)
+                if log:
+                    log.add(kind, said)
+                answers += said
+                right += [asker.bench.score(q, t).correct for q, a in zip(some, said, strict=True) for t in a.texts]
+                bar.set_postfix(score=f"{100 * sum(right) / len(right):.1f}", refresh=False)
+                bar.update(len(some))
+    return answers
 
 
-def _chunks(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
-    for start in range(0, len(questions), size):
-        yield questions[start : start + size]
+def _fitting(
+    asker: Asker, questions: Sequence[Question], sampling: Sampling, tokens: int
+) -> Iterator[tuple[Sequence[Question], Prompts]]:
+    """The questions in order, halved until the tokens of a batch, prompts and responses, are at most `tokens`."""
+    prompts = asker.prompts(questions)
+    if len(questions) == 1 or sampling.group * (prompts.ids.numel() + len(prompts) * sampling.max_tokens) <= tokens:
+        yield questions, prompts
+        return
+    middle = len(questions) // 2
+    yield from _fitting(asker, questions[:middle], sampling, tokens)
+    yield from _fitting(asker, questions[middle:], sampling, tokens)
+
+
+def _answers(asker: Asker, responses: Responses, group: int) -> list[Answered]:
+    texts = asker.policy.encoder.decode(responses.ids, responses.mask)
+    cut = responses.truncated.tolist()
+    starts = range(0, len(texts), group)
+    return [Answered(tuple(texts[at : at + group]), tuple(cut[at : at + group])) for at in starts]

@@ -77,6 +77,9 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
         "value": found.value,
         "before": before[0] if before and training else np.nan,
         "pass_at_n": np.nan if found.pass_at_n is None else found.pass_at_n,
+        "official": np.nan if found.beside.official is None else found.beside.official,
+        "unleaked": np.nan if found.beside.unleaked is None else found.beside.unleaked.mean,
+        "baselines": found.beside.baselines,
         "weight_std": weights.std if weights else np.nan,
         "ess": weights.ess if weights else np.nan,
         "tokens": training.tokens if training else np.nan,
@@ -101,7 +104,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
     first = runs.iloc[0]
     means = {
         name: float(runs[name].mean(skipna=False))
-        for name in ("value", "before", "pass_at_n", "weight_std", "ess", "tokens", "seconds")
+        for name in ("value", "before", "pass_at_n", "official", "unleaked", "weight_std", "ess", "tokens", "seconds")
     }
     by_seed = dict(zip(map(int, runs["seed"]), runs["scores"], strict=True))
     many = len(by_seed) >= RANKED_FROM
@@ -110,6 +113,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
         **{name: first[name] for name in _KEYS},
         **means,
         "shaper": json.loads(first["arm"])[1],
+        "baselines": first["baselines"],
         "by_seed": by_seed,
         "ranked": many and json.loads(first["section"])["source"] is not None,
         "interval": stats.interval(scores, over_seeds=many),

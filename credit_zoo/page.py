@@ -1,6 +1,7 @@
 """The leaderboard's page: a finished table of arms, and the numbers that papers report, as markdown."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,7 +104,8 @@ def _measurement(measure: Mapping[str, Any], rows: pd.DataFrame, bases: Mapping[
         parts.append("Unranked: fewer than three seeds, or not trained.\n" if len(ranked) else "Unranked.\n")
         header[5] = "95% interval, questions only"
         parts.append(grid(header, [_cells(arm, bases) for arm in unranked.to_dict("records")]))
-    sentences = [text for arm in rows.to_dict("records") for text in _shuffles(arm, bases)]
+    arms = rows.to_dict("records")
+    sentences = [text for arm in arms for text in (*_shuffles(arm, bases), *_beside(arm, bases))]
     return [*parts, bullets(sentences)] if sentences else parts
 
 
@@ -126,6 +128,15 @@ def _cells(arm: Mapping[str, Any], bases: Mapping[str, str]) -> list[str]:
         ", ".join(arm["commits"]),
         ", ".join(arm["flags"]),
     ]
+
+
+def _beside(arm: Mapping[str, Any], bases: Mapping[str, str]) -> list[str]:
+    """What is reported beside the headline: those who do not look, the published rule, the score without leaks."""
+    named = [(f"baseline {name}", share) for name, share in sorted(arm["baselines"].items())]
+    named += [("by the published rule", arm["official"]), ("without questions of the training set", arm["unleaked"])]
+    known = [f"{name} {100 * share:.2f}" for name, share in named if not math.isnan(share)]
+    who = ", ".join(filter(None, (label(arm["shaper"]), bases.get(arm["base"], ""))))
+    return [f"Beside {who}: {'; '.join(known)}."] if known else []
 
 
 def difference_cell(arm: Mapping[str, Any]) -> str:

@@ -24,13 +24,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from credit_zoo.advantages import Grpo
 from credit_zoo.bench import Question, Split
-from credit_zoo.chance import constant_answer, share_right, uniform_choice
+from credit_zoo.chance import blank, constant_answer, share_right, uniform_choice
 from credit_zoo.checkpoint import weights_digest
 from credit_zoo.harness import Asker, Eval, measure
 from credit_zoo.policy import Model, Policy, Rows
@@ -44,8 +43,7 @@ from credit_zoo.shaping import shape, weights
 from credit_zoo.signals import listening, token_signals
 from credit_zoo.stats import interval
 from credit_zoo.tokenroles import Labels, label
-from credit_zoo.twins import Difficulty, Example, Verdict
-from credit_zoo.twins.canvas import WHITE
+from credit_zoo.twins import Difficulty, Example, Twin, Verdict
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 SIGNALS = ("logp", "entropy", "visual_similarity")
@@ -106,17 +104,20 @@ class Drawn:
         return found
 
 
+def twin_of(asker: Asker) -> Twin:
+    """The twin that is probed: real sets do not say what role a token has."""
+    twin = asker.bench.twin
+    if twin is None:
+        raise UsageError(
+            f"{type(asker.bench).__name__} has no procedural twin, and only a twin knows the roles of tokens"
+        )
+    return twin
+
+
 def examples(asker: Asker, probe: Probe, split: Split, count: int) -> list[Example]:
     """The first examples of the twin's split under the probe's dials and seed."""
     dials = Difficulty(probe.perception, probe.reasoning)
-    return [asker.bench.twin.example(split, index, dials, probe.seed) for index in range(count)]
-
-
-def blank(question: Question) -> Question:
-    """The question with an empty picture of the same size."""
-    if question.image is None:
-        raise UsageError(f"{question.id} has no picture to blank")
-    return replace(question, image=Image.new("RGB", question.image.size, WHITE))
+    return [twin_of(asker).example(split, index, dials, probe.seed) for index in range(count)]
 
 
 def needs() -> tuple[str, ...]:
@@ -158,7 +159,7 @@ def check(asker: Asker, asked: Sequence[Example], drawn: Drawn) -> list[Verdict]
     """The twin's verdict on every response."""
     texts = asker.policy.encoder.decode(drawn.ids, drawn.mask)
     places = drawn.group.tolist()
-    return [asker.bench.twin.check(asked[place], text) for place, text in zip(places, texts, strict=True)]
+    return [twin_of(asker).check(asked[place], text) for place, text in zip(places, texts, strict=True)]
 
 
 def labels_of(asker: Asker, drawn: Drawn, verdicts: Sequence[Verdict]) -> Labels:
@@ -242,7 +243,7 @@ def probe_policy(policy: Policy, probe: Probe, words: Sequence[str]) -> ProbeRec
         command=("credit_zoo.probe", *repeatable(words)),
         bench=probe.bench,
         bench_version=entry.facts.version,
-        twin_version=asker.bench.twin.version,
+        twin_version=twin_of(asker).version,
         model=Path(probe.model).name,
         weights=weights_digest(policy),
         settings={name: value for name, value in asdict(probe).items() if name not in ("bench", "model", "out")},

@@ -9,7 +9,9 @@ import numpy as np
 
 from credit_zoo.bench import Benchmark, Question, Source, Split
 from credit_zoo.registry import UsageError
-from credit_zoo.twins import Difficulty
+from credit_zoo.twins import Difficulty, Twin
+
+HUB = "hub"  # data=hub
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,18 @@ class Questions(Protocol):
 class TwinQuestions:
     """The stream of a twin's split; `seed` picks one of many."""
 
-    bench: Benchmark
+    twin: Twin
     split: Split
     difficulty: Difficulty
     seed: int
 
     @property
     def source(self) -> Source:
-        twin = self.bench.twin
         dials = f"dials {self.difficulty.perception:g}/{self.difficulty.reasoning:g}"
-        return Source(twin.name, twin=True, revision=f"v{twin.version}, {dials}", rows=0)
+        return Source(self.twin.name, twin=True, revision=f"v{self.twin.version}, {dials}", rows=0)
 
     def __getitem__(self, index: int) -> Question:
-        return self.bench.twin.example(self.split, index, self.difficulty, self.seed).question
+        return self.twin.example(self.split, index, self.difficulty, self.seed).question
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,12 @@ class SetQuestions:
 def open_questions(
     bench: Benchmark, split: Split, folder: str | None, data: Data, seed: int, shuffle: bool
 ) -> TwinQuestions | SetQuestions:
-    """The twin's stream, or the real set where a folder is given."""
+    """The twin's stream; or the real set where a folder, or "hub", is given."""
     if folder is None:
-        return TwinQuestions(bench, split, data.difficulty, seed)
-    rows, source = bench.load(split, Path(folder), data.skip_bad)
+        if bench.twin is None:
+            raise UsageError(f"{type(bench).__name__} has no procedural twin: give data=FOLDER, or data=hub")
+        return TwinQuestions(bench.twin, split, data.difficulty, seed)
+    rows, source = bench.load(split, None if folder == HUB else Path(folder), data.skip_bad)
     if not rows:
         raise UsageError(f"data={folder} has no rows of split '{split}'")
     return SetQuestions(rows, source, seed if shuffle else None)

@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 from credit_zoo.provenance import Machine, Origin
@@ -152,6 +152,25 @@ class Category:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What is reported beside the headline and never mixed with it, all in [0, 1].
+
+    `official` is avg@N under the set's published rule, None for a set without one; `unleaked` the headline over the
+    questions that do not come from the set that is trained on, None where none does; `baselines` the scores of those
+    who do not look (`credit_zoo.chance`), by name.
+    """
+
+    official: float | None = None
+    unleaked: Category | None = None
+    baselines: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_share("official", self.official)
+        for name, share in self.baselines.items():
+            _check_share(f"baselines.{name}", share)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One benchmark, measured before or after training.
 
@@ -182,6 +201,7 @@ class Evaluation:
     unformatted: float
     truncated: float
     categories: Mapping[str, Category]
+    beside: Beside = field(default_factory=Beside)
 
     def __post_init__(self) -> None:
         check_range("bench_version", self.bench_version, 1)

@@ -1,7 +1,8 @@
 """Result files: one run, one file, written in one step, never overwritten, and refused when damaged.
 
 A file is JSON with one line per curve entry and per list of scores. Reading is strict: a file says exactly what
-the dataclasses of `credit_zoo.record` say, or it is named, with the field, and refused.
+the dataclasses of `credit_zoo.record` say, or it is named, with the field, and refused. Only fields with a
+`default_factory` may be missing: they are younger than the schema.
 """
 
 import json
@@ -11,7 +12,7 @@ import re
 import tempfile
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -57,12 +58,17 @@ def write(record: RunRecord, folder: Path) -> Path:
 
 
 def atomic_write(path: Path, text: str) -> None:
-    """Writes a file that is there whole or not at all, whatever happens in between."""
+    """Writes a text file that is there whole or not at all, whatever happens in between."""
+    atomic_bytes(path, text.encode())
+
+
+def atomic_bytes(path: Path, content: bytes) -> None:
+    """The same for any content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)  # mkstemp's own mode would hide the record from everyone else
@@ -164,11 +170,12 @@ def _decode_fields(kind: Any, value: Any, where: str) -> Any:
     place = where.lstrip(".") or "the file"
     if not isinstance(value, dict):
         raise UsageError(f"{place}: must be a mapping, got {str(value)[:60]!r}")
-    missing, extra = sorted(types_of.keys() - value.keys()), sorted(value.keys() - types_of.keys())
+    later = {field.name for field in fields(kind) if field.default_factory is not MISSING}
+    missing, extra = sorted(types_of.keys() - value.keys() - later), sorted(value.keys() - types_of.keys())
     if missing or extra:
         faults = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("has unknown", extra)) if keys]
         raise UsageError(f"{place}: {' and '.join(faults)}")
-    decoded = {name: _decode(types_of[name], value[name], f"{where}.{name}") for name in types_of}
+    decoded = {name: _decode(types_of[name], value[name], f"{where}.{name}") for name in types_of if name in value}
     try:
         return kind(**decoded)
     except UsageError as error:

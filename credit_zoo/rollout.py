@@ -61,6 +61,16 @@ def _draw(logits: Float[Tensor, "B V"], sampling: Sampling, chance: Float[Tensor
     return token[:, 0], logp.gather(-1, token)[:, 0]
 
 
+def _chances(rows: int, sampling: Sampling, generator: torch.Generator) -> Float[Tensor, "B T"]:
+    return torch.rand((rows, sampling.max_tokens), dtype=torch.float64, generator=generator)
+
+
+def skip_draws(generator: torch.Generator, prompts: int, sampling: Sampling) -> None:
+    """Moves the generator to where sampling that many prompts would leave it."""
+    for _ in range(prompts):
+        _chances(sampling.group, sampling, generator)
+
+
 @torch.no_grad()
 def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: torch.Generator) -> Responses:
     """Draws `sampling.group` responses to every prompt. What one response draws does not depend on the others."""
@@ -68,7 +78,7 @@ def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: torc
     device = next(policy.parameters()).device
     row_of = torch.arange(len(prompts)).repeat_interleave(sampling.group)
     size = (len(row_of), sampling.max_tokens)
-    chances = torch.rand(size, dtype=torch.float64, generator=generator).to(device)
+    chances = _chances(len(row_of), sampling, generator).to(device)
     ids = torch.full(size, policy.encoder.pad_token, device=device)
     mask = torch.zeros(size, dtype=torch.bool, device=device)
     logp = torch.zeros(size, device=device)

@@ -21,11 +21,13 @@ LAYERS = (
     ("registry", "settings", "bench"),
     (
         *("shapers", "shapers.*", "fusion", "shaping", "advantages", "losses", "base", "rewards"),
-        *(*ANSWERS, "twins", "twins.*", "data", "prompting"),
+        *(*ANSWERS, "twins", "twins.*", "data", "hub", "fewshot", "official", "prompting"),
     ),
     ("encoder", "policy", "signals", "rollout", "smallmodel", "benchmarks", "benchmarks.*"),
     (
         "questions",
+        "grading",
+        "answerlog",
         "harness",
         "collect",
         "diagnostics",
@@ -45,7 +47,7 @@ LAYERS = (
         "probes",
         "probefigures",
     ),
-    ("step", "loop", "leaderboard", "curves", "command", "config"),
+    ("step", "loop", "leaderboard", "curves", "rescore", "command", "config"),
     ("context", "experiment", "pretrain", "show", "probe", "run"),
     ("cases", "testing"),  # for tests, here and of shapers elsewhere; nothing of the package imports them
 )
@@ -64,6 +66,12 @@ WITHIN = {
     "signals": ("policy",),
     "rollout": ("policy",),
     "smallmodel": ("encoder",),
+    "hub": ("data",),
+    "fewshot": ("data", "hub", "answers"),
+    "grading": ("record",),
+    "answerlog": ("grading", "provenance", "results"),
+    "harness": ("answerlog", "grading"),
+    "chance": ("grading",),
     "collect": ("harness", "questions"),
     "record": ("provenance",),
     "results": ("record",),
@@ -82,6 +90,7 @@ WITHIN = {
 }
 WITHOUT_TORCH = (
     *("registry", "settings", "bench", "rewards", *ANSWERS, "twins", "twins.*", "data", "prompting", "benchmarks.*"),
+    *("hub", "fewshot", "official", "grading", "answerlog", "rescore"),
     *(
         "questions",
         "provenance",
@@ -198,7 +207,7 @@ def test_shapers_never_import_each_other_nor_the_loop():
 def test_benchmarks_import_the_protocol_answers_data_and_twins_alone():
     for name in MODULES:
         if name.startswith("benchmarks."):
-            allowed = ("bench", *ANSWERS, "registry", "data", "twins", "twins.*")
+            allowed = ("bench", *ANSWERS, "registry", "data", "hub", "fewshot", "twins", "twins.*")
             assert all(matches(one, allowed) for one in EDGES[name]), name
             assert not LIBRARIES[name] & {"torch", *MODEL_LIBRARIES}, name
 

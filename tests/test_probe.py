@@ -11,10 +11,10 @@ import torch
 from credit_zoo import probe as command
 from credit_zoo.auroc import auroc
 from credit_zoo.bench import Question
-from credit_zoo.chance import box_candidates, constant_answer, share_right, uniform_choice
+from credit_zoo.chance import blank, box_candidates, constant_answer, share_right, uniform_choice
 from credit_zoo.harness import Asker, Eval, measure
 from credit_zoo.policy import Model, Policy
-from credit_zoo.probe import Probe, blank, check, draw, examples, labels_of, probe_policy, shaper_inputs, shaper_weights
+from credit_zoo.probe import Probe, check, draw, examples, labels_of, probe_policy, shaper_inputs, shaper_weights
 from credit_zoo.probefigures import mistakes, separations, spreads, tasks
 from credit_zoo.probes import Separation, credit_table, load, load_all, mistakes_table, probe_text, rounded, save
 from credit_zoo.prompting import Prompting
