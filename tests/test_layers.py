@@ -68,6 +68,7 @@ WITHIN = {
     "smallmodel": ("encoder",),
     "hub": ("data",),
     "fewshot": ("data", "hub", "answers"),
+    "official": ("plaintext",),
     "grading": ("record",),
     "answerlog": ("grading", "provenance", "results"),
     "harness": ("answerlog", "grading"),
