@@ -61,7 +61,7 @@ class Geometry3K:
         """One split, by `data_type` or by file, whichever the folder has."""
         if data is None or holds(data):
             found = read_set(_HUB, split, data)
-            return with_pictures(_source("geometry3k", found), found.rows, _copied_question, hub_picture, skip_bad)
+            return with_pictures(_source(found), found.rows, _copied_question, hub_picture, skip_bad)
         if (data / "annotations.jsonl").is_file() or not data.is_dir():
             return self._annotated(split, data, skip_bad)
         if split == "all":
@@ -75,21 +75,21 @@ class Geometry3K:
         there: dict[str, int] = {name: sum(row["data_type"] == name for row in found.rows) for name in _SPLITS}
         need_some(rows, f"split '{split}' of {found.file}", there)
         redrawn = sum(row.get("kind", "original") != "original" for row in rows)
-        name = f"geometry3k, {redrawn} of {len(rows)} diagrams re-drawn" if redrawn else "geometry3k"
+        told = f"{redrawn} of {len(rows)} diagrams re-drawn, " if redrawn else ""
         return with_pictures(
-            _source(name, found), rows, _annotated_question, lambda row: picture_path(data, row["image"]), skip_bad
+            _source(found, told), rows, _annotated_question, lambda row: picture_path(data, row["image"]), skip_bad
         )
 
     def _redrawn(self, split: Split, data: Path, skip_bad: bool) -> tuple[Sequence[Question], Source]:
         found = read_rows(data, ("id", "image", "problem", "answer"), f"schematic_{split}.jsonl")
-        source = _source("geometry3k questions on re-drawn diagrams", found)
+        source = _source(found, "diagrams re-drawn, ")
         return with_pictures(
             source, found.rows, _redrawn_question, lambda row: picture_path(data, row["image"]), skip_bad
         )
 
     def _released(self, split: Split, data: Path, skip_bad: bool) -> tuple[Sequence[Question], Source]:
         found = read_rows(data, ("images", "messages", "solution"), f"{split}.jsonl")
-        source = _source("geometry3k", found)
+        source = _source(found)
         return with_pictures(
             source, found.rows, _released_question, lambda row: picture_path(data, row["images"]), skip_bad
         )
@@ -103,8 +103,8 @@ class Geometry3K:
         return score_response(question, response)
 
 
-def _source(name: str, found: Rows) -> Source:
-    return Source(name, twin=False, revision=found.revision, rows=len(found.rows))
+def _source(found: Rows, told: str = "") -> Source:
+    return Source("geometry3k", twin=False, revision=told + found.revision, rows=len(found.rows))
 
 
 def _question(id: str, text: str, answer: str) -> Question:

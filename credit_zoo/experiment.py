@@ -125,8 +125,8 @@ def _measure(context: Context, sets: Mapping[str, Asked], stage: Stage) -> list[
     evaluations = []
     for name, asked in sets.items():
         asker = Asker(context.policy, asked.bench, context.x.prompt)
-        log = _log(context, name, asked)
-        measured = measure(asker, asked.questions, context.x.eval, f"{name} {stage}", log, RULES.get(name))
+        log, rule = _log(context, name, asked), None if asked.source.twin else RULES.get(name)
+        measured = measure(asker, asked.questions, context.x.eval, f"{name} {stage}", log, rule)
         if log:
             log.keep(context.folder / "answers" / f"{name}-{stage}.jsonl.gz")
         context.say(_told(name, measured, stage, context.x.eval.samples))
@@ -142,6 +142,7 @@ def _log(context: Context, name: str, asked: Asked) -> AnswerLog | None:
     head = {
         "bench": name,
         "source": str(asked.source),
+        "twin": asked.source.twin,
         "settings": settings_of(asked.bench),
         "model": weights_digest(context.policy),
         "eval": settings_of(context.x.eval),

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from credit_zoo import stats
-from credit_zoo.markdown import RANKED_FROM, REFERENCE, label
+from credit_zoo.markdown import RANKED_FROM, REFERENCE, kind, label
 from credit_zoo.page import page
 from credit_zoo.probes import load_all as probed
 from credit_zoo.probes import mistakes_table
@@ -42,9 +42,8 @@ def row(record: RunRecord) -> str:
         was = f"{100 * before[found.measure]:.2f} -> " if record.training and found.measure in before else ""
         error = stats.standard_error(np.asarray(found.correctness))
         spread = "" if np.isnan(error) else f" +- {100 * error:.2f}"
-        kind = "twin" if found.twin else "real"
         asked = f"avg@{found.samples} {found.metric} in %, {found.questions} questions"
-        lines.append(f"{name} | {found.bench} ({kind}): {was}{100 * found.value:.2f}{spread} ({asked})")
+        lines.append(f"{name} | {found.bench} ({kind(plain(found))}): {was}{100 * found.value:.2f}{spread} ({asked})")
     return "\n".join([*lines, f"record: {record_path(record)}"])
 
 

@@ -78,9 +78,13 @@ def measure_labels(keys: Iterable[str]) -> dict[str, str]:
     return dict(zip(found, told_apart(pieces), strict=True))
 
 
+REDRAWN = "re-drawn"  # in the revision of sets whose pictures are not the original ones
+
+
 def kind(measure: Mapping[str, Any]) -> str:
-    """Whether a measurement or a source of questions is a procedural twin or the real benchmark."""
-    return "twin" if measure["twin"] else "real"
+    """Whether a measurement or a source of questions is a procedural twin, the real benchmark, or something between."""
+    between = "real questions, re-drawn pictures" if REDRAWN in measure["revision"] else "real"
+    return "twin" if measure["twin"] else between
 
 
 def number(value: float, form: str) -> str:

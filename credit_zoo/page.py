@@ -9,7 +9,18 @@ import pandas as pd
 
 from credit_zoo import stats
 from credit_zoo.aggregate import aggregate
-from credit_zoo.markdown import RANKED_FROM, REFERENCE, base_labels, bullets, escape, grid, label, number, settings_text
+from credit_zoo.markdown import (
+    RANKED_FROM,
+    REFERENCE,
+    base_labels,
+    bullets,
+    escape,
+    grid,
+    kind,
+    label,
+    number,
+    settings_text,
+)
 from credit_zoo.noise import noise_floor
 
 _INTRO = """# Leaderboard
@@ -65,13 +76,12 @@ def _section(section: Mapping[str, Any], arms: pd.DataFrame) -> list[str]:
     if source is None:
         parts = [f"## {escape(model['name'])}, not trained\n", bullets([f"model: {model['name']} ({size})"])]
     else:
-        kind = "procedural twin" if source["twin"] else "real"
         questions = (
             f"{source['split']}, {source['rows'] or 'endless'} questions, version {source['bench_version']}, "
             f"{source['revision']}"
         )
         facts = [
-            f"trained on: {source['bench']} ({kind}, {questions})",
+            f"trained on: {source['bench']} ({kind(source)}, {questions})",
             f"model: {model['name']} ({size})",
             f"budget: {section['steps']} steps; {settings_text(section['settings'])}".rstrip("; "),
             f"contract: version {section['contract_version']}",
@@ -88,13 +98,12 @@ def _section(section: Mapping[str, Any], arms: pd.DataFrame) -> list[str]:
 
 def _measurement(measure: Mapping[str, Any], rows: pd.DataFrame, bases: Mapping[str, str]) -> list[str]:
     decoding = measure["decoding"]
-    kind = "procedural twin" if measure["twin"] else "real"
     facts = (
         f"{measure['split']}, {measure['questions']} questions ({measure['question_ids']}), "
         f"version {measure['bench_version']}, {measure['revision']}; {measure['samples']} samples, "
         f"{settings_text(decoding)}; grader {measure['grader']}, prompt {measure['prompt']}"
     )
-    parts = [f"### Measured on {escape(measure['bench'])} ({kind})\n", f"{escape(facts)}.\n"]
+    parts = [f"### Measured on {escape(measure['bench'])} ({kind(measure)})\n", f"{escape(facts)}.\n"]
     header = list(_HEADER) + list(_TAIL)
     header[4], header[8] = f"{measure['metric']} avg@{measure['samples']}", f"pass@{measure['samples']}"
     ranked, unranked = rows[rows["ranked"]], rows[~rows["ranked"].astype(bool)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from credit_zoo.markdown import base_labels, escape, grid, label
+from credit_zoo.markdown import base_labels, escape, grid, kind, label
 from credit_zoo.page import difference_cell
 from credit_zoo.probes import ProbeRecord, credit_table
 from credit_zoo.registry import Listing, UsageError
@@ -20,8 +20,9 @@ def leaderboard_block(board: pd.DataFrame) -> str:
         if not len(ranked):
             continue
         trained, asked = json.loads(section), json.loads(measure)
-        kind = "twin" if asked["twin"] else "real"
-        title = f"{asked['bench']} ({kind}), trained on {trained['source']['bench']} for {trained['steps']} steps"
+        title = (
+            f"{asked['bench']} ({kind(asked)}), trained on {trained['source']['bench']} for {trained['steps']} steps"
+        )
         bases = base_labels(arms["base"])
         rows = [
             [

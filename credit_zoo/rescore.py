@@ -28,7 +28,8 @@ def regrade(path: Path) -> Measured:
     """What a kept log is worth under the rules of today."""
     head, questions, sampled, greedy = read_log(path)
     bench: Benchmark = BENCHMARKS[head["bench"]].factory()
-    return grade(bench, questions, sampled, greedy, RULES.get(head["bench"]))
+    rule = None if head["twin"] else RULES.get(head["bench"])
+    return grade(bench, questions, sampled, greedy, rule)
 
 
 def _record_of(path: Path, results: Path) -> tuple[RunRecord, Evaluation]:

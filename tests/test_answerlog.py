@@ -17,7 +17,7 @@ from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import load_all
 from credit_zoo.run import main
 
-HEAD = {"bench": "geometry3k", "model": "m"}
+HEAD = {"bench": "geometry3k", "model": "m", "twin": True}
 GEOMETRY = BENCHMARKS["geometry3k"].factory()
 TWIN = [GEOMETRY.twin.example("test", index).question for index in range(7)]
 SAID = Answered((respond("5"), respond("6")), (False, True))

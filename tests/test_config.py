@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from credit_zoo.command import CONFIGS, gin_files, parse, summary, trained_bench
-from credit_zoo.config import PIECES, resolve, settings_of, things
+from credit_zoo.config import PIECES, benchmark, resolve, settings_of, things
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
 
 SHIPPED = sorted(gin_files("shaper"))
@@ -290,3 +290,27 @@ def test_the_settings_of_a_record_have_no_infinity():
     experiment = resolved("shaper=entropy", "entropy.temperature=inf")
     assert experiment.shaper.temperature == float("inf")
     assert settings_of(experiment.shaper) == {"temperature": "inf"}
+
+
+# --- settings of benchmarks --------------------------------------------------------------------------------------
+
+
+def test_a_benchmarks_settings_are_typed_by_its_name():
+    command = parse(["bench=mathvista", "mathvista.drop_geometry3k=true", "eval_only=true"])
+    assert benchmark(command, "mathvista").drop_geometry3k is True
+    assert "mathvista.drop_geometry3k = 'true'" in resolve(command).operative
+    assert benchmark(parse(["bench=mathvista"]), "mathvista").drop_geometry3k is False
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bench=mathvista", "mathvista.drop_geometry=true"], "nearest: drop_geometry3k|drop_geometry3k"),
+        (["bench=mathvista", "mathvista.drop_geometry3k=maybe"], "mathvista.drop_geometry3k must be true or false"),
+        (["bench=geometry3k", "flowers102.shots=2"], "flowers102.shots was set, but bench=geometry3k does not use it"),
+        (["bench=flowers102", "flowers102.shots=3"], "flowers102.shots must be 1, 2 or 4, got 3"),
+    ],
+)
+def test_a_benchmarks_setting_that_cannot_be_used_is_refused(words, said):
+    with pytest.raises(UsageError, match=said):
+        resolve(parse(words))
