@@ -15,6 +15,7 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 
+from credit_zoo.boxes import Size, smart_resize
 from credit_zoo.registry import UsageError
 from credit_zoo.types import Prompts
 
@@ -105,6 +106,14 @@ class Encoder:
         for part in (self.tokenizer, self.image_processor, self.processor):
             if part is not None:
                 part.save_pretrained(folder)
+
+    def input_size(self, size: Size) -> Size:
+        """The (width, height) at which the model sees a picture of `size`, by the rule of Qwen2-VL and Qwen2.5-VL."""
+        rule = self.image_processor
+        if rule is None:
+            raise UsageError("model.boxes=resized is the frame of Qwen2.5-VL; give thousandths, unit or pixels")
+        factor = rule.patch_size * rule.merge_size
+        return smart_resize(*size, factor, rule.size["shortest_edge"], rule.size["longest_edge"])
 
     def prompts(self, items: Sequence[tuple[Image | None, str]]) -> Prompts:
         """Encodes (image, text) pairs."""

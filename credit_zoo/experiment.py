@@ -29,7 +29,7 @@ from credit_zoo.loop import Diverged, train_policy
 from credit_zoo.official import RULES
 from credit_zoo.policy import Policy
 from credit_zoo.provenance import new_run_id, origin, utc_now
-from credit_zoo.questions import HUB, Questions, open_questions
+from credit_zoo.questions import HUB, Framed, Questions, open_questions
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import atomic_write, write
 from credit_zoo.shaping import ContractError
@@ -115,10 +115,14 @@ def _questions(context: Context, name: str) -> Asked:
     typed = any(word[:2] == ("eval", "split") for word in command.settings)
     if command.eval_only and folder and BENCHMARKS[name].facts.own_split and not typed:
         split = "all"
-    stream = open_questions(bench, split, folder, x.data, x.eval.seed, shuffle=False)
+    stream = _framed(context, open_questions(bench, split, folder, x.data, x.eval.seed, shuffle=False))
     count = min(x.eval.questions, stream.source.rows or x.eval.questions)
     context.say(f"measure {stream.source}: {count} questions of split '{split}'")
     return Asked(bench, [stream[index] for index in range(count)], stream.source, split)
+
+
+def _framed(context: Context, questions: Questions) -> Questions:
+    return Framed(questions, context.x.model.boxes, context.policy.encoder.input_size)
 
 
 def _measure(context: Context, sets: Mapping[str, Asked], stage: Stage) -> list[record.Evaluation]:
@@ -196,7 +200,7 @@ def _lesson(context: Context) -> _Lesson:
     name = trained_bench(context.command)
     bench = benchmark(context.command, name)
     folder = _folder_of(context.command, name)
-    questions = open_questions(bench, "train", folder, x.data, context.seed, shuffle=True)
+    questions = _framed(context, open_questions(bench, "train", folder, x.data, context.seed, shuffle=True))
     context.say(f"train   {questions.source}, split 'train'")
     if x.train.prompts % accelerator.num_processes:
         raise UsageError(f"train.prompts={x.train.prompts} must be a multiple of {accelerator.num_processes} processes")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -24,6 +24,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
+from credit_zoo.boxes import Frame
 from credit_zoo.encoder import Encoder
 from credit_zoo.registry import UsageError
 from credit_zoo.types import Prompts, Responses
@@ -37,19 +38,26 @@ FORBIDDEN_LOGIT = -1e4
 
 @dataclass(frozen=True)
 class Model:
-    """Which checkpoint, and how it is held. `path` is a folder, a hub id, or "small" (shipped with the package)."""
+    """Which checkpoint, and how it is held. `path` is a folder, a hub id, or "small" (shipped with the package).
+
+    `boxes` is the frame of the coordinates that it speaks (`credit_zoo.boxes.to_frame`): true boxes of real sets are
+    told in it, for reward and score alike. It is never guessed: "pixels" of the original picture unless typed.
+    """
 
     path: str = "small"
     revision: str = "main"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     freeze_vision: bool = True
     gradient_checkpointing: bool = False
+    boxes: Frame = "pixels"
     logit_chunk: int = 8192  # tokens whose logits exist at once
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise UsageError(f"model.dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
+        if self.boxes not in get_args(Frame):
+            raise UsageError(f"model.boxes must be one of {', '.join(get_args(Frame))}, got {self.boxes!r}")
         if self.logit_chunk < 1:
             raise UsageError(f"model.logit_chunk must be at least 1 token, got {self.logit_chunk!r}")
 

@@ -1,13 +1,14 @@
 """Where questions come from, by number: a twin's endless stream or a real set in shuffled epochs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from credit_zoo.bench import Benchmark, Question, Source, Split
+from credit_zoo.boxes import Frame, Size, to_frame
 from credit_zoo.registry import UsageError
 from credit_zoo.twins import Difficulty, Twin
 
@@ -77,6 +78,31 @@ class SetQuestions:
             return self.rows[place]
         order = np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))
         return self.rows[int(order[place])]
+
+
+@dataclass(frozen=True)
+class Framed:
+    """Questions whose true boxes are told in the numbers that a model speaks; `input_size` is the (width, height) at
+    which it sees a picture of a size. A twin's boxes stay in the cells that its prompts and solutions count in.
+    """
+
+    questions: Questions
+    frame: Frame
+    input_size: Callable[[Size], Size]
+
+    @property
+    def source(self) -> Source:
+        return self.questions.source
+
+    def __getitem__(self, index: int) -> Question:
+        question = self.questions[index]
+        if question.kind != "box" or self.frame == "pixels" or self.source.twin:
+            return question
+        size = question.meta["size"]
+        left, top, right, bottom = map(float, question.answer.split(","))
+        seen = self.input_size(size) if self.frame == "resized" else size
+        box = to_frame((left, top, right, bottom), size, self.frame, seen)
+        return replace(question, answer=",".join(f"{side:.6g}" for side in box))
 
 
 def open_questions(

@@ -13,11 +13,11 @@ from credit_zoo.registry import Listing, UsageError
 
 
 def leaderboard_block(board: pd.DataFrame) -> str:
-    """Every ranked row, in short; the page has the rest."""
+    """The ranked rows of the tables that compare at least two, in short; the page has the rest."""
     parts = []
     for (section, measure), arms in board.groupby(["section", "measure"], sort=True) if len(board) else ():
         ranked = arms[arms["ranked"].astype(bool)]
-        if not len(ranked):
+        if len(ranked) < 2:
             continue
         trained, asked = json.loads(section), json.loads(measure)
         title = (
@@ -37,7 +37,7 @@ def leaderboard_block(board: pd.DataFrame) -> str:
         ]
         header = ("shaper", "base", "seeds", "before", f"avg@{asked['samples']} [95%]", "vs uniform, paired [95%]")
         parts.append(f"**{escape(title)}**\n\n{grid(header, rows)}")
-    return "\n".join(parts) if parts else "No ranked rows yet: a row is ranked from three seeds on.\n"
+    return "\n".join(parts) if parts else "No two ranked rows to compare yet: a row is ranked from three seeds on.\n"
 
 
 def shapers_block(listings: Mapping[str, Listing]) -> str:

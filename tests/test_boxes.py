@@ -1,15 +1,19 @@
 """Boxes: read exactly one, overlap by hand and by law."""
 
+import json
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as transformers_resize
 
 from credit_zoo.answers import iou, parse_box, rescale, score_response
 from credit_zoo.bench import Question
 from credit_zoo.boxes import asks_for_box, smart_resize, to_frame
+from credit_zoo.questions import Data, Framed, open_questions
+from credit_zoo.registry import BENCHMARKS
 
 SIDES = st.integers(1, 3000)
 BOXES = st.tuples(*[st.floats(0, 500)] * 2, *[st.floats(501, 1000)] * 2)
@@ -80,6 +84,34 @@ def test_a_box_in_every_frame_by_hand():
 def test_no_frame_changes_an_overlap(left, right, frame, seen):
     told = [to_frame(box, (1000, 1200), frame, seen) for box in (left, right)]
     assert iou(*told) == pytest.approx(iou(left, right), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        ("pixels", (16, 12, 32, 36)), ("resized", (24.5, 21, 49, 63)), ("thousandths", (250, 250, 500, 750)),
+        ("unit", (0.25, 0.25, 0.5, 0.75)),
+    ],
+)  # fmt: skip
+def test_a_real_question_is_told_in_the_models_frame(tmp_path, tiny, frame, told):
+    """A picture of 64 x 48 pixels, which the small model's processor makes 98 x 84."""
+    row = {"id": "7", "image": "1.png", "expression": "the cat", "box": [16, 12, 32, 36], "split": "test"}
+    (tmp_path / "annotations.jsonl").write_text(json.dumps(row))
+    Image.new("RGB", (64, 48)).save(tmp_path / "1.png")
+    bench = BENCHMARKS["refcoco"].factory()
+    real = open_questions(bench, "test", str(tmp_path), Data(), 0, shuffle=False)
+    question = Framed(real, frame, tiny.encoder.input_size)[0]
+    assert tuple(map(float, question.answer.split(","))) == pytest.approx(told)
+    assert bench.score(question, f"<think>a</think><answer>{list(told)}</answer>").overlap == 1
+    twin = open_questions(bench, "test", None, Data(), 0, shuffle=False)
+    assert Framed(twin, frame, tiny.encoder.input_size)[0].answer == twin[0].answer
+
+
+@pytest.mark.parametrize("size", [(64, 48), (84, 84), (300, 100), (31, 200)])
+def test_the_frame_of_the_picture_is_what_the_processor_makes_of_it(tiny, size):
+    processor = tiny.encoder.image_processor
+    _, high, wide = processor(images=[Image.new("RGB", size)], return_tensors="pt")["image_grid_thw"][0].tolist()
+    assert tiny.encoder.input_size(size) == (wide * processor.patch_size, high * processor.patch_size)
 
 
 @pytest.mark.parametrize(
