@@ -17,7 +17,7 @@ $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,trl]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,trl,deepspeed]'
 	touch $(READY)
 
 setup: $(READY)  ## make the environment

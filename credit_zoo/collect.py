@@ -1,7 +1,7 @@
 """A step's batch: questions asked, answers rewarded, and, under dynamic sampling, dull prompts drawn anew."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,89 +12,104 @@ from credit_zoo.bench import Question, Score
 from credit_zoo.harness import Asker
 from credit_zoo.questions import Questions
 from credit_zoo.rewards import Reward, overlong_penalty
-from credit_zoo.rollout import Sampling
+from credit_zoo.rollout import Sampling, generators
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 _COLUMNS = ("ids", "mask", "logp", "truncated")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in the data a process stands: question number `start + k * stride` is its k-th."""
+class Peers:
+    """The processes that train together: the place of this one, and a way to tell all of them some numbers."""
 
-    start: int
-    stride: int
-
-    def take(self, questions: Questions, count: int) -> tuple[list[Question], "Place"]:
-        """The next `count` questions, and the place behind them."""
-        numbers = [self.start + k * self.stride for k in range(count)]
-        return [questions[n] for n in numbers], Place(self.start + count * self.stride, self.stride)
+    rank: int = 0
+    size: int = 1
+    share: Callable[[list[int]], list[int]] = list
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch, the questions behind its groups, the place in the data after it, and what was counted on the way:
-    prompts `asked` and `kept`, and how often the batch was refilled.
+    """A batch, the questions behind its groups, the number of the next question, and what was counted on the way:
+    prompts `asked` and `kept` by this process, and how often the batch was refilled.
+
+    A process that no group of the step fell to is `idle`: its batch is there to be read, and does not count.
     """
 
     batch: RolloutBatch
     questions: tuple[Question, ...]
-    place: Place
+    next: int
     asked: int
     kept: int
     refills: int
+    idle: bool = False
 
 
 @dataclass(frozen=True)
 class Collector:
-    """How a step's batch is drawn."""
+    """How a step's batch is drawn. Which questions it holds, and what is drawn for each, does not depend on how many
+    processes share the work.
+    """
 
     asker: Asker
     base: Base
     sampling: Sampling
     reward: Reward
-    prompts: int  # per step and process
+    prompts: int  # per step, over all processes
+    peers: Peers = field(default_factory=Peers)
 
-    def __call__(self, questions: Questions, place: Place, generator: torch.Generator, first_group: int) -> Drawn:
-        """Draws until `prompts` groups are kept, or `base.max_refills` refills are used up.
+    def __call__(self, questions: Questions, first: int, seed: int) -> Drawn:
+        """Asks the questions from number `first` on until `prompts` groups are kept, or `base.max_refills` refills
+        are used up.
 
         Without dynamic sampling every group is kept. If a bounded refill ends short, the step trains on fewer
         groups; if not one group was kept, on a dull one, whose advantages are all 0.
         """
         kept: list[_Group] = []
         dull: list[_Group] = []
-        asked = refills = 0
+        refills = 0
         while True:
-            wanted, place = place.take(questions, self.prompts)
-            groups = self._ask(wanted, generator)
-            asked += len(groups)
-            for group in groups:
+            for group in self._ask(
+                questions, range(first + self.peers.rank, first + self.prompts, self.peers.size), seed
+            ):
                 (kept if self._keeps(group) else dull).append(group)
-            if len(kept) >= self.prompts or not self.base.dynamic_sampling or refills == self.base.max_refills:
+            first += self.prompts
+            everywhere = self.peers.share([group.number for group in kept])
+            if len(everywhere) >= self.prompts or not self.base.dynamic_sampling or refills == self.base.max_refills:
                 break
             refills += 1
-        used = kept[: self.prompts] or dull[:1]
-        batch = _assemble(used, first_group, self.asker.policy.encoder.pad_token)
-        return Drawn(batch, tuple(g.question for g in used), place, asked, min(len(kept), self.prompts), refills)
+        chosen = sorted(everywhere)[: self.prompts] or sorted(self.peers.share([g.number for g in dull]))[:1]
+        asked, pad_token = [*kept, *dull], self.asker.policy.encoder.pad_token
+        used = [group for group in asked if group.number in chosen]
+        return Drawn(
+            batch=_assemble(used or asked[:1], pad_token),
+            questions=tuple(group.question for group in used),
+            next=first,
+            asked=len(asked),
+            kept=sum(group.number in chosen for group in kept),
+            refills=refills,
+            idle=not used,
+        )
 
     def _keeps(self, group: "_Group") -> bool:
         right = [score.correct for score in group.scores]
         return not self.base.dynamic_sampling or min(right) < max(right)
 
-    def _ask(self, questions: Sequence[Question], generator: torch.Generator) -> list["_Group"]:
+    def _ask(self, source: Questions, numbers: Sequence[int], seed: int) -> list["_Group"]:
+        questions = [source[number] for number in numbers]
         prompts = self.asker.prompts(questions)
-        scores, responses = self.asker.judge(questions, prompts, self.sampling, generator)
+        scores, responses = self.asker.judge(questions, prompts, self.sampling, generators(seed, numbers))
         lengths = responses.mask.sum(1).tolist()
         size = self.sampling.group
         return [
             _Group(
+                number=number,
                 question=question,
                 prompt=Prompts(prompts.ids[k : k + 1], prompts.mask[k : k + 1], prompts.vision[k : k + 1]),
                 responses=_rows(responses, slice(k * size, (k + 1) * size)),
                 scores=scores[k],
                 parts=[self._parts(*pair) for pair in zip(scores[k], lengths[k * size : (k + 1) * size], strict=True)],
             )
-            for k, question in enumerate(questions)
+            for k, (number, question) in enumerate(zip(numbers, questions, strict=True))
         ]
 
     def _parts(self, score: Score, length: int) -> dict[str, float]:
@@ -106,8 +121,9 @@ class Collector:
 
 @dataclass(frozen=True)
 class _Group:
-    """One prompt with its responses, their scores and weighted rewards."""
+    """One prompt with its responses, their scores and weighted rewards; `number` is the question's in the run."""
 
+    number: int
     question: Question
     prompt: Prompts
     responses: Responses
@@ -121,7 +137,7 @@ def _rows(responses: Responses, index: slice) -> Responses:
     return Responses(ids, mask, logp, cut, torch.zeros(len(ids), dtype=torch.int64))
 
 
-def _assemble(groups: Sequence[_Group], first_group: int, pad_token: int) -> RolloutBatch:
+def _assemble(groups: Sequence[_Group], pad_token: int) -> RolloutBatch:
     """Groups to one batch: prompts padded to the longest, rewards as tensors."""
     width = max(group.prompt.ids.shape[1] for group in groups)
 
@@ -140,7 +156,7 @@ def _assemble(groups: Sequence[_Group], first_group: int, pad_token: int) -> Rol
     return RolloutBatch(
         prompts=prompts,
         responses=Responses(ids, mask, logp, cut, row_of),
-        group=row_of + first_group,
+        group=torch.tensor([group.number for group in groups])[row_of],
         correct=torch.tensor([score.correct for group in groups for score in group.scores]),
         reward=torch.stack(list(reward_parts.values())).sum(0),
         reward_parts=reward_parts,

@@ -21,6 +21,7 @@ OPTIONS: Mapping[str, str] = {
     "data": "a folder with the real set, or hub; without it the procedural twin is used",
     "baseline": "blank_image, majority, random: who does not look, measured beside the model",
     "eval_only": "true: measure the model, train nothing",
+    "resume": "true: go on with the run of these settings that was stopped or killed",
     "dry_run": "true: print the resolved settings and stop",
     "explain": "a shaper's equation, paper, settings and promises",
     "plugins": "files or folders with more shapers and benchmarks, comma-separated",
@@ -44,6 +45,7 @@ class Command:
     data: str | None = None
     baseline: tuple[str, ...] = ()
     eval_only: bool = False
+    resume: bool = False
     dry_run: bool = False
     explain: str | None = None
     plugins: tuple[str, ...] = ()
@@ -103,7 +105,7 @@ def _command(words: tuple[str, ...], plain: dict[str, str], settings: tuple[tupl
         values |= {"shaper": "uniform", "base": shaper}
     if "seed" in values:
         values["seeds"] = _whole_numbers("seed", values.pop("seed"))
-    for flag in ("eval_only", "dry_run"):
+    for flag in ("eval_only", "resume", "dry_run"):
         if flag in values:
             values[flag] = _flag(flag, values[flag])
     for listed in ("bench", "baseline"):

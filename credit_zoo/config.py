@@ -31,12 +31,14 @@ from credit_zoo.settings import coerce
 if TYPE_CHECKING:
     from credit_zoo.base import Base
     from credit_zoo.bench import Benchmark
+    from credit_zoo.engine import Parallel
     from credit_zoo.harness import Eval
     from credit_zoo.policy import Model
     from credit_zoo.prompting import Prompting
     from credit_zoo.questions import Data
     from credit_zoo.rewards import Reward
     from credit_zoo.rollout import Sampling
+    from credit_zoo.saves import Checkpoint
     from credit_zoo.shaping import Shaper
     from credit_zoo.step import Train
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 PIECES: Mapping[str, Registry[Any]] = {
     "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
 }  # fmt: skip
-TRAINING_THINGS = ("train", "base", "reward", "sampling")
+TRAINING_THINGS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,15 @@ class Experiment:
     prompt: "Prompting"
     reward: "Reward"
     data: "Data"
+    parallel: "Parallel"
+    checkpoint: "Checkpoint"
     operative: str = field(default="", compare=False)
 
 
 @cache
 def things() -> Mapping[str, type]:
     """The groups of settings by the word that a user types; registers them with gin on first use."""
-    from credit_zoo import base, harness, policy, prompting, questions, rewards, rollout, step
+    from credit_zoo import base, engine, harness, policy, prompting, questions, rewards, rollout, saves, step
 
     found: dict[str, type] = {
         "base": base.Base,
@@ -77,10 +81,13 @@ def things() -> Mapping[str, type]:
         "prompt": prompting.Prompting,
         "reward": rewards.Reward,
         "data": questions.Data,
+        "parallel": engine.Parallel,
+        "checkpoint": saves.Checkpoint,
         "experiment": Experiment,
     }
     for name, cls in found.items():
         gin.register(name)(cls)
+    gin.add_config_file_search_path(str(CONFIGS))  # for files that include others
     return found
 
 

@@ -16,7 +16,7 @@ class WeightSpread:
     """How far a rule departs from uniform: the weights `W = A[b,t] / A[b]` of responses with an advantage.
 
     `std` over all their tokens; `ess` the mean over responses of the effective share of tokens,
-    (sum W)^2 / (T sum W^2), 1 for uniform; `quantiles` p05, p50, p95. On several processes: those of this one.
+    (sum W)^2 / (T sum W^2), 1 for uniform; `quantiles` p05, p50, p95.
     """
 
     std: float

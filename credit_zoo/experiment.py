@@ -1,66 +1,74 @@
 """One run from start to record: load, measure, train, measure again, write."""
 
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from tqdm import tqdm
 
 from credit_zoo import record
-from credit_zoo.answerlog import AnswerLog
 from credit_zoo.bench import Benchmark
-from credit_zoo.chance import best_constant, blank, guesses
 from credit_zoo.checkpoint import export, weights_digest
-from credit_zoo.collect import Collector
+from credit_zoo.collect import Collector, Peers
 from credit_zoo.command import Command, trained_bench
 from credit_zoo.config import Experiment, benchmark, settings_of
-from credit_zoo.context import Asked, Context, Stage, Trained, evaluation, run_record
+from credit_zoo.context import Context, Trained, run_record
 from credit_zoo.diagnostics import StepReport
-from credit_zoo.grading import Measured, grade
-from credit_zoo.harness import Asker, measure
+from credit_zoo.engine import WEIGHT, Engine, plain
+from credit_zoo.harness import Asker
 from credit_zoo.leaderboard import build, row
 from credit_zoo.loop import Diverged, train_policy
-from credit_zoo.official import RULES
+from credit_zoo.measuring import asked_of, folder_of, framed, measure_all
 from credit_zoo.policy import Policy
-from credit_zoo.provenance import new_run_id, origin, utc_now
-from credit_zoo.questions import HUB, Framed, Questions, open_questions
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.provenance import digest, new_run_id, origin, utc_now
+from credit_zoo.questions import Questions, open_questions
+from credit_zoo.registry import UsageError
 from credit_zoo.results import atomic_write, write
+from credit_zoo.saves import Progress, Saved, begin, end, latest, save, unended
 from credit_zoo.shaping import ContractError
-from credit_zoo.stats import interval
 from credit_zoo.step import Trainer
+from credit_zoo.stopping import Stopped, listening_for_stops
+from credit_zoo.zero import zero
 
 
 def run_experiment(command: Command, x: Experiment, seed: int) -> int:
-    """Runs one seed; returns the exit status: 0, or 1 for a run that broke (its checkpoint is named)."""
+    """Runs one seed; returns the exit status: 0, 1 for a run that broke (its checkpoint is named), and as shells
+    have it 128 and the signal's number for one that was told to stop.
+    """
     started = time.perf_counter()
     context = _open(command, x, seed)
     _say_what_runs(context)
-    sets = {name: _questions(context, name) for name in command.bench}
-    lesson = None if command.eval_only else _lesson(context)
-    # A model that is not trained has been measured after all there is to do.
-    before = _measure(context, sets, "before" if lesson else "after")
-    trained = None
-    if lesson:
-        try:
-            trained = _train(context, lesson)
-        except Diverged as error:
-            if context.accelerator.is_main_process:
-                path = _rescue(context, error)
-                print(f"credit_zoo: {error}\nThe policy before the step and the prompts: {path}", file=sys.stderr)
-            return 1
-        except ContractError as error:
-            print(f"credit_zoo: {error}. Nothing is recorded; `credit_zoo.testing` finds such a rule.", file=sys.stderr)
-            return 1
-    after = _measure(context, sets, "after") if trained else []
-    if context.accelerator.is_main_process:
-        _finish(context, run_record(context, [*before, *after], trained, time.perf_counter() - started))
+    sets = {name: asked_of(context, name) for name in command.bench}
+    if command.eval_only:
+        _finish(context, measure_all(context, sets, "after"), None, time.perf_counter() - started)
+        return 0
+    lesson = _lesson(context)
+    context = _identified(context)
+    before = measure_all(context, sets, "before")
+    try:
+        trained, engine = _train(context, lesson, started)
+    except Diverged as error:
+        if context.accelerator.is_main_process:
+            print(f"credit_zoo: {error}\n{_rescue(context, error)}", file=sys.stderr)
+        return 1
+    except ContractError as error:
+        print(f"credit_zoo: {error}. Nothing is recorded; `credit_zoo.testing` finds such a rule.", file=sys.stderr)
+        return 1
+    except Stopped as error:
+        context.say(f"stopped after step {error.step}, all saved: the same command with resume=true goes on from there")
+        return error.status
+    with engine.whole():
+        context.policy.eval()
+        if context.accelerator.is_main_process:
+            context.say(f"saved   {export(context.policy, context.folder / 'model')}")
+        after = measure_all(context, sets, "after")
+        _finish(context, [*before, *after], trained.told, trained.before + time.perf_counter() - started)
     return 0
 
 
@@ -94,98 +102,6 @@ def _say_what_runs(context: Context) -> None:
     context.say(f"record  below {command.results}, commit {commit}")
 
 
-def _folder_of(command: Command, bench: str) -> str | None:
-    """The folder of one set: `data=` itself, or its subfolder of the set's name; "hub" stays what it is."""
-    if command.data in (None, HUB):
-        return command.data
-    inside = Path(command.data) / bench
-    if inside.is_dir():
-        return str(inside)
-    involved = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
-    if len(involved) > 1:
-        raise UsageError(f"data={command.data} has no folder '{bench}'; this run needs {', '.join(sorted(involved))}")
-    return command.data
-
-
-def _questions(context: Context, name: str) -> Asked:
-    """The questions that a benchmark is measured on, at most `eval.questions`."""
-    x = context.x
-    command, bench = context.command, benchmark(context.command, name)
-    folder, split = _folder_of(command, name), x.eval.split
-    typed = any(word[:2] == ("eval", "split") for word in command.settings)
-    if command.eval_only and folder and BENCHMARKS[name].facts.own_split and not typed:
-        split = "all"
-    stream = _framed(context, open_questions(bench, split, folder, x.data, x.eval.seed, shuffle=False))
-    count = min(x.eval.questions, stream.source.rows or x.eval.questions)
-    context.say(f"measure {stream.source}: {count} questions of split '{split}'")
-    return Asked(bench, [stream[index] for index in range(count)], stream.source, split)
-
-
-def _framed(context: Context, questions: Questions) -> Questions:
-    return Framed(questions, context.x.model.boxes, context.policy.encoder.input_size)
-
-
-def _measure(context: Context, sets: Mapping[str, Asked], stage: Stage) -> list[record.Evaluation]:
-    evaluations = []
-    for name, asked in sets.items():
-        asker = Asker(context.policy, asked.bench, context.x.prompt)
-        log, rule = _log(context, name, asked), None if asked.source.twin else RULES.get(name)
-        measured = measure(asker, asked.questions, context.x.eval, f"{name} {stage}", log, rule)
-        if log:
-            log.keep(context.folder / "answers" / f"{name}-{stage}.jsonl.gz")
-        context.say(_told(name, measured, stage, context.x.eval.samples))
-        baselines = _baselines(context, name, asked) if stage == "after" else {}
-        evaluations.append(evaluation(context.x, name, asked, measured, stage, baselines))
-    return evaluations
-
-
-def _log(context: Context, name: str, asked: Asked) -> AnswerLog | None:
-    """Where the answers are kept as they come; None where several processes ask together."""
-    if context.accelerator.num_processes > 1:
-        return None
-    head = {
-        "bench": name,
-        "source": str(asked.source),
-        "twin": asked.source.twin,
-        "settings": settings_of(asked.bench),
-        "model": weights_digest(context.policy),
-        "eval": settings_of(context.x.eval),
-        "prompt": settings_of(context.x.prompt),
-        "dtype": context.x.model.dtype,
-    }
-    return AnswerLog(Path(context.command.out) / "unfinished", head, asked.questions)
-
-
-def _told(name: str, measured: Measured, stage: Stage, samples: int) -> str:
-    found = interval(np.asarray([measured.mean]), over_seeds=False)
-    parts = [f"avg@{samples} {100 * measured.accuracy:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"]
-    if measured.greedy_accuracy is not None:
-        parts.append(f"greedy {100 * measured.greedy_accuracy:.1f}")
-    parts.append(f"pass@{samples} {100 * measured.pass_rate:.1f}")
-    if measured.official is not None:
-        parts.append(f"by the published rule {100 * measured.official:.1f}")
-    parts.append(f"no answer found in {100 * measured.no_answer:.1f}")
-    return f"{stage:<7} {name}: {', '.join(parts)} (%)"
-
-
-def _baselines(context: Context, name: str, asked: Asked) -> dict[str, float]:
-    """The scores of those who do not look, as the command asks for them."""
-    found, e = {}, context.x.eval
-    for baseline in context.command.baseline:
-        if baseline == "blank_image":
-            blanked = [blank(question) for question in asked.questions]
-            asker = Asker(context.policy, asked.bench, context.x.prompt)
-            measured = measure(asker, blanked, replace(e, greedy=False), f"{name} blank")
-        elif baseline == "majority":
-            constant = best_constant(asked.bench, asked.questions)
-            measured = grade(asked.bench, asked.questions, [constant] * len(asked.questions))
-        else:
-            measured = grade(asked.bench, asked.questions, guesses(asked.questions, e.samples, e.seed))
-        found[baseline] = measured.accuracy
-        context.say(f"        {name}, {baseline}: {100 * measured.accuracy:.1f} (%)")
-    return found
-
-
 @dataclass(frozen=True)
 class _Lesson:
     """What is trained on."""
@@ -195,78 +111,152 @@ class _Lesson:
     questions: Questions
 
 
+@dataclass(frozen=True)
+class _Done:
+    """What was trained, and the seconds that it took before it was resumed."""
+
+    told: Trained
+    before: float
+
+
 def _lesson(context: Context) -> _Lesson:
     x, accelerator = context.x, context.accelerator
     name = trained_bench(context.command)
     bench = benchmark(context.command, name)
-    folder = _folder_of(context.command, name)
-    questions = _framed(context, open_questions(bench, "train", folder, x.data, context.seed, shuffle=True))
+    folder = folder_of(context.command, name)
+    questions = framed(context, open_questions(bench, "train", folder, x.data, context.seed, shuffle=True))
     context.say(f"train   {questions.source}, split 'train'")
+    x.parallel.check_world(accelerator.num_processes)
     if x.train.prompts % accelerator.num_processes:
         raise UsageError(f"train.prompts={x.train.prompts} must be a multiple of {accelerator.num_processes} processes")
     return _Lesson(name, bench, questions)
 
 
-def _train(context: Context, lesson: _Lesson) -> Trained:
+def _identified(context: Context) -> Context:
+    """The run with its place on disk: that of the one it goes on with, under resume=true, or a new one."""
+    command = context.command
+    key = digest([*_decides(context), str(context.seed), context.weights])
+    found = unended(Path(command.out), key)[-1:] if command.resume else []
+    names = [(folder.name, created) for folder, created in found] or [(context.run_id, context.created)]
+    (run_id, created) = broadcast_object_list(list(names[0]))
+    context = replace(context, run_id=run_id, created=created)
+    if found:
+        context.say(f"resume  {context.folder}")
+    elif command.resume:
+        context.say(f"resume  no run of these settings, seed and weights stopped below {command.out}: a new one starts")
+    if context.accelerator.is_main_process and not found:
+        begin(context.folder, key, created)
+    return context
+
+
+def _decides(context: Context) -> list[str]:
+    """The words and settings that the outcome depends on: how a run is spread and how often it is saved do not."""
+    beside = ("resume=", "out=", "results=", "tracker=", "seed=", "scale=", "parallel.", "checkpoint.")
+    lines = [*sorted(context.command.words), *context.x.operative.split("\n")]
+    return [line for line in lines if not line.startswith(beside)]
+
+
+def _train(context: Context, lesson: _Lesson, started: float) -> tuple[_Done, Engine]:
+    saved = latest(context.folder)
+    if saved:
+        context.say(f"from    step {saved.progress.step}")
+        _load_weights(context, saved)
     trainer = _trainer(context, Asker(context.policy, lesson.bench, context.x.prompt))
-    reports = _train_with_progress(context, trainer, lesson.questions)
-    context.policy.eval()
-    if context.accelerator.is_main_process:
-        context.say(f"saved   {export(context.policy, context.folder / 'model')}")
-    return Trained(lesson.questions.source, lesson.name, "train", tuple(reports))
+    if saved:
+        trainer.engine.load(saved.state)
+    context.accelerator.wait_for_everyone()
+    before = saved.progress if saved else Progress()
+    reports = _train_with_progress(context, trainer, lesson.questions, before, started)
+    told = Trained(lesson.questions.source, lesson.name, "train", tuple(reports))
+    return _Done(told, before.seconds), trainer.engine
+
+
+@torch.no_grad()
+def _load_weights(context: Context, saved: Saved) -> None:
+    for name, parameter in context.policy.named_parameters():
+        if parameter.requires_grad:
+            parameter.copy_(saved.state[f"{WEIGHT}/{name}"])
 
 
 def _trainer(context: Context, asker: Asker) -> Trainer:
     x, accelerator, policy = context.x, context.accelerator, context.policy
-    trainable = [p for p in policy.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=x.train.lr, weight_decay=x.train.weight_decay)
-    wrapped, optimizer = accelerator.prepare(policy, optimizer)
+    peers = Peers(accelerator.process_index, accelerator.num_processes, gather_object)
     reference = Policy.load(x.model, frozen=True).to(accelerator.device) if x.base.kl_beta > 0 else None
     return Trainer(
         policy=policy,
-        wrapped=wrapped,
-        optimizer=optimizer,
+        engine=_engine(context),
         accelerator=accelerator,
         reference=reference,
         shaper=x.shaper,
         base=x.base,
         train=x.train,
-        collector=Collector(asker, x.base, x.sampling, x.reward, x.train.prompts // accelerator.num_processes),
+        collector=Collector(asker, x.base, x.sampling, x.reward, x.train.prompts, peers),
     )
 
 
-def _train_with_progress(context: Context, trainer: Trainer, questions: Questions) -> list[StepReport]:
-    reports: list[StepReport] = []
-    accelerator = context.accelerator
+def _engine(context: Context) -> Engine:
+    x, accelerator, policy = context.x, context.accelerator, context.policy
+    if x.parallel.zero == "none":
+        return plain(accelerator, policy, x.train.lr, x.train.weight_decay)
+    return zero(accelerator, policy, x.parallel, x.train.lr, x.train.weight_decay, x.train.max_grad_norm)
+
+
+def _train_with_progress(
+    context: Context, trainer: Trainer, questions: Questions, before: Progress, started: float
+) -> list[StepReport]:
+    reports = list(before.reports)
+    accelerator, steps = context.accelerator, context.x.train.steps
     if context.command.tracker != "none":
         accelerator.init_trackers("credit_zoo", config={"operative": context.x.operative})
-    with tqdm(total=context.x.train.steps, desc="train", disable=not accelerator.is_main_process) as bar:
+    with (
+        tqdm(total=steps, initial=before.step, desc="train", disable=not accelerator.is_main_process) as bar,
+        listening_for_stops() as request,
+    ):
 
-        def report(step: StepReport) -> None:
+        def report(step: StepReport, following: int) -> None:
             reports.append(step)
             bar.set_postfix(step.short(), refresh=False)
             bar.update()
             accelerator.log(step.scalars(), step=step.step)
+            (asked,) = trainer.total(float(request.number > 0))
+            if asked or context.x.checkpoint.due(step.step, steps):
+                seconds = before.seconds + time.perf_counter() - started
+                state = trainer.engine.state()
+                if accelerator.is_main_process:
+                    save(context.folder, Progress(following, tuple(reports), seconds), state, context.x.checkpoint.keep)
+                accelerator.wait_for_everyone()
+            if asked and step.step < steps:
+                raise Stopped(step.step, 128 + (request.number or signal.SIGTERM))
 
-        train_policy(trainer, questions, context.seed, report)
-    accelerator.end_training()
+        train_policy(trainer, questions, context.seed, report, (before.step, before.next))
+    # Not `end_training`, which also parts the processes: they still have to measure together.
+    for tracker in accelerator.trackers:
+        tracker.finish()
     return reports
 
 
-def _rescue(context: Context, error: Diverged) -> Path:
-    """The policy, which the broken step has not touched, and what it was asked."""
+def _rescue(context: Context, error: Diverged) -> str:
+    """Writes the policy, which the broken step has not touched, and what it was asked; says where."""
+    if context.x.parallel.zero != "none":
+        return "DeepSpeed clips and steps in one, so that the weights are spoilt: the last save is what is left."
     folder = context.folder / f"diverged-step-{error.step}"
     export(context.policy, folder)
     cells = [(question.id, question.text, question.answer) for question in error.questions]
     lines = ["\t".join(" ".join(cell.split()) for cell in each) for each in cells]
     atomic_write(folder / "prompts.tsv", "\n".join(lines) + "\n")
-    return folder
+    return f"The policy before the step and the prompts: {folder}"
 
 
-def _finish(context: Context, run: record.RunRecord) -> None:
+def _finish(
+    context: Context, evaluations: Sequence[record.Evaluation], trained: Trained | None, seconds: float
+) -> None:
     """Writes the record, rewrites the leaderboard, prints the row."""
-    results = Path(context.command.results)
+    if not context.accelerator.is_main_process:
+        return
+    run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
     write(run, results)
+    if trained:
+        end(context.folder)
     built = build(results)
     atomic_write(results.parent / "LEADERBOARD.md", built.page)
     for problem in built.problems:

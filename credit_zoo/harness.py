@@ -12,7 +12,7 @@ from credit_zoo.grading import Answered, Measured, Rule, grade
 from credit_zoo.policy import Policy
 from credit_zoo.prompting import Prompting
 from credit_zoo.registry import UsageError, check_range
-from credit_zoo.rollout import Sampling, sample, skip_draws
+from credit_zoo.rollout import Draws, Sampling, sample, skip_draws
 from credit_zoo.types import Prompts, Responses
 
 
@@ -58,10 +58,10 @@ class Asker:
     prompting: Prompting
 
     def judge(
-        self, questions: Sequence[Question], prompts: Prompts, sampling: Sampling, generator: torch.Generator
+        self, questions: Sequence[Question], prompts: Prompts, sampling: Sampling, draws: Draws
     ) -> tuple[list[list[Score]], Responses]:
         """Samples `sampling.group` answers to each question and scores them."""
-        responses = sample(self.policy, prompts, sampling, generator)
+        responses = sample(self.policy, prompts, sampling, draws)
         texts = iter(self.policy.encoder.decode(responses.ids, responses.mask))
         return [[self.bench.score(q, next(texts)) for _ in range(sampling.group)] for q in questions], responses
 

@@ -3,15 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 
-import torch
-
 from credit_zoo.bench import Question
-from credit_zoo.collect import Drawn, Place
+from credit_zoo.collect import Drawn
 from credit_zoo.diagnostics import StepReport
+from credit_zoo.engine import NotFinite
 from credit_zoo.questions import Questions
-from credit_zoo.step import Done, NotFinite, Trainer, prepare, score_old, update
-
-MAX_GROUPS = 1_000_000  # per process; keeps group numbers apart
+from credit_zoo.step import Done, Trainer, prepare, score_old, update
 
 
 class Diverged(RuntimeError):
@@ -23,40 +20,48 @@ class Diverged(RuntimeError):
         super().__init__(f"step {step}: the loss is not finite. Prompts of the step: {names}")
 
 
-def train_policy(trainer: Trainer, questions: Questions, seed: int, report: Callable[[StepReport], None]) -> None:
-    """Runs `train.steps` steps. Raises `Diverged` before a step that would spoil the weights."""
-    rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
-    place = Place(start=rank, stride=world)
-    for step in range(trainer.train.steps):
+def train_policy(
+    trainer: Trainer,
+    questions: Questions,
+    seed: int,
+    report: Callable[[StepReport, int], None],
+    begun: tuple[int, int] = (0, 0),
+) -> None:
+    """Runs the steps up to `train.steps`; after each, `report` is told of it and of the number of the next question.
+
+    `begun` is how many steps were done before and the number of the next question then. Raises `Diverged` before
+    a step that would spoil the weights.
+    """
+    done_steps, first = begun
+    for step in range(done_steps, trainer.train.steps):
         started = time.perf_counter()
-        generator = torch.Generator().manual_seed(((seed * 1_000_003 + step) * 4_099 + rank) % 2**63)
-        drawn = trainer.collector(questions, place, generator, first_group=rank * MAX_GROUPS)
-        place = drawn.place
-        todo = prepare(trainer, drawn.batch, progress=step / trainer.train.steps)
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = trainer.train.lr * trainer.train.rate(step)
+        with trainer.engine.whole():
+            drawn = trainer.collector(questions, first, seed)
+        first = drawn.next
+        todo = prepare(trainer, drawn.batch, step / trainer.train.steps, drawn.idle)
+        rate = trainer.train.lr * trainer.train.rate(step)
         try:
             todo = score_old(trainer, todo) if trainer.two_pass else todo
-            done = [update(trainer, todo) for _ in range(trainer.train.updates)]
+            done = [update(trainer, todo, rate) for _ in range(trainer.train.updates)]
         except NotFinite:
             raise Diverged(step + 1, drawn.questions) from None
-        report(_summary(trainer, drawn, done, step, time.perf_counter() - started))
+        report(_summary(trainer, drawn, done, step, time.perf_counter() - started), first)
 
 
 def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, seconds: float) -> StepReport:
     """The step's numbers over all processes."""
-    batch, last = drawn.batch, done[-1]
+    batch, last, counts = drawn.batch, done[-1], 0.0 if drawn.idle else 1.0
     clipped = sum(one.stats.clipped for one in done) / len(done)
     responses, reward, correct, truncated, sampled = trainer.total(
-        len(batch.reward),
-        float(batch.reward.sum()),
-        float(batch.correct.sum()),
-        float(batch.responses.truncated.sum()),
-        float(batch.responses.mask.sum()),
+        counts * len(batch.reward),
+        counts * float(batch.reward.sum()),
+        counts * float(batch.correct.sum()),
+        counts * float(batch.responses.truncated.sum()),
+        counts * float(batch.responses.mask.sum()),
     )
     stats = (last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl)
     tokens, clips, entropy, old_kl, reference_kl = trainer.total(*stats)
-    counts = trainer.total(drawn.asked, drawn.kept, drawn.refills)
+    asked, kept = trainer.total(drawn.asked, drawn.kept)
     per_token = 1 / max(tokens, 1)
     return StepReport(
         step=step + 1,
@@ -74,8 +79,8 @@ def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, se
         weight_quantiles=last.spread.quantiles,
         grad_norm=last.grad_norm,
         sampled_tokens=int(sampled),
-        asked=int(counts[0]),
-        kept=int(counts[1]),
-        refills=int(counts[2]),
+        asked=int(asked),
+        kept=int(kept),
+        refills=drawn.refills,
         seconds=seconds,
     )

@@ -17,11 +17,12 @@ PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "vllm", "gin-con
 
 
 def repeatable(words: Iterable[str]) -> tuple[str, ...]:
-    """The words of a command as a record tells them: without where files go, absolute paths cut to their last part.
+    """The words of a command as a record tells them: without where files go and whether it was resumed, absolute paths
+    cut to their last part.
 
     What a folder held is in the record by checksum; where it lay on one machine repeats nothing on another.
     """
-    pairs = [word.partition("=") for word in words if not word.startswith(("out=", "results="))]
+    pairs = [word.partition("=") for word in words if not word.startswith(("out=", "results=", "resume="))]
     return tuple(key + equals + (Path(value).name if value.startswith("/") else value) for key, equals, value in pairs)
 
 

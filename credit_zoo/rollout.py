@@ -1,5 +1,6 @@
 """Sampling: every prompt is read once, its cache is copied to the group, and the group is sampled together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from credit_zoo.policy import Policy
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.types import Prompts, Responses
 
+# One source of draws, or one for each prompt.
+Draws = torch.Generator | Sequence[torch.Generator]
 # Ended responses leave the batch once the share that goes on is this low: each time, the cache is copied.
 DROP_BELOW = 0.8
 
@@ -65,6 +68,11 @@ def _chances(rows: int, sampling: Sampling, generator: torch.Generator) -> Float
     return torch.rand((rows, sampling.max_tokens), dtype=torch.float64, generator=generator)
 
 
+def generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
+    """A source of draws for each question of a run, whichever process asks it and whenever."""
+    return [torch.Generator().manual_seed((seed * 1_000_003 + number) * 4_099 % 2**63) for number in numbers]
+
+
 def skip_draws(generator: torch.Generator, prompts: int, sampling: Sampling) -> None:
     """Moves the generator to where sampling that many prompts would leave it."""
     for _ in range(prompts):
@@ -72,13 +80,16 @@ def skip_draws(generator: torch.Generator, prompts: int, sampling: Sampling) -> 
 
 
 @torch.no_grad()
-def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: torch.Generator) -> Responses:
-    """Draws `sampling.group` responses to every prompt. What one response draws does not depend on the others."""
+def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: Draws) -> Responses:
+    """Draws `sampling.group` responses to every prompt, from one source or from one for each prompt. What one
+    response draws does not depend on the others.
+    """
     policy.eval()
     device = next(policy.parameters()).device
     row_of = torch.arange(len(prompts)).repeat_interleave(sampling.group)
     size = (len(row_of), sampling.max_tokens)
-    chances = _chances(len(row_of), sampling, generator).to(device)
+    sources = [generator] * len(prompts) if isinstance(generator, torch.Generator) else generator
+    chances = torch.cat([_chances(sampling.group, sampling, source) for source in sources]).to(device)
     ids = torch.full(size, policy.encoder.pad_token, device=device)
     mask = torch.zeros(size, dtype=torch.bool, device=device)
     logp = torch.zeros(size, device=device)

@@ -62,6 +62,7 @@ def explain(name: str) -> str:
 def main(words: Sequence[str]) -> int:
     """Runs the command; returns the exit status: 0, 1 for a run that broke, 2 for words that cannot be used."""
     try:
+        words = [word for word in words if not word.startswith("--local_rank=")]  # deepspeed's launcher adds it
         if any(word in ("-h", "--help", "help") for word in words):
             parse([word for word in words if word.startswith("plugins=")])
             print(help_text())

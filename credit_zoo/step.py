@@ -6,7 +6,6 @@ divided by totals of the whole step, and a shaper of scope "batch" sees all resp
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +17,7 @@ from credit_zoo import masked
 from credit_zoo.base import Base
 from credit_zoo.collect import Collector
 from credit_zoo.diagnostics import WeightSpread
+from credit_zoo.engine import Engine, NotFinite
 from credit_zoo.losses import LossStats, TokenBatch, Totals
 from credit_zoo.policy import Policy, Rows
 from credit_zoo.registry import SHAPERS, UsageError, check_range
@@ -61,17 +61,12 @@ class Train:
         return min(1.0, (step + 1) / (self.warmup + 1)) * falls[self.schedule]
 
 
-class NotFinite(ArithmeticError):
-    """The loss or a log-probability is not finite; every process raises it at the same place."""
-
-
 @dataclass(frozen=True)
 class Trainer:
     """Everything that stays the same over the steps."""
 
     policy: Policy
-    wrapped: nn.Module  # the policy as Accelerate prepared it
-    optimizer: torch.optim.Optimizer
+    engine: Engine
     accelerator: Accelerator
     reference: Policy | None
     shaper: Shaper
@@ -118,17 +113,31 @@ class Todo:
             yield slice(start, start + size)
 
 
-def prepare(trainer: Trainer, batch: RolloutBatch, progress: float) -> Todo:
-    """Advantages, the loss mask, and the totals that the loss is divided by."""
+def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool = False) -> Todo:
+    """Advantages, the loss mask, and the totals that the loss is divided by; no row of an `idle` process counts.
+
+    Every process gets as many rows as the fullest, so that all go through the same passes: a row that is there for
+    that alone has an empty mask.
+    """
     device = trainer.accelerator.device
-    mask = batch.responses.mask
+    mask = batch.responses.mask & torch.tensor(not idle)
     if trainer.base.overlong_filter:
         mask = mask & ~batch.responses.truncated[:, None]
-    advantage = trainer.base.estimator(batch.reward, batch.group)
-    rows = Rows.of(batch.prompts, batch.responses).to(device)
-    responses, tokens = trainer.total(len(mask), float(mask.sum()))
+    responses, tokens = trainer.total(0 if idle else len(mask), float(mask.sum()))
+    widest = int(trainer.accelerator.gather(torch.tensor([len(mask)], device=device)).max())
+
+    def grown(values: Tensor, fill: float) -> Tensor:
+        return torch.cat([values, values.new_full((widest - len(values), *values.shape[1:]), fill)]).to(device)
+
+    rows = Rows(
+        batch.prompts.to(device),
+        grown(batch.responses.row_of, 0),
+        grown(batch.responses.ids, trainer.policy.encoder.pad_token),
+        grown(batch.responses.mask, False),
+    )
+    advantage = grown(trainer.base.estimator(batch.reward, batch.group), 0.0)
     inputs = ShaperInputs(
-        advantage.to(device), TokenSignals(), mask.to(device), batch.group.to(device), rows.response_ids, progress
+        advantage, TokenSignals(), grown(mask, False), grown(batch.group, -1), rows.response_ids, progress
     )
     return Todo(rows, inputs, Totals(responses, tokens, trainer.collector.sampling.max_tokens))
 
@@ -148,7 +157,7 @@ def _score(trainer: Trainer, model: nn.Module, rows: Rows, mask: Tensor) -> tupl
 def score_old(trainer: Trainer, todo: Todo) -> Todo:
     """The pass of the old policy: its log-probabilities, and the token advantages from its signals."""
     slices = list(todo.slices(trainer.train.micro_batch))
-    parts = [_score(trainer, trainer.wrapped, todo.rows.select(s), todo.inputs.mask[s]) for s in slices]
+    parts = [_score(trainer, trainer.engine.module, todo.rows.select(s), todo.inputs.mask[s]) for s in slices]
     signals = {name: torch.cat([part[2].values[name] for part in parts]) for name in trainer.needs}
     old_logp = torch.cat([part[0] for part in parts])
     (broken,) = trainer.total(float(not old_logp[todo.inputs.mask].isfinite().all()))
@@ -166,17 +175,10 @@ def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
 def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
     """Shapes the rows of all processes together and returns those of this one."""
     gather = trainer.accelerator.gather
-    widest = int(gather(torch.tensor([len(x.mask)], device=x.mask.device)).max())
-
-    def everywhere(values: Tensor) -> Tensor:
-        rows = values.new_zeros((widest - len(values), *values.shape[1:]))
-        whole: Tensor = gather(torch.cat([values, rows]))
-        return whole
-
-    mask, group, ids = (everywhere(values) for values in (x.mask, x.group, x.ids))
-    signals = TokenSignals({name: everywhere(x.signals.values[name]) for name in trainer.needs})
-    whole = _shape(trainer, ShaperInputs(everywhere(x.advantage), signals, mask, group, ids, x.progress))
-    first = trainer.accelerator.process_index * widest
+    mask, group, ids = (gather(values) for values in (x.mask, x.group, x.ids))
+    signals = TokenSignals({name: gather(x.signals.values[name]) for name in trainer.needs})
+    whole = _shape(trainer, ShaperInputs(gather(x.advantage), signals, mask, group, ids, x.progress))
+    first = trainer.accelerator.process_index * len(x.mask)
     return whole[first : first + len(x.mask)]
 
 
@@ -191,26 +193,25 @@ class Done:
     grad_norm: float
 
 
-def update(trainer: Trainer, todo: Todo) -> Done:
-    """One optimizer step over all micro-batches."""
+def update(trainer: Trainer, todo: Todo, rate: float) -> Done:
+    """One optimizer step over all micro-batches, at a learning rate."""
     slices = list(todo.slices(trainer.train.micro_batch))
     parts = []
     # transformers checkpoints in training mode only; without it, evaluation mode keeps sampler and trainer one policy.
     trainer.policy.train(trainer.policy.settings.gradient_checkpointing)
     for index in slices:
-        with _sync(trainer, last=index is slices[-1]):
+        with trainer.engine.micro_batch(last=index is slices[-1]):
             parts.append(backward(trainer, todo, index))
     (loss,) = trainer.total(sum(part.loss for part in parts))
-    norm = trainer.accelerator.clip_grad_norm_(trainer.policy.parameters(), trainer.train.max_grad_norm)
-    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
-    if not (math.isfinite(loss) and math.isfinite(float(norm))):
-        trainer.optimizer.zero_grad()
+    if not math.isfinite(loss):
+        trainer.engine.forget()
         raise NotFinite
-    trainer.optimizer.step()
-    trainer.optimizer.zero_grad()
+    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
+    norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
     stats = sum((part.stats for part in parts[1:]), parts[0].stats)
-    spread = WeightSpread.of([part.weights for part in parts])
-    return Done(loss, stats, sum(part.entropy for part in parts), spread, float(norm))
+    gather = trainer.accelerator.gather
+    spread = WeightSpread.of([(gather(part.weights[0]), gather(part.weights[1])) for part in parts])
+    return Done(loss, stats, sum(part.entropy for part in parts), spread, norm)
 
 
 @dataclass(frozen=True)
@@ -221,30 +222,25 @@ class _Part:
     weights: tuple[Tensor, Tensor]  # [B, T] and the mask of rows and tokens that count
 
 
-def _sync(trainer: Trainer, last: bool) -> AbstractContextManager[None]:
-    return nullcontext() if last else trainer.accelerator.no_sync(trainer.wrapped)
-
-
 def backward(trainer: Trainer, todo: Todo, index: slice) -> _Part:
     """Forward, shape, loss and backward of one micro-batch."""
     x = _with_signals(todo.inputs, TokenSignals(), index)
     rows = todo.rows.select(index)
     if todo.shaped is None or todo.old_logp is None:
-        logp, entropy, signals = _score(trainer, trainer.wrapped, rows, x.mask)
+        logp, entropy, signals = _score(trainer, trainer.engine.module, rows, x.mask)
         old_logp = logp.detach()
         # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
         broken = not bool(logp[x.mask].isfinite().all())
         advantage = torch.zeros_like(logp) if broken else _shape(trainer, _with_signals(x, signals))
     else:
-        logp, entropy = trainer.wrapped(rows, trainer.temperature)
+        logp, entropy = trainer.engine.module(rows, trainer.temperature)
         advantage, old_logp = todo.shaped[index], todo.old_logp[index]
     reference = None
     if trainer.reference is not None:
         with torch.no_grad():
             reference, _ = trainer.reference(rows, trainer.temperature)
     loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, advantage, x.mask, reference), todo.totals)
-    # Distributed wrappers average gradients over processes; the loss is a share of a sum.
-    trainer.accelerator.backward(loss * trainer.accelerator.num_processes)
+    trainer.engine.backward(loss)
     return _Part(
         float(loss.detach()), stats, float(masked.total(entropy, x.mask).sum()), WeightSpread.part(advantage, x)
     )

@@ -11,6 +11,7 @@ from PIL import Image
 from credit_zoo.base import Base
 from credit_zoo.bench import Question, Score, Source
 from credit_zoo.collect import Collector
+from credit_zoo.engine import Plain
 from credit_zoo.harness import Asker
 from credit_zoo.policy import Policy
 from credit_zoo.prompting import Prompting
@@ -93,8 +94,12 @@ def trainer(policy: Policy, shaper="uniform", micro_batch=64, base=None, updates
     base = base or Base()
     made = SHAPERS[shaper].factory(**settings)
     train = Train(steps=4, micro_batch=micro_batch, updates=updates, ramp=ramp, lr=1e-3)
-    optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], lr=1e-3)
-    return Trainer(policy, policy, optimizer, Accelerator(cpu=True), None, made, base, train, collector(policy, base))
+    accelerator = Accelerator(cpu=True)
+    trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
+    engine = Plain(
+        policy, torch.optim.SGD(trained.values()), accelerator, tuple(trained), *[tuple(trained.values())] * 2
+    )
+    return Trainer(policy, engine, accelerator, None, made, base, train, collector(policy, base))
 
 
 def loss_and_gradient(t: Trainer, data: RolloutBatch, progress=0.5):

@@ -1,37 +1,195 @@
-"""Two processes: they agree on the step, write one record, and hang nowhere."""
+"""Several processes: the weights and numbers of one, one record, no process that waits for ever."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from credit_zoo.engine import Parallel
+from credit_zoo.registry import UsageError
 from credit_zoo.results import load_all
 
+pytestmark = pytest.mark.slow
+TORCHRUN = ("torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_backend=c10d", "-m")
+TOLERANCE = 1e-5
+SHORT = ("scale=smoke", "eval.questions=2", "eval.samples=2", "eval.greedy=false", "train.lr=1e-4")
 
-def two_processes(words):
-    """The command under torchrun, on this machine."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "credit_zoo.run"]
-    return subprocess.run([*launch, *words], capture_output=True, text=True, timeout=300)
+
+def command(folder, *words, processes=1, shaper="pepo"):
+    """A run that writes below a folder, under torchrun where there are two processes."""
+    launch = TORCHRUN if processes > 1 else ()
+    out = [f"results={folder}/leaderboard/results", f"out={folder}/runs"]
+    return [sys.executable, "-m", *launch, "credit_zoo.run", f"shaper={shaper}", *SHORT, *words, *out]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rule", [("uniform", "grpo"), ("pepo", "grpo"), ("high_entropy", "dapo")])
-def test_two_processes_train_together_and_write_one_record(tmp_path, rule):
-    shaper, base = rule
-    results = tmp_path / "leaderboard" / "results"
-    words = [f"shaper={shaper}", f"base={base}", "scale=smoke", "eval.questions=2", "eval.samples=2"]
-    words += [f"results={results}", f"out={tmp_path / 'runs'}", "tracker=tensorboard"]
-    done = two_processes(words)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (record,), problems = load_all(results)
-    assert problems == [] and record.training.counters["asked"] >= 12
+def run(folder, *words, processes=1, shaper="pepo"):
+    """The weights and the record of a run that has to succeed."""
+    words = command(folder, *words, processes=processes, shaper=shaper)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=one_thread())
+    assert done.returncode == 0, done.stderr[-3000:]
+    return outcome(folder), done
+
+
+def outcome(folder):
+    (weights,) = folder.glob("runs/*/model/model.safetensors")
+    (record,), problems = load_all(folder / "leaderboard" / "results")
+    assert problems == []
+    return load_file(weights), record
+
+
+def one_thread():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def assert_same(one, other, tolerance=TOLERANCE):
+    (weights, record), (others, theirs) = one, other
+    assert weights.keys() == others.keys()
+    assert max(float((weights[name] - others[name]).abs().max()) for name in weights) <= tolerance
+    for ours, their in zip(record.training.curve, theirs.training.curve, strict=True):
+        different = {k for k in ours if k != "seconds" and abs(ours[k] - their[k]) > max(tolerance, 2e-5)}
+        assert not different, (ours, their)
+    assert record.training.counters == theirs.training.counters
+
+
+@pytest.fixture(scope="module", params=["grpo", "dapo"])
+def alone(request, tmp_path_factory):
+    """A base and what one process makes of it."""
+    return request.param, run(tmp_path_factory.mktemp("alone"), f"base={request.param}")[0]
+
+
+@pytest.mark.parametrize("zero", ["none", "0", "2", "3"])
+def test_two_processes_equal_one(tmp_path, alone, zero):
+    if zero != "none":
+        pytest.importorskip("deepspeed")
+    base, expected = alone
+    found, done = run(tmp_path, f"base={base}", f"parallel.zero={zero}", "tracker=tensorboard", processes=2)
+    assert_same(expected, found)
     assert len(list((tmp_path / "runs").glob("*/credit_zoo/events*"))) == 1
     assert done.stdout.count("saved ") == 1
 
 
-@pytest.mark.slow
-def test_prompts_that_cannot_be_shared_out_are_refused(tmp_path):
-    words = ["scale=smoke", "train.prompts=3", f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"]
-    done = two_processes(words)
+@pytest.mark.parametrize(("zero", "offload"), [("2", "optimizer"), ("3", "all")])
+def test_offloading_to_the_cpu_changes_nothing(tmp_path, alone, zero, offload):
+    pytest.importorskip("deepspeed")
+    base, expected = alone
+    found, _ = run(tmp_path, f"base={base}", f"parallel.zero={zero}", f"parallel.offload={offload}")
+    assert_same(expected, found)
+
+
+@pytest.mark.parametrize("zero", ["none", "3"])
+def test_a_process_that_no_group_falls_to_keeps_step_with_the_others(tmp_path, zero):
+    """Two prompts a step, dull ones dropped without a refill: steps on which one process or both have none."""
+    if zero != "none":
+        pytest.importorskip("deepspeed")
+    words = ("base=dapo", "base.max_refills=0", "train.prompts=2", "steps=6", "sampling.group=2")
+    expected, _ = run(tmp_path / "one", *words)
+    kept = [step["kept"] for step in expected[1].training.curve]
+    assert {0, 1} & set(kept)
+    found, _ = run(tmp_path / "two", *words, f"parallel.zero={zero}", processes=2)
+    assert_same(expected, found)
+
+
+def test_a_rule_of_the_whole_batch_sees_the_tokens_of_all_processes(tmp_path):
+    words = ("base=grpo", "train.updates=2")
+    expected, _ = run(tmp_path / "one", *words, shaper="high_entropy")
+    found, _ = run(tmp_path / "two", *words, shaper="high_entropy", processes=2)
+    assert_same(expected, found)
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("train.prompts=3",), "train.prompts=3 must be a multiple of 2 processes"),
+    (("parallel.processes=8",), "parallel.processes=8, but this run has 2: launch it with torchrun --nproc_per_node=8"),
+])  # fmt: skip
+def test_what_does_not_fit_the_processes_is_refused(tmp_path, words, said):
+    done = subprocess.run(command(tmp_path, *words, processes=2), capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
-    assert "train.prompts=3 must be a multiple of 2 processes" in done.stderr
+    assert said in done.stderr
+
+
+def saves(folder):
+    return sorted(path.name for path in folder.glob("runs/*/saves/step-*"))
+
+
+def stopped(folder, *words, after, by=signal.SIGKILL, processes=1):
+    """Starts the run and ends it as soon as `after` is saved; the exit status."""
+    process = subprocess.Popen(
+        command(folder, *words, processes=processes), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=one_thread(),
+    )  # fmt: skip
+    limit = time.monotonic() + 120
+    while not (found := saves(folder)) or found[-1] < f"step-{after:06d}":
+        assert process.poll() is None and time.monotonic() < limit
+        time.sleep(0.01)
+    time.sleep(0.05 * (after % 5))  # not always at the same place of a step
+    process.send_signal(by)
+    return process.wait(60)
+
+
+def test_a_run_that_is_killed_ten_times_ends_as_one_that_is_not(tmp_path):
+    words = ("base=dapo", "steps=12", "checkpoint.every=1")
+    expected, _ = run(tmp_path / "whole", *words)
+    for kill in range(1, 11):
+        assert stopped(tmp_path / "cut", *words, "resume=true", after=kill) == -signal.SIGKILL
+    found, done = run(tmp_path / "cut", *words, "resume=true")
+    assert "from    step 1" in done.stdout
+    assert_same(expected, found, tolerance=0)
+    told, theirs = (json.loads(json.dumps(r.evaluations, default=vars)) for r in (expected[1], found[1]))
+    assert told == theirs
+    assert saves(tmp_path / "cut") == [] and len(list((tmp_path / "cut" / "runs").glob("*/run.json"))) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_run_that_is_told_to_stop_saves_and_goes_on_elsewhere(tmp_path, number):
+    """Goes on with two processes under ZeRO 2, and ends as one process would have."""
+    pytest.importorskip("deepspeed")
+    words = ("base=dapo", "steps=5")
+    expected, _ = run(tmp_path / "whole", *words)
+    assert stopped(tmp_path / "cut", *words, "checkpoint.every=2", after=2, by=number) == 128 + number
+    assert 2 < int(saves(tmp_path / "cut")[-1][-6:]) < 5
+    found, done = run(tmp_path / "cut", *words, "resume=true", "parallel.zero=2", processes=2)
+    assert "from    step" in done.stdout
+    assert_same(expected, found)
+
+
+def test_a_run_under_zero_3_goes_on_alone(tmp_path):
+    pytest.importorskip("deepspeed")
+    words = ("base=grpo", "steps=4")
+    expected, _ = run(tmp_path / "whole", *words)
+    stopped(tmp_path / "cut", *words, "checkpoint.every=2", "parallel.zero=3", after=2, processes=2, by=signal.SIGTERM)
+    found, done = run(tmp_path / "cut", *words, "resume=true")
+    assert "from    step" in done.stdout
+    assert_same(expected, found)
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"zero": "4"}, "parallel.zero must be none, 0, 1, 2 or 3"), ({"processes": -1}, "parallel.processes"),
+    ({"zero": "2", "offload": "all"}, "parallel.offload must be none or optimizer with parallel.zero=2"),
+    ({"offload": "optimizer"}, "parallel.offload must be none with parallel.zero=none"),
+])  # fmt: skip
+def test_what_cannot_be_spread_so_is_refused(settings, said):
+    with pytest.raises(UsageError, match=said):
+        Parallel(**settings)
+
+
+def test_half_precision_weights_are_moved_in_float32(tiny):
+    """A thousand steps of a thousandth of what bfloat16 can tell apart are a whole one."""
+    from accelerate import Accelerator
+
+    from credit_zoo.engine import plain
+
+    layer = torch.nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    engine = plain(Accelerator(cpu=True), layer, rate=1e-5, weight_decay=0.0)
+    for _ in range(1000):
+        layer.weight.grad = torch.ones_like(layer.weight)
+        engine.step(1e-5, 1.0)
+    assert float(layer.weight) == pytest.approx(0.99, abs=4e-3)
+    assert layer.weight.dtype == torch.bfloat16
+    assert engine.state()["weight/weight"].dtype == torch.float32

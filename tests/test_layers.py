@@ -32,6 +32,10 @@ LAYERS = (
         "collect",
         "diagnostics",
         "checkpoint",
+        "engine",
+        "zero",
+        "saves",
+        "stopping",
         "provenance",
         "record",
         "results",
@@ -48,7 +52,7 @@ LAYERS = (
         "probefigures",
     ),
     ("step", "loop", "leaderboard", "curves", "rescore", "command", "config"),
-    ("context", "experiment", "pretrain", "show", "probe", "run"),
+    ("context", "measuring", "experiment", "pretrain", "show", "probe", "run"),
     ("cases", "testing"),  # for tests, here and of shapers elsewhere; nothing of the package imports them
 )
 WITHIN = {
@@ -74,6 +78,8 @@ WITHIN = {
     "harness": ("answerlog", "grading"),
     "chance": ("grading",),
     "collect": ("harness", "questions"),
+    "zero": ("engine",),
+    "saves": ("diagnostics", "results"),
     "record": ("provenance",),
     "results": ("record",),
     "noise": ("stats", "markdown"),
@@ -85,7 +91,8 @@ WITHIN = {
     "probefigures": ("auroc", "probes", "tokenroles"),
     "loop": ("step",),
     "config": ("command", "step"),
-    "experiment": ("context",),
+    "measuring": ("context",),
+    "experiment": ("context", "measuring"),
     "run": ("experiment",),
     "testing": ("cases",),
 }

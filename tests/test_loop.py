@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,13 +11,14 @@ from steps import Numbers, batch, collector, loss_and_gradient, reordered, train
 
 from credit_zoo.advantages import DrGrpo, Grpo
 from credit_zoo.base import Base
-from credit_zoo.collect import Place
+from credit_zoo.collect import Peers
 from credit_zoo.diagnostics import WeightSpread
+from credit_zoo.engine import NotFinite
 from credit_zoo.loop import Diverged, train_policy
 from credit_zoo.losses import PpoClip, SeqMeanTokenSum, TokenMean
 from credit_zoo.policy import Policy, Rows
 from credit_zoo.registry import SHAPERS, UsageError
-from credit_zoo.step import NotFinite, Train, prepare, score_old, update
+from credit_zoo.step import Train, prepare, score_old, update
 
 BASES = {
     "grpo": Base(),
@@ -105,9 +108,8 @@ def test_truncated_responses_are_left_out_by_the_overlong_filter_but_count_in_th
 def test_several_updates_leave_the_ratio_of_one(tiny):
     data = batch(tiny)
     t = trainer(tiny, "pepo", updates=2)
-    t.optimizer.param_groups[0]["lr"] = 1.0
     todo = score_old(t, prepare(t, data, 0.5))
-    first, second = update(t, todo), update(t, todo)
+    first, second = update(t, todo, 1.0), update(t, todo, 1.0)
     assert first.stats.old_kl < 1e-6 < second.stats.old_kl
     assert first.stats.clipped == 0
 
@@ -124,8 +126,7 @@ def test_gradient_checkpointing_runs_the_layers_again_and_changes_nothing(tiny):
         t.policy.decoder.layers[0].self_attn.register_forward_hook(
             lambda module, args, kwargs, out, calls=calls: calls.append(out[0].shape[:2].numel()), with_kwargs=True
         )
-        t.optimizer.param_groups[0]["lr"] = 1.0
-        update(t, prepare(t, data, 0.5))
+        update(t, prepare(t, data, 0.5), 1.0)
         gradients.append(torch.cat([p.detach().flatten() for p in t.policy.parameters()]))
         runs.append(calls)
     (count, prompt), (rows, length) = data.prompts.ids.shape, data.responses.ids.shape
@@ -144,9 +145,9 @@ def test_weight_spread_by_hand():
 
 def test_dynamic_sampling_refills_with_the_next_questions_until_the_batch_is_full(tiny):
     collect = collector(tiny, Base(dynamic_sampling=True, max_refills=5))
-    drawn = collect(Numbers((1, 2)), Place(0, 1), torch.Generator().manual_seed(0), first_group=0)
+    drawn = collect(Numbers((1, 2)), 0, seed=0)
     assert [q.answer for q in drawn.questions] == ["2", "2"] and drawn.kept == 2
-    assert (drawn.asked, drawn.refills) == (4, 1) and drawn.place == Place(4, 1)
+    assert (drawn.asked, drawn.refills) == (4, 1) and drawn.next == 4
     for group in drawn.batch.group.unique():
         right = drawn.batch.correct[drawn.batch.group == group]
         assert 0 < right.sum() < len(right)
@@ -154,27 +155,69 @@ def test_dynamic_sampling_refills_with_the_next_questions_until_the_batch_is_ful
 
 def test_a_bounded_refill_that_finds_nothing_trains_on_one_dull_group_without_effect(tiny):
     collect = collector(tiny, Base(dynamic_sampling=True, max_refills=2))
-    drawn = collect(Numbers((1,)), Place(0, 1), torch.Generator().manual_seed(0), first_group=0)
+    drawn = collect(Numbers((1,)), 0, seed=0)
     assert (drawn.asked, drawn.kept, drawn.refills, len(drawn.batch.reward)) == (6, 0, 2, 6)
     assert Grpo()(drawn.batch.reward, drawn.batch.group).eq(0).all()
 
 
 def test_without_dynamic_sampling_every_group_is_kept(tiny):
-    drawn = collector(tiny, Base())(Numbers((1, 2)), Place(0, 1), torch.Generator().manual_seed(0), 0)
+    drawn = collector(tiny, Base())(Numbers((1, 2)), 0, seed=0)
     assert (drawn.asked, drawn.kept, drawn.refills, len(drawn.batch.reward)) == (2, 2, 0, 12)
 
 
 def test_the_overlong_punishment_is_a_part_of_the_reward(tiny):
-    drawn = collector(tiny, Base(overlong_cache=4))(Numbers((2,)), Place(0, 1), torch.Generator().manual_seed(0), 0)
+    drawn = collector(tiny, Base(overlong_cache=4))(Numbers((2,)), 0, seed=0)
     lengths = drawn.batch.responses.mask.sum(1)
     assert drawn.batch.reward_parts["overlong"][lengths == 8].eq(-1).all()
     assert drawn.batch.reward_parts["overlong"][lengths <= 4].eq(0).all()
     torch.testing.assert_close(drawn.batch.reward, torch.stack(list(drawn.batch.reward_parts.values())).sum(0))
 
 
-def test_processes_take_turns_through_the_data():
-    taken = [Place(rank, 2).take(Numbers(tuple(range(10, 20))), 2)[0] for rank in (0, 1)]
-    assert [[q.id for q in part] for part in taken] == [["q0", "q2"], ["q1", "q3"]]
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_two_processes_draw_what_one_draws(tiny, dynamic):
+    """Each has its share of the groups of one process: the same questions, responses and group numbers."""
+    base, numbers = Base(dynamic_sampling=dynamic, max_refills=2), Numbers((2, 1, 2, 3, 2))
+    alone = collector(tiny, base, prompts=4)(numbers, 3, seed=7)
+    with ThreadPoolExecutor(2) as threads:
+        meeting = Meeting(2)
+        shares = list(threads.map(lambda k: shared_draw(tiny, base, numbers, meeting, k), range(2)))
+    assert {s.next for s in shares} == {alone.next} and {s.refills for s in shares} == {alone.refills}
+    assert sum(s.kept for s in shares) == alone.kept and sum(s.asked for s in shares) == alone.asked
+    found = {int(g): (s.batch.responses.ids[s.batch.group == g], s.batch.reward[s.batch.group == g])
+             for s in shares if not s.idle for g in s.batch.group.unique()}  # fmt: skip
+    assert set(found) == set(alone.batch.group.tolist())
+    for group, (ids, reward) in found.items():
+        assert torch.equal(alone.batch.responses.ids[alone.batch.group == group], ids)
+        assert torch.equal(alone.batch.reward[alone.batch.group == group], reward)
+
+
+class Meeting:
+    """Threads that tell each other some numbers, as processes do."""
+
+    def __init__(self, size):
+        self.barrier, self.said = threading.Barrier(size), {}
+
+    def share(self, rank, own):
+        self.said[rank] = own
+        self.barrier.wait(60)
+        everywhere = [number for k in sorted(self.said) for number in self.said[k]]
+        self.barrier.wait(60)
+        return everywhere
+
+
+def shared_draw(policy, base, numbers, meeting, rank):
+    policy = copy.deepcopy(policy)
+    peers = Peers(rank, 2, lambda own: meeting.share(rank, own))
+    return dataclasses.replace(collector(policy, base, prompts=4), peers=peers)(numbers, 3, seed=7)
+
+
+def test_a_process_without_a_group_adds_nothing(tiny):
+    data, t = batch(tiny), trainer(tiny, "pepo")
+    todo = prepare(t, data, 0.5, idle=True)
+    before = copy.deepcopy(t.policy.state_dict())
+    done = update(t, todo, 1.0)
+    assert (done.loss, done.grad_norm, todo.totals.responses, todo.totals.tokens) == (0, 0, 0, 0)
+    assert all(torch.equal(value, before[name]) for name, value in t.policy.state_dict().items())
 
 
 def training(tiny, **settings):
@@ -186,7 +229,7 @@ def test_the_loop_moves_the_policy_and_reports_every_step(tiny):
     t = training(tiny, shaper="pepo", ramp="linear")
     before = copy.deepcopy(t.policy.state_dict())
     reports = []
-    train_policy(t, Numbers((2,)), seed=0, report=reports.append)
+    train_policy(t, Numbers((2,)), seed=0, report=lambda report, _: reports.append(report))
     assert [r.step for r in reports] == [1, 2, 3, 4]
     assert any(not torch.equal(v, before[k]) for k, v in t.policy.state_dict().items())
     assert all(torch.equal(v, before[k]) for k, v in t.policy.state_dict().items() if ".visual." in k)
@@ -197,7 +240,7 @@ def test_the_loop_moves_the_policy_and_reports_every_step(tiny):
 def test_a_policy_that_breaks_stops_the_run_before_the_step_and_names_the_prompts(tiny, shaper):
     t = training(tiny, shaper=shaper)
 
-    def spoil(report):
+    def spoil(report, next):
         with torch.no_grad():
             t.policy.decoder.layers[0].mlp.gate_proj.weight[0, 0] = torch.nan
 
@@ -216,7 +259,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone(tiny):
     todo = prepare(t, batch(tiny), 0.0)
     before = copy.deepcopy(t.policy.state_dict())
     with pytest.raises(NotFinite):
-        update(t, todo)
+        update(t, todo, 1.0)
     assert all(torch.equal(value, before[name]) for name, value in t.policy.state_dict().items())
 
 
