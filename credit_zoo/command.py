@@ -16,6 +16,7 @@ _BESIDE = Path(__file__).parent / "configs"
 CONFIGS = _BESIDE if _BESIDE.exists() else Path(__file__).parent.parent / "configs"
 AXES = ("shaper", "base", "bench", "model", "scale")
 OPTIONS: Mapping[str, str] = {
+    "recipe": "the words of a paper's recipe, which typed ones override: a file of configs/recipe/",
     "seed": "one or several, 0,1,2: a run for each",
     "steps": "optimizer steps, short for train.steps",
     "data": "a folder with the real set, or hub; without it the procedural twin is used",
@@ -57,6 +58,7 @@ class Command:
 
 def parse(words: Sequence[str]) -> Command:
     """Checks the words against the axes, the options and the names there are."""
+    typed, words = words, _with_recipe(words)
     plain: dict[str, str] = {}
     settings: list[tuple[str, str, str]] = []
     for word in words:
@@ -75,7 +77,22 @@ def parse(words: Sequence[str]) -> Command:
         else:
             plain[name] = text
     _refuse_repeated(settings)
-    return _command(tuple(words), plain, tuple(settings))
+    plain.pop("recipe", None)
+    return _command(tuple(typed), plain, tuple(settings))
+
+
+def _with_recipe(words: Sequence[str]) -> list[str]:
+    """The words of the recipe that is named, without those that are typed as well, and then the typed ones."""
+    named = [word.partition("=")[2] for word in words if word.startswith("recipe=")]
+    if not named:
+        return list(words)
+    recipes = {path.stem: path for path in sorted((CONFIGS / "recipe").glob("*.txt"))}
+    if named[0] not in recipes:
+        raise unknown("recipe", named[0], recipes)
+    lines = recipes[named[0]].read_text(encoding="utf-8").splitlines()
+    told = [word for line in lines for word in line.partition("#")[0].split()]
+    typed = {word.partition("=")[0] for word in words}
+    return [word for word in told if word.partition("=")[0] not in typed] + list(words)
 
 
 def _refuse_repeated(settings: Sequence[tuple[str, str, str]]) -> None:

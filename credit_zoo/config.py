@@ -87,7 +87,6 @@ def things() -> Mapping[str, type]:
     }
     for name, cls in found.items():
         gin.register(name)(cls)
-    gin.add_config_file_search_path(str(CONFIGS))  # for files that include others
     return found
 
 

@@ -82,7 +82,10 @@ def _run(command: Command) -> int:
 
     experiment = resolve(command)
     if command.dry_run:
-        print(experiment.operative)
+        from credit_zoo.plan import plan
+
+        x = experiment
+        print(x.operative, *plan(x.model, command.model, x.train, x.sampling, x.parallel), sep="\n")
         return 0
     return max(run_experiment(command, experiment, seed) for seed in command.seeds)
 

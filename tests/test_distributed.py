@@ -8,11 +8,8 @@ import sys
 import time
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
-from credit_zoo.engine import Parallel
-from credit_zoo.registry import UsageError
 from credit_zoo.results import load_all
 
 pytestmark = pytest.mark.slow
@@ -78,6 +75,8 @@ def test_two_processes_equal_one(tmp_path, alone, zero):
 def test_offloading_to_the_cpu_changes_nothing(tmp_path, alone, zero, offload):
     pytest.importorskip("deepspeed")
     base, expected = alone
+    if base == "dapo":
+        pytest.skip("the base does not touch where the optimizer's state lies")
     found, _ = run(tmp_path, f"base={base}", f"parallel.zero={zero}", f"parallel.offload={offload}")
     assert_same(expected, found)
 
@@ -144,17 +143,22 @@ def test_a_run_that_is_killed_ten_times_ends_as_one_that_is_not(tmp_path):
     assert saves(tmp_path / "cut") == [] and len(list((tmp_path / "cut" / "runs").glob("*/run.json"))) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_run_that_is_told_to_stop_saves_and_goes_on_elsewhere(tmp_path, number):
+def test_a_run_that_is_told_to_stop_saves_and_goes_on_elsewhere(tmp_path):
     """Goes on with two processes under ZeRO 2, and ends as one process would have."""
     pytest.importorskip("deepspeed")
     words = ("base=dapo", "steps=5")
     expected, _ = run(tmp_path / "whole", *words)
-    assert stopped(tmp_path / "cut", *words, "checkpoint.every=2", after=2, by=number) == 128 + number
+    assert stopped(tmp_path / "cut", *words, "checkpoint.every=2", after=2, by=signal.SIGTERM) == 128 + signal.SIGTERM
     assert 2 < int(saves(tmp_path / "cut")[-1][-6:]) < 5
     found, done = run(tmp_path / "cut", *words, "resume=true", "parallel.zero=2", processes=2)
     assert "from    step" in done.stdout
     assert_same(expected, found)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_ctrl_c_and_slurms_warning_stop_a_run_too(tmp_path, number):
+    assert stopped(tmp_path, "checkpoint.every=1", "steps=9", after=1, by=number) == 128 + number
+    assert saves(tmp_path)
 
 
 def test_a_run_under_zero_3_goes_on_alone(tmp_path):
@@ -165,31 +169,3 @@ def test_a_run_under_zero_3_goes_on_alone(tmp_path):
     found, done = run(tmp_path / "cut", *words, "resume=true")
     assert "from    step" in done.stdout
     assert_same(expected, found)
-
-
-@pytest.mark.parametrize(("settings", "said"), [
-    ({"zero": "4"}, "parallel.zero must be none, 0, 1, 2 or 3"), ({"processes": -1}, "parallel.processes"),
-    ({"zero": "2", "offload": "all"}, "parallel.offload must be none or optimizer with parallel.zero=2"),
-    ({"offload": "optimizer"}, "parallel.offload must be none with parallel.zero=none"),
-])  # fmt: skip
-def test_what_cannot_be_spread_so_is_refused(settings, said):
-    with pytest.raises(UsageError, match=said):
-        Parallel(**settings)
-
-
-def test_half_precision_weights_are_moved_in_float32(tiny):
-    """A thousand steps of a thousandth of what bfloat16 can tell apart are a whole one."""
-    from accelerate import Accelerator
-
-    from credit_zoo.engine import plain
-
-    layer = torch.nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
-    with torch.no_grad():
-        layer.weight.fill_(1.0)
-    engine = plain(Accelerator(cpu=True), layer, rate=1e-5, weight_decay=0.0)
-    for _ in range(1000):
-        layer.weight.grad = torch.ones_like(layer.weight)
-        engine.step(1e-5, 1.0)
-    assert float(layer.weight) == pytest.approx(0.99, abs=4e-3)
-    assert layer.weight.dtype == torch.bfloat16
-    assert engine.state()["weight/weight"].dtype == torch.float32

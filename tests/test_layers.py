@@ -52,7 +52,7 @@ LAYERS = (
         "probefigures",
     ),
     ("step", "loop", "leaderboard", "curves", "rescore", "command", "config"),
-    ("context", "measuring", "experiment", "pretrain", "show", "probe", "run"),
+    ("plan", "context", "measuring", "experiment", "pretrain", "show", "probe", "run"),
     ("cases", "testing"),  # for tests, here and of shapers elsewhere; nothing of the package imports them
 )
 WITHIN = {
@@ -93,7 +93,7 @@ WITHIN = {
     "config": ("command", "step"),
     "measuring": ("context",),
     "experiment": ("context", "measuring"),
-    "run": ("experiment",),
+    "run": ("experiment", "plan"),
     "testing": ("cases",),
 }
 WITHOUT_TORCH = (

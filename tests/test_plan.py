@@ -1,0 +1,73 @@
+"""The plan of a run: sizes as their authors print them, memory by hand, recipes that resolve."""
+
+import json
+
+import pytest
+
+from credit_zoo.command import CONFIGS, parse
+from credit_zoo.config import resolve
+from credit_zoo.engine import Parallel
+from credit_zoo.plan import GIB, Sizes, memory, plan, sizes
+from credit_zoo.policy import Model
+from credit_zoo.registry import UsageError
+
+RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.txt"))
+ANYWHERE = Model(path="nowhere/at-all", dtype="bfloat16")
+
+
+def test_sizes_are_those_that_the_models_cards_print():
+    """3.75 and 2.09 billion; the language models are Qwen2.5's of 3.09 billion, and of 1.54 and a head of its own."""
+    assert sizes(ANYWHERE, "qwen2_5_vl_3b").parameters == pytest.approx(3.75e9, rel=2e-3)
+    assert sizes(ANYWHERE, "qwen2_5_vl_3b").trained == pytest.approx(3.09e9, rel=2e-3)
+    assert sizes(ANYWHERE, "internvl3_2b").parameters == pytest.approx(2.09e9, rel=2e-3)
+    assert sizes(ANYWHERE, "internvl3_2b").trained == pytest.approx(1.54e9 + 151_674 * 1536, rel=3e-3)
+    assert sizes(Model(), "small").parameters == 1_552_384
+    assert sizes(ANYWHERE, "small") is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "offload", "bytes_each"),
+    [
+        (0, "none", 2 + 2 + 12), (1, "none", 2 + 2 + 12 / 4), (2, "none", 2 + (2 + 12) / 4), (3, "none", 16 / 4),
+        (2, "optimizer", 2 + 2 / 4), (3, "optimizer", 4 / 4), (3, "all", 2 / 4),
+    ],
+)  # fmt: skip
+def test_memory_by_hand(stage, offload, bytes_each):
+    """2**30 parameters, all trained in bfloat16, on four GPUs."""
+    assert memory(Sizes(GIB, GIB), 2, stage, 4, offload) == pytest.approx(bytes_each)
+
+
+def test_float32_needs_no_copy():
+    assert memory(Sizes(GIB, 0), 4, 0, 1, "none") == 4 and memory(Sizes(0, GIB), 4, 0, 1, "none") == 12
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_pepos_budget(name):
+    x = resolve(parse([f"recipe={name}", "data=hub"]))
+    assert x.train.prompts * x.sampling.group == 64 and x.train.steps == 262
+    assert (x.shaper.alpha, x.shaper.temperature, x.train.ramp, x.base.kl_beta) == (0.05, 1.8, "linear", 0.001)
+    assert (x.train.lr, x.train.schedule, x.sampling.top_k, x.sampling.max_tokens) == (1e-6, "cosine", 50, 1024)
+    assert (x.base.loss.eps_low, x.base.loss.eps_high) == (0.2, 0.2)
+    assert x.base.dynamic_sampling == name.startswith("pepo_d")
+    lines = list(plan(x.model, name.split("_", 2)[2], x.train, x.sampling, x.parallel))
+    assert "65,536 sampled at most" in lines[0] and "4 of at most 2 responses on each of 8" in lines[1]
+    assert sum("<- this run" in line for line in lines) == 1
+
+
+def test_typed_words_override_a_recipes():
+    command = parse(["recipe=pepo_g_qwen2_5_vl_3b", "shaper=uniform", "train.lr=2e-6", "scale=1gpu", "data=hub"])
+    assert (command.shaper, command.scale) == ("uniform", "1gpu")
+    assert command.words[0] == "recipe=pepo_g_qwen2_5_vl_3b"
+    assert [text for thing, key, text in command.settings if (thing, key) == ("train", "lr")] == ["2e-6"]
+    with pytest.raises(UsageError, match="There are: pepo_d"):
+        parse(["recipe=pepo_x"])
+
+
+def test_without_a_config_the_plan_says_so():
+    x = resolve(parse(["scale=smoke"]))
+    assert "unknown" in list(plan(ANYWHERE, "small", x.train, x.sampling, Parallel()))[-1]
+
+
+def test_kept_configs_belong_to_a_model():
+    for file in (CONFIGS / "model").glob("*.json"):
+        assert file.with_suffix(".gin").exists() and json.loads(file.read_text())["model_type"]
