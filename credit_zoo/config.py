@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from credit_zoo.questions import Data
     from credit_zoo.rewards import Reward
     from credit_zoo.rollout import Sampling
+    from credit_zoo.sampler import Rollout
     from credit_zoo.saves import Checkpoint
     from credit_zoo.shaping import Shaper
     from credit_zoo.step import Train
@@ -64,13 +65,14 @@ class Experiment:
     data: "Data"
     parallel: "Parallel"
     checkpoint: "Checkpoint"
+    rollout: "Rollout"
     operative: str = field(default="", compare=False)
 
 
 @cache
 def things() -> Mapping[str, type]:
     """The groups of settings by the word that a user types; registers them with gin on first use."""
-    from credit_zoo import base, engine, harness, policy, prompting, questions, rewards, rollout, saves, step
+    from credit_zoo import base, engine, harness, policy, prompting, questions, rewards, rollout, sampler, saves, step
 
     found: dict[str, type] = {
         "base": base.Base,
@@ -83,6 +85,7 @@ def things() -> Mapping[str, type]:
         "data": questions.Data,
         "parallel": engine.Parallel,
         "checkpoint": saves.Checkpoint,
+        "rollout": sampler.Rollout,
         "experiment": Experiment,
     }
     for name, cls in found.items():
@@ -163,7 +166,7 @@ def _refuse_unused(command: Command, experiment: Experiment) -> None:
     pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
     training = () if command.eval_only else (command.shaper, *pieces, *TRAINING_THINGS)
     benches = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
-    used = {"eval", "model", "prompt", "data", *training, *benches}
+    used = {"eval", "model", "prompt", "data", "rollout", *training, *benches}
     for thing, key, _ in command.settings:
         if thing in used:
             continue

@@ -18,6 +18,7 @@ from credit_zoo.grading import Measured, outcome
 from credit_zoo.policy import Policy
 from credit_zoo.provenance import digest, machine, origin, repeatable
 from credit_zoo.registry import BENCHMARKS
+from credit_zoo.sampler import Sampler
 
 ROUND = 5  # decimals of the curve
 Stage = Literal["before", "after"]
@@ -35,6 +36,7 @@ class Context:
     accelerator: Accelerator
     policy: Policy
     weights: str  # digest of the weights that the run starts from
+    sampler: Sampler | None = None  # who samples in the policy's place
 
     @property
     def folder(self) -> Path:
@@ -96,6 +98,7 @@ def _training(context: Context, trained: Trained) -> record.Training:
         **{f"train.{k}": v for k, v in settings_of(x.train).items() if k not in ("steps", "ramp", "micro_batch")},
         **{f"sampling.{k}": v for k, v in settings_of(x.sampling).items()},
         **{f"reward.{k}": v for k, v in settings_of(x.reward).items()},
+        **({} if x.rollout.engine == "hf" else {"rollout.engine": x.rollout.engine, "rollout.cap": x.rollout.cap}),
         "model.freeze_vision": x.model.freeze_vision,
         **{f"{trained.bench}.{k}": v for k, v in settings_of(benchmark(context.command, trained.bench)).items()},
     }

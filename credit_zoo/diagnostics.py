@@ -46,7 +46,8 @@ class WeightSpread:
 @dataclass(frozen=True)
 class StepReport:
     """One step. Entropy and KL in nats per token; `accuracy` is the mean score of the sampled responses;
-    `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference).
+    `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference). `sampler_...` is what sampler and
+    trainer disagree on (`credit_zoo.mismatch`).
     """
 
     step: int
@@ -68,6 +69,10 @@ class StepReport:
     kept: int
     refills: int
     seconds: float
+    sampler_ratio: float = 1.0
+    sampler_truncated: float = 0.0
+    sampler_ess: float = 1.0
+    sampler_difference: float = 0.0
 
     def short(self) -> dict[str, str]:
         """What fits beside a progress bar."""

@@ -1,5 +1,6 @@
 """One run from start to record: load, measure, train, measure again, write."""
 
+import math
 import signal
 import sys
 import time
@@ -23,18 +24,21 @@ from credit_zoo.diagnostics import StepReport
 from credit_zoo.engine import WEIGHT, Engine, plain
 from credit_zoo.harness import Asker
 from credit_zoo.leaderboard import build, row
-from credit_zoo.loop import Diverged, train_policy
+from credit_zoo.loop import Diverged, sync, train_policy
 from credit_zoo.measuring import asked_of, folder_of, framed, measure_all
 from credit_zoo.policy import Policy
 from credit_zoo.provenance import digest, new_run_id, origin, utc_now
 from credit_zoo.questions import Questions, open_questions
 from credit_zoo.registry import UsageError
 from credit_zoo.results import atomic_write, write
+from credit_zoo.sampler import sampler
 from credit_zoo.saves import Progress, Saved, begin, end, latest, save, unended
 from credit_zoo.shaping import ContractError
 from credit_zoo.step import Trainer
 from credit_zoo.stopping import Stopped, listening_for_stops
 from credit_zoo.zero import zero
+
+PROMPT_ROOM = 2048  # tokens that an engine in this process keeps for a prompt
 
 
 def run_experiment(command: Command, x: Experiment, seed: int) -> int:
@@ -52,7 +56,7 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
     context = _identified(context)
     before = measure_all(context, sets, "before")
     try:
-        trained, engine = _train(context, lesson, started)
+        trained, trainer = _train(context, lesson, started)
     except Diverged as error:
         if context.accelerator.is_main_process:
             print(f"credit_zoo: {error}\n{_rescue(context, error)}", file=sys.stderr)
@@ -63,8 +67,9 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
     except Stopped as error:
         context.say(f"stopped after step {error.step}, all saved: the same command with resume=true goes on from there")
         return error.status
-    with engine.whole():
+    with trainer.engine.whole():
         context.policy.eval()
+        sync(trainer)
         if context.accelerator.is_main_process:
             context.say(f"saved   {export(context.policy, context.folder / 'model')}")
         after = measure_all(context, sets, "after")
@@ -80,7 +85,11 @@ def _open(command: Command, x: Experiment, seed: int) -> Context:
     accelerator.project_configuration.logging_dir = str(Path(command.out) / run_id)
     set_seed(seed)
     policy = Policy.load(x.model).to(accelerator.device)
-    return Context(command, x, seed, run_id, created, accelerator, policy, weights_digest(policy))
+    elsewhere = sampler(x.rollout, policy, PROMPT_ROOM + max(x.sampling.max_tokens, x.eval.max_tokens))
+    if elsewhere and accelerator.is_main_process:
+        elsewhere.sync(policy)
+    accelerator.wait_for_everyone()
+    return Context(command, x, seed, run_id, created, accelerator, policy, weights_digest(policy), elsewhere)
 
 
 def _say_what_runs(context: Context) -> None:
@@ -156,19 +165,19 @@ def _decides(context: Context) -> list[str]:
     return [line for line in lines if not line.startswith(beside)]
 
 
-def _train(context: Context, lesson: _Lesson, started: float) -> tuple[_Done, Engine]:
+def _train(context: Context, lesson: _Lesson, started: float) -> tuple[_Done, Trainer]:
     saved = latest(context.folder)
     if saved:
         context.say(f"from    step {saved.progress.step}")
         _load_weights(context, saved)
-    trainer = _trainer(context, Asker(context.policy, lesson.bench, context.x.prompt))
+    trainer = _trainer(context, Asker(context.policy, lesson.bench, context.x.prompt, context.sampler))
     if saved:
         trainer.engine.load(saved.state)
     context.accelerator.wait_for_everyone()
     before = saved.progress if saved else Progress()
     reports = _train_with_progress(context, trainer, lesson.questions, before, started)
     told = Trained(lesson.questions.source, lesson.name, "train", tuple(reports))
-    return _Done(told, before.seconds), trainer.engine
+    return _Done(told, before.seconds), trainer
 
 
 @torch.no_grad()
@@ -191,6 +200,7 @@ def _trainer(context: Context, asker: Asker) -> Trainer:
         base=x.base,
         train=x.train,
         collector=Collector(asker, x.base, x.sampling, x.reward, x.train.prompts, peers),
+        sampler_cap=math.inf if asker.sampler is None else x.rollout.cap,
     )
 
 

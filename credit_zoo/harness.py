@@ -13,6 +13,7 @@ from credit_zoo.policy import Policy
 from credit_zoo.prompting import Prompting
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.rollout import Draws, Sampling, sample, skip_draws
+from credit_zoo.sampler import Sampler
 from credit_zoo.types import Prompts, Responses
 
 
@@ -56,12 +57,19 @@ class Asker:
     policy: Policy
     bench: Benchmark
     prompting: Prompting
+    sampler: Sampler | None = None  # who samples in the policy's place
+
+    def respond(self, questions: Sequence[Question], prompts: Prompts, sampling: Sampling, draws: Draws) -> Responses:
+        """Samples `sampling.group` answers to each question."""
+        if self.sampler is None:
+            return sample(self.policy, prompts, sampling, draws)
+        return self.sampler(self.policy, [question.image for question in questions], prompts, sampling, draws)
 
     def judge(
         self, questions: Sequence[Question], prompts: Prompts, sampling: Sampling, draws: Draws
     ) -> tuple[list[list[Score]], Responses]:
         """Samples `sampling.group` answers to each question and scores them."""
-        responses = sample(self.policy, prompts, sampling, draws)
+        responses = self.respond(questions, prompts, sampling, draws)
         texts = iter(self.policy.encoder.decode(responses.ids, responses.mask))
         return [[self.bench.score(q, next(texts)) for _ in range(sampling.group)] for q in questions], responses
 
@@ -98,7 +106,7 @@ def _ask_all(
         for start in range(len(answers), len(questions), settings.batch):
             chunk = questions[start : start + settings.batch]
             for some, prompts in _fitting(asker, chunk, sampling, settings.tokens):
-                responses = sample(asker.policy, prompts, sampling, generator)
+                responses = asker.respond(some, prompts, sampling, generator)
                 said = _answers(asker, responses, sampling.group)
                 if log:
                     log.add(kind, said)

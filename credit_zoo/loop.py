@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 
 from credit_zoo.bench import Question
 from credit_zoo.collect import Drawn
 from credit_zoo.diagnostics import StepReport
 from credit_zoo.engine import NotFinite
+from credit_zoo.mismatch import Mismatch
 from credit_zoo.questions import Questions
 from credit_zoo.step import Done, Trainer, prepare, score_old, update
 
@@ -36,6 +38,7 @@ def train_policy(
     for step in range(done_steps, trainer.train.steps):
         started = time.perf_counter()
         with trainer.engine.whole():
+            sync(trainer)
             drawn = trainer.collector(questions, first, seed)
         first = drawn.next
         todo = prepare(trainer, drawn.batch, step / trainer.train.steps, drawn.idle)
@@ -46,6 +49,15 @@ def train_policy(
         except NotFinite:
             raise Diverged(step + 1, drawn.questions) from None
         report(_summary(trainer, drawn, done, step, time.perf_counter() - started), first)
+
+
+def sync(trainer: Trainer) -> None:
+    """Tells the weights to whoever samples in the policy's place, once for all processes that ask it."""
+    asker, accelerator = trainer.collector.asker, trainer.accelerator
+    if asker.sampler is not None:
+        if accelerator.is_main_process:
+            asker.sampler.sync(asker.policy)
+        accelerator.wait_for_everyone()
 
 
 def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, seconds: float) -> StepReport:
@@ -62,6 +74,7 @@ def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, se
     stats = (last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl)
     tokens, clips, entropy, old_kl, reference_kl = trainer.total(*stats)
     asked, kept = trainer.total(drawn.asked, drawn.kept)
+    sampler = Mismatch(*trainer.total(*astuple(last.mismatch))).numbers()
     per_token = 1 / max(tokens, 1)
     return StepReport(
         step=step + 1,
@@ -82,5 +95,6 @@ def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, se
         asked=int(asked),
         kept=int(kept),
         refills=drawn.refills,
+        **sampler,
         seconds=seconds,
     )

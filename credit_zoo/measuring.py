@@ -57,7 +57,7 @@ def measure_all(context: Context, sets: Mapping[str, Asked], stage: Stage) -> li
     """Every benchmark, before or after training; what the run that this one goes on with has measured is taken over."""
     evaluations = []
     for name, asked in sets.items():
-        asker = Asker(context.policy, asked.bench, context.x.prompt)
+        asker = Asker(context.policy, asked.bench, context.x.prompt, context.sampler)
         rule = None if asked.source.twin else RULES.get(name)
         kept = context.folder / "answers" / f"{name}-{stage}.jsonl.gz"
         if kept.exists():  # by the run that this one goes on with
@@ -109,7 +109,7 @@ def _baselines(context: Context, name: str, asked: Asked) -> dict[str, float]:
     for baseline in context.command.baseline:
         if baseline == "blank_image":
             blanked = [blank(question) for question in asked.questions]
-            asker = Asker(context.policy, asked.bench, context.x.prompt)
+            asker = Asker(context.policy, asked.bench, context.x.prompt, context.sampler)
             measured = measure(asker, blanked, replace(e, greedy=False), f"{name} blank")
         elif baseline == "majority":
             constant = best_constant(asked.bench, asked.questions)

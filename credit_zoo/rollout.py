@@ -64,8 +64,11 @@ def _draw(logits: Float[Tensor, "B V"], sampling: Sampling, chance: Float[Tensor
     return token[:, 0], logp.gather(-1, token)[:, 0]
 
 
-def _chances(rows: int, sampling: Sampling, generator: torch.Generator) -> Float[Tensor, "B T"]:
-    return torch.rand((rows, sampling.max_tokens), dtype=torch.float64, generator=generator)
+def chances(prompts: int, sampling: Sampling, draws: Draws) -> Float[Tensor, "B T"]:
+    """The uniform draws that decide the tokens of the responses to some prompts."""
+    size = (sampling.group, sampling.max_tokens)
+    sources = [draws] * prompts if isinstance(draws, torch.Generator) else draws
+    return torch.cat([torch.rand(size, dtype=torch.float64, generator=source) for source in sources])
 
 
 def generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
@@ -75,12 +78,12 @@ def generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
 
 def skip_draws(generator: torch.Generator, prompts: int, sampling: Sampling) -> None:
     """Moves the generator to where sampling that many prompts would leave it."""
-    for _ in range(prompts):
-        _chances(sampling.group, sampling, generator)
+    if prompts:
+        chances(prompts, sampling, generator)
 
 
 @torch.no_grad()
-def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: Draws) -> Responses:
+def sample(policy: Policy, prompts: Prompts, sampling: Sampling, draws: Draws) -> Responses:
     """Draws `sampling.group` responses to every prompt, from one source or from one for each prompt. What one
     response draws does not depend on the others.
     """
@@ -88,8 +91,7 @@ def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: Draw
     device = next(policy.parameters()).device
     row_of = torch.arange(len(prompts)).repeat_interleave(sampling.group)
     size = (len(row_of), sampling.max_tokens)
-    sources = [generator] * len(prompts) if isinstance(generator, torch.Generator) else generator
-    chances = torch.cat([_chances(sampling.group, sampling, source) for source in sources]).to(device)
+    chance = chances(len(prompts), sampling, draws).to(device)
     ids = torch.full(size, policy.encoder.pad_token, device=device)
     mask = torch.zeros(size, dtype=torch.bool, device=device)
     logp = torch.zeros(size, device=device)
@@ -101,7 +103,7 @@ def sample(policy: Policy, prompts: Prompts, sampling: Sampling, generator: Draw
     here = torch.arange(len(row_of), device=device)  # the responses whose rows are still in the batch
     for t in range(sampling.max_tokens):
         logits = policy.finish_logits(policy.model.get_output_embeddings()(hidden), sampling.temperature or 1.0)
-        token, chosen = _draw(logits, sampling, chances[here, t])
+        token, chosen = _draw(logits, sampling, chance[here, t])
         going = ~ended[here]
         ids[here[going], t], logp[here[going], t] = token[going], chosen[going]
         mask[here[going], t] = True

@@ -19,6 +19,7 @@ from credit_zoo.collect import Collector
 from credit_zoo.diagnostics import WeightSpread
 from credit_zoo.engine import Engine, NotFinite
 from credit_zoo.losses import LossStats, TokenBatch, Totals
+from credit_zoo.mismatch import Mismatch, truncated_ratio
 from credit_zoo.policy import Policy, Rows
 from credit_zoo.registry import SHAPERS, UsageError, check_range
 from credit_zoo.shaping import Ramp, Shaper, ramped, shape
@@ -73,6 +74,7 @@ class Trainer:
     base: Base
     train: Train
     collector: Collector
+    sampler_cap: float = math.inf  # of the correction for a sampler that is not the policy itself
 
     @property
     def temperature(self) -> float:
@@ -104,6 +106,7 @@ class Todo:
     rows: Rows
     inputs: ShaperInputs
     totals: Totals
+    sampler_logp: Tensor
     shaped: Tensor | None = None
     old_logp: Tensor | None = None
 
@@ -139,7 +142,8 @@ def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool =
     inputs = ShaperInputs(
         advantage, TokenSignals(), grown(mask, False), grown(batch.group, -1), rows.response_ids, progress
     )
-    return Todo(rows, inputs, Totals(responses, tokens, trainer.collector.sampling.max_tokens))
+    totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
+    return Todo(rows, inputs, totals, grown(batch.responses.logp, 0.0))
 
 
 def _with_signals(x: ShaperInputs, signals: TokenSignals, index: slice = slice(None)) -> ShaperInputs:
@@ -165,7 +169,7 @@ def score_old(trainer: Trainer, todo: Todo) -> Todo:
         raise NotFinite
     inputs = _with_signals(todo.inputs, TokenSignals(signals))
     shaped = _shape_everywhere(trainer, inputs) if trainer.accelerator.num_processes > 1 else _shape(trainer, inputs)
-    return Todo(todo.rows, inputs, todo.totals, shaped, old_logp)
+    return Todo(todo.rows, inputs, todo.totals, todo.sampler_logp, shaped, old_logp)
 
 
 def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -191,6 +195,7 @@ class Done:
     entropy: float  # summed over valid tokens [nats]
     spread: WeightSpread
     grad_norm: float
+    mismatch: Mismatch
 
 
 def update(trainer: Trainer, todo: Todo, rate: float) -> Done:
@@ -211,7 +216,8 @@ def update(trainer: Trainer, todo: Todo, rate: float) -> Done:
     stats = sum((part.stats for part in parts[1:]), parts[0].stats)
     gather = trainer.accelerator.gather
     spread = WeightSpread.of([(gather(part.weights[0]), gather(part.weights[1])) for part in parts])
-    return Done(loss, stats, sum(part.entropy for part in parts), spread, norm)
+    mismatch = sum((part.mismatch for part in parts), Mismatch())
+    return Done(loss, stats, sum(part.entropy for part in parts), spread, norm, mismatch)
 
 
 @dataclass(frozen=True)
@@ -220,6 +226,7 @@ class _Part:
     stats: LossStats
     entropy: float
     weights: tuple[Tensor, Tensor]  # [B, T] and the mask of rows and tokens that count
+    mismatch: Mismatch
 
 
 def backward(trainer: Trainer, todo: Todo, index: slice) -> _Part:
@@ -239,8 +246,9 @@ def backward(trainer: Trainer, todo: Todo, index: slice) -> _Part:
     if trainer.reference is not None:
         with torch.no_grad():
             reference, _ = trainer.reference(rows, trainer.temperature)
-    loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, advantage, x.mask, reference), todo.totals)
+    correction, mismatch = truncated_ratio(old_logp, todo.sampler_logp[index], x.mask, trainer.sampler_cap)
+    corrected = advantage if math.isinf(trainer.sampler_cap) else advantage * correction
+    loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), todo.totals)
     trainer.engine.backward(loss)
-    return _Part(
-        float(loss.detach()), stats, float(masked.total(entropy, x.mask).sum()), WeightSpread.part(advantage, x)
-    )
+    summed = float(masked.total(entropy, x.mask).sum())
+    return _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)

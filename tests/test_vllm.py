@@ -1,0 +1,147 @@
+"""Sampling with vLLM, for real: a server in an environment of its own (`make test-vllm`), the small model, a twin."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from credit_zoo.harness import Asker
+from credit_zoo.policy import Model, Policy, Rows
+from credit_zoo.prompting import Prompting
+from credit_zoo.questions import Data, open_questions
+from credit_zoo.registry import BENCHMARKS
+from credit_zoo.results import load_all
+from credit_zoo.rollout import Sampling, generators, sample
+from credit_zoo.sampler import Rollout, sampler
+
+PYTHON = os.environ.get("CREDIT_ZOO_VLLM")  # of the environment that has vLLM
+pytestmark = pytest.mark.skipif(not PYTHON, reason="vLLM's environment is made by make test-vllm")
+SITE = Path(__file__).with_name("vllm_site")
+CPU = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "PYTHONPATH": str(SITE),
+}
+DRAWN = Sampling(group=8, max_tokens=56)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    log = (tmp_path_factory.mktemp("vllm") / "log").open("w+")
+    words = [
+        PYTHON,
+        "-m",
+        "credit_zoo.vllm_server",
+        "small",
+        "--port",
+        "0",
+        "--dtype",
+        "float32",
+        "--max-length",
+        "256",
+    ]
+    server = subprocess.Popen(words, env={**os.environ, **CPU}, stdout=log, stderr=log)
+    for _ in range(300):
+        if found := re.search(r"on (http://\S+)", Path(log.name).read_text()):
+            break
+        assert server.poll() is None, Path(log.name).read_text()[-3000:]
+        time.sleep(1)
+    yield found[1]
+    server.terminate()
+    server.wait(30)
+
+
+@pytest.fixture
+def asker(url):
+    policy = Policy.load(Model())
+    made = sampler(Rollout("vllm", url), policy, 256)
+    made.sync(policy)
+    return Asker(policy, BENCHMARKS["geometry3k"].factory(), Prompting(style="short"), made)
+
+
+@pytest.fixture(scope="module")
+def questions():
+    stream = open_questions(BENCHMARKS["geometry3k"].factory(), "test", None, Data(), 1234, shuffle=False)
+    return [stream[k] for k in range(32)]
+
+
+def drawn(asker, questions, sampling=DRAWN, seed=0):
+    prompts = asker.prompts(questions)
+    return prompts, asker.respond(questions, prompts, sampling, generators(seed, range(len(questions))))
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0.7}, {"temperature": 1.3, "top_k": 0}])
+def test_log_probabilities_are_the_trainers(asker, questions, settings):
+    sampling = Sampling(group=8, max_tokens=56, **settings)
+    prompts, found = drawn(asker, questions, sampling)
+    with torch.no_grad():
+        logp, _ = asker.policy(Rows.of(prompts, found), sampling.temperature)
+    difference = (logp - found.logp)[found.mask].abs()
+    middle, late = (float(difference.quantile(q)) for q in (0.5, 0.99))
+    print(
+        f"\n{len(difference)} tokens at temperature {sampling.temperature}: mean {difference.mean():.2g}, "
+        f"median {middle:.2g}, 99% {late:.2g}, largest {difference.max():.2g}"
+    )
+    assert difference.mean() < 1e-3
+    assert not torch.isin(found.ids[found.mask], torch.tensor(asker.policy.encoder.vision_tokens)).any()
+
+
+def test_greedy_answers_are_those_of_our_own_sampler(asker, questions):
+    greedy = Sampling(group=1, temperature=0.0, max_tokens=56)
+    prompts, found = drawn(asker, questions, greedy)
+    ours = sample(asker.policy, prompts, greedy, generators(0, range(len(questions))))
+    for name in ("ids", "mask", "truncated", "row_of"):
+        assert torch.equal(getattr(found, name), getattr(ours, name))
+    texts = asker.policy.encoder.decode(found.ids, found.mask)
+    right = [asker.bench.score(question, text).correct for question, text in zip(questions, texts, strict=True)]
+    assert sum(right) / len(right) > 0.8
+
+
+def test_a_seed_repeats_itself_and_another_one_does_not(asker, questions):
+    one, same, other = (drawn(asker, questions[:8], seed=seed)[1].ids for seed in (3, 3, 4))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert len({tuple(row.tolist()) for row in one}) > len(one) / 2
+
+
+def test_a_response_ends_at_a_stop_token_or_is_truncated(asker, questions):
+    _, found = drawn(asker, questions, Sampling(group=8, max_tokens=20))
+    ended = torch.isin(found.ids, torch.tensor(asker.policy.encoder.stop_tokens)) & found.mask
+    assert torch.equal(ended.any(1), ~found.truncated) and found.truncated.any()
+    assert found.ids[~found.mask].eq(asker.policy.encoder.pad_token).all()
+
+
+def test_the_engine_samples_from_the_weights_that_it_was_told(asker, questions):
+    """The embedding, and so the head, is turned towards one token: from then on the engine says little else."""
+    token = asker.policy.encoder.tokenizer.convert_tokens_to_ids("7")
+    with torch.no_grad():
+        asker.policy.decoder.norm.weight.zero_()
+        asker.policy.decoder.norm.weight[0] = 1.0
+        embedding = asker.policy.model.get_input_embeddings().weight
+        embedding[:, 0] = 1.0
+        embedding[token, 0] = 100.0
+    _, before = drawn(asker, questions[:4])
+    asker.sampler.sync(asker.policy)
+    prompts, after = drawn(asker, questions[:4])
+    share = [float((found.ids == token)[found.mask].float().mean()) for found in (before, after)]
+    assert share[0] < 0.1 and share[1] > 0.9
+    with torch.no_grad():
+        logp, _ = asker.policy(Rows.of(prompts, after), 1.0)
+    torch.testing.assert_close(logp[after.mask], after.logp[after.mask], atol=1e-4, rtol=0)
+
+
+def test_a_whole_run_writes_a_record_of_a_sampler_that_kept_up(url, tmp_path):
+    words = ["shaper=pepo", "scale=smoke", "rollout=vllm", f"rollout.url={url}", "train.lr=1e-4"]
+    words += [f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"]
+    done = subprocess.run([sys.executable, "-m", "credit_zoo.run", *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (record,), _ = load_all(tmp_path / "leaderboard" / "results")
+    assert record.training.settings["rollout.engine"] == "vllm"
+    for step in record.training.curve:
+        assert step["sampler_difference"] < 1e-4 and abs(step["sampler_ratio"] - 1) < 1e-4
+        assert step["sampler_ess"] > 0.999 and step["sampler_truncated"] == 0
