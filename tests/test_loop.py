@@ -13,8 +13,9 @@ from credit_zoo.collect import Place
 from credit_zoo.diagnostics import WeightSpread
 from credit_zoo.loop import Diverged, train_policy
 from credit_zoo.losses import PpoClip, SeqMeanTokenSum, TokenMean
-from credit_zoo.policy import Policy, Rows
+from credit_zoo.policy import Policy
 from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.rows import Rows
 from credit_zoo.step import NotFinite, Train, prepare, score_old, update
 
 BASES = {
