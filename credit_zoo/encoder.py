@@ -21,7 +21,7 @@ from credit_zoo.boxes import Size, smart_resize
 from credit_zoo.registry import UsageError
 from credit_zoo.types import Prompts
 
-# What stands in a prompt for a picture or a video, by its names in configs and tokenizers: no family's config names all.
+# What stands in a prompt for a picture or a video, by its names in configs and tokenizers: no config names all.
 VISION_TOKENS = (
     *("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"),
     *("image_token_index", "video_token_index", "boi_token_index", "eoi_token_index"),

@@ -194,8 +194,9 @@ class Policy(nn.Module):
         inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
         takes = inspect.signature(self.base.forward).parameters
         types = {name: image_mask.int() for name in ("mm_token_type_ids", "token_type_ids") if name in takes}
-        if not hasattr(self.base, "rope_deltas"):
+        if not hasattr(self.base, "rope_deltas") or not image_mask.any():
             # Left padding must not count, or a response would stand further from its prompt than it was trained to.
+            # Without an image, multimodal rope counts padding, and keeps the shift of the batch before.
             types["position_ids"] = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
         return {**inputs, **types}
 
@@ -205,8 +206,8 @@ class Policy(nn.Module):
         inputs = self.base_inputs(prompts.ids, prompts.mask, prompts.ids == self.encoder.image_token)
         vision = self.vision_inputs(prompts.vision, range(len(prompts)))
         hidden = self.base(**inputs, **vision, past_key_values=cache, use_cache=True).last_hidden_state
-        delta = getattr(self.base, "rope_deltas", None)
-        return Read(hidden, cache, prompts.mask, None if delta is None else delta[:, 0])
+        shift = None if "position_ids" in inputs else self.base.rope_deltas[:, 0]
+        return Read(hidden, cache, prompts.mask, shift)
 
     def read_on(self, read: "Read", ids: Int64[Tensor, "B K"], seen: Bool[Tensor, "B S"]) -> Float[Tensor, "B K D"]:
         """The states after `ids`, which follow what was read; `seen` masks all that is read then."""

@@ -1,23 +1,31 @@
 """Tiny checkpoints of the families with random weights, each in its own classes, as folders on disk."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
     Gemma3Config,
     GenerationConfig,
     InternVLConfig,
     LlavaOnevisionConfig,
     PreTrainedTokenizerFast,
+    ProcessorMixin,
     Qwen2_5_VLConfig,
     Qwen2VLConfig,
     Qwen3VLConfig,
     SmolVLMConfig,
 )
 from transformers.models.auto.modeling_auto import AutoModelForImageTextToText
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
@@ -51,8 +59,8 @@ SIGLIP = {
 
 @dataclass(frozen=True)
 class Family:
-    """How a family's checkpoint is made. `named` are the special tokens that its tokenizer knows by name; `turn`
-    is what its chat template writes for a picture.
+    """How a family's checkpoint is made. `picture` is what its chat template writes for one, and `beginning` before
+    all; `named` are the special tokens that its tokenizer knows by name, `plain` those that it does not.
     """
 
     config: Callable[[Callable[[str], int], Mapping[str, Any]], Any]
@@ -216,23 +224,22 @@ def write(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     model = AutoModelForImageTextToText.from_config(config)
     with torch.no_grad():
-        for parameter in model.parameters():  # weights of 0.02 would leave the image all but unseen
+        for parameter in model.parameters():  # as they are made, the image is all but unseen, or its weights are 0
             if parameter.ndim > 1:
-                parameter.mul_(5)
+                parameter.normal_(std=0.1)
     model.generation_config = GenerationConfig(**ends)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     family.images().save_pretrained(folder)
-    (folder / "processor_config.json").write_text(__import__("json").dumps(dict(family.processor)))
+    (folder / "processor_config.json").write_text(json.dumps(dict(family.processor)))
     return folder
 
 
 def joint(folder: Path) -> Any:
-    """The family's joint processor of a folder, without a video processor."""
-    from transformers import AutoConfig, AutoTokenizer
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-
-    from credit_zoo.encoder import joint_processor
-
-    config = AutoConfig.from_pretrained(folder)
-    return joint_processor(PROCESSOR_MAPPING[type(config)], str(folder), AutoTokenizer.from_pretrained(folder))
+    """The family's own processor of a checkpoint, beside something that is no video processor."""
+    kind = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(folder))]
+    images = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    parts = [images, AutoTokenizer.from_pretrained(folder), SimpleNamespace(num_frames=1, fps=1)]
+    settings, _ = kind.get_processor_dict(folder)
+    with mock.patch.object(ProcessorMixin, "check_argument_for_proper_class"):
+        return kind.from_args_and_dict(parts[: len(kind.get_attributes())], settings)
