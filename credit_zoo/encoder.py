@@ -5,8 +5,9 @@ installed and without the video processor, which needs torchvision. Qwen2-VL and
 same tensors, from tokenizer and image processor alone.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, GenerationConfig, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import cached_file
 
 from credit_zoo.boxes import Size, smart_resize
 from credit_zoo.registry import UsageError
@@ -97,6 +99,17 @@ def joint_processor(kind: type[ProcessorMixin], path: str, tokenizer: Any, **opt
     return WithoutVideo.from_args_and_dict([parts[name] for name in kind.get_attributes()], settings)
 
 
+def video_settings(path: str) -> Mapping[str, Any]:
+    """The settings of the video processor, which is not made here: an export keeps them."""
+    for name in ("processor_config.json", "video_preprocessor_config.json"):
+        file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
+        found = {} if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
+        found = found.get("video_processor", {}) if name == "processor_config.json" else found
+        if found:
+            return dict(found)
+    return {}
+
+
 def vision_tokens(config: Any, tokenizer: Any) -> tuple[int, ...]:
     """The tokens that stand for pictures and videos, the image token first."""
     named = [getattr(config, name, None) for name in VISION_TOKENS]
@@ -106,10 +119,10 @@ def vision_tokens(config: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(token for token in named if token is not None))
 
 
-def stop_tokens(path: str, tokenizer: Any, **options: Any) -> tuple[int, ...]:
+def stop_tokens(path: str, tokenizer: Any) -> tuple[int, ...]:
     """The tokens that end a response: the checkpoint's own for generation, of which Gemma has two."""
     try:
-        found = GenerationConfig.from_pretrained(path, **options).eos_token_id
+        found = GenerationConfig.from_pretrained(path).eos_token_id
     except OSError:
         found = None
     more = [] if found is None else [found] if isinstance(found, int) else found
@@ -119,7 +132,7 @@ def stop_tokens(path: str, tokenizer: Any, **options: Any) -> tuple[int, ...]:
 @dataclass(frozen=True, eq=False)
 class Encoder:
     """Tokenizer and image processor of one checkpoint. `stops` are the tokens that end a response, if it is not the
-    tokenizer's end of sequence alone.
+    tokenizer's end of sequence alone; `video` is what its video processor would be made from.
     """
 
     tokenizer: Any
@@ -128,6 +141,7 @@ class Encoder:
     image_token: int
     vision_tokens: tuple[int, ...]
     stops: tuple[int, ...] = ()
+    video: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str, config: Any, trust_remote_code: bool = False) -> "Encoder":
@@ -137,19 +151,19 @@ class Encoder:
         image_token = getattr(config, "image_token_id", None)
         if image_token is None:
             raise UsageError(f"model {path} names no image_token_id in its config: it is not a vision-language model")
-        vision, stops = vision_tokens(config, tokenizer), stop_tokens(path, tokenizer)
+        rest = (vision_tokens(config, tokenizer), stop_tokens(path, tokenizer), video_settings(path))
         if config.model_type in ("qwen2_vl", "qwen2_5_vl"):
             images = AutoImageProcessor.from_pretrained(path, backend="pil", **options)
             template = Path(path) / "chat_template.jinja"
             if tokenizer.chat_template is None and template.exists():
                 tokenizer.chat_template = template.read_text(encoding="utf-8")
-            return cls(tokenizer, images, None, image_token, vision, stops)
+            return cls(tokenizer, images, None, image_token, *rest)
         kind = PROCESSOR_MAPPING.get(type(config), None)
         if kind is not None and {*kind.get_attributes()} <= {"image_processor", "tokenizer", "video_processor"}:
             processor = joint_processor(kind, path, tokenizer, **options)
         else:
             processor = AutoProcessor.from_pretrained(path, **options)
-        return cls(tokenizer, None, processor, image_token, vision, stops)
+        return cls(tokenizer, None, processor, image_token, *rest)
 
     @property
     def stop_tokens(self) -> tuple[int, ...]:
@@ -162,9 +176,12 @@ class Encoder:
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer and processor into a checkpoint's folder."""
-        for part in (self.tokenizer, self.image_processor, self.processor):
+        images = self.image_processor or getattr(self.processor, "image_processor", None)
+        for part in (self.tokenizer, self.processor, images):
             if part is not None:
                 part.save_pretrained(folder)
+        if self.video:
+            (folder / "video_preprocessor_config.json").write_text(json.dumps(self.video, indent=2), encoding="utf-8")
 
     def input_size(self, size: Size) -> Size:
         """The (width, height) at which the model sees a picture of `size`, by the rule of Qwen2-VL and Qwen2.5-VL."""

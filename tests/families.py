@@ -70,6 +70,7 @@ class Family:
     plain: tuple[str, ...] = ()
     processor: Mapping[str, Any] = field(default_factory=dict)
     beginning: str = ""
+    end: str = "<|im_end|>"  # of a turn; the tokenizer's end of sequence is another for Gemma
 
 
 def qwen_ids(token: Callable[[str], int]) -> dict[str, int]:
@@ -113,6 +114,7 @@ def smolvlm(token, text):
     )
 
 
+VIDEO = {"fps": 2, "max_frames": 7}
 GRID = [[28, 28], [28, 56], [56, 28], [56, 56]]
 
 
@@ -190,6 +192,8 @@ FAMILIES = {
             "eoi_token": "<end_of_image>",
             "bos_token": "<bos>",
         },
+        plain=("<end_of_turn>",),
+        end="<end_of_turn>",
         processor={"image_seq_length": 4},
         beginning="<bos>",
     ),
@@ -227,19 +231,23 @@ def write(name: str, folder: Path) -> Path:
         for parameter in model.parameters():  # as they are made, the image is all but unseen, or its weights are 0
             if parameter.ndim > 1:
                 parameter.normal_(std=0.1)
-    model.generation_config = GenerationConfig(**ends)
+    stops = sorted({tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(family.end)})
+    model.generation_config = GenerationConfig(**{**ends, "eos_token_id": stops})
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     family.images().save_pretrained(folder)
     (folder / "processor_config.json").write_text(json.dumps(dict(family.processor)))
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(VIDEO))
     return folder
 
 
 def joint(folder: Path) -> Any:
-    """The family's own processor of a checkpoint, beside something that is no video processor."""
+    """The family's own processor of a checkpoint, with a stand-in for its video processor."""
     kind = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(folder))]
     images = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    parts = [images, AutoTokenizer.from_pretrained(folder), SimpleNamespace(num_frames=1, fps=1)]
+    parts = [images, AutoTokenizer.from_pretrained(folder), None]
     settings, _ = kind.get_processor_dict(folder)
     with mock.patch.object(ProcessorMixin, "check_argument_for_proper_class"):
-        return kind.from_args_and_dict(parts[: len(kind.get_attributes())], settings)
+        processor = kind.from_args_and_dict(parts[: len(kind.get_attributes())], settings)
+    processor.video_processor = SimpleNamespace(num_frames=None, fps=None)
+    return processor

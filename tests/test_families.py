@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, joint, write
+from families import FAMILIES, VIDEO, joint, write
 from PIL import Image
 from steps import batch, pictures, trainer
 from torch.nn.functional import normalize
@@ -153,6 +153,14 @@ def test_log_probabilities_of_sampler_trainer_and_the_whole_row_alone_are_one(po
         torch.testing.assert_close(logp[b][rows.mask[b]], expected, atol=1e-4, rtol=0)
 
 
+def test_a_response_ends_at_every_token_that_ends_generation(policy):
+    ends = {"<|im_end|>", FAMILIES[policy.model.config.model_type].end}
+    assert set(policy.encoder.tokenizer.convert_ids_to_tokens(policy.encoder.stop_tokens)) == ends
+    _, drawn = rows_of(policy, group=24, max_tokens=40)
+    stops = torch.isin(drawn.ids, torch.tensor(policy.encoder.stop_tokens)) & drawn.mask
+    assert torch.equal(stops.any(1), ~drawn.truncated) and (stops.sum(1) <= 1).all()
+
+
 def test_the_picture_is_seen(policy):
     rows, _ = rows_of(policy)
     inverted = [Image.fromarray(255 - np.asarray(image)) for image in images()]
@@ -238,6 +246,8 @@ def test_adapters_train_alone_and_export_merged_as_a_plain_folder(folder, tmp_pa
     rows, _ = rows_of(t.policy)
     again = load(export(t.policy, tmp_path / "merged"))
     assert set(again.model.state_dict()) == set(plain.model.state_dict())
+    assert again.encoder.stop_tokens == plain.encoder.stop_tokens and again.encoder.video == VIDEO
+    assert torch.equal(prompts(again).ids, rows.prompts.ids)
     (here, _), (there, _), (before, _) = (one(rows, 1.0) for one in (t.policy, again, plain))
     torch.testing.assert_close(there[rows.mask], here[rows.mask], atol=1e-4, rtol=0)
     assert (before - here)[rows.mask].abs().max() > 1e-2
