@@ -1,11 +1,13 @@
 """Questions to tensors: chat template, image patches and the image tokens that stand for them in the prompt.
 
-Qwen's families are encoded from tokenizer and PIL image processor alone, because their joint processor needs
-torchvision; every other family goes through its own `AutoProcessor`.
+Every family's text and image go through its own joint processor, with the PIL image processor whatever else is
+installed and without the video processor, which needs torchvision. Qwen2-VL and Qwen2.5-VL take a shorter way to the
+same tensors, from tokenizer and image processor alone.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,23 @@ import torch
 from jaxtyping import Bool, Int64
 from PIL.Image import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, GenerationConfig, ProcessorMixin
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import cached_file
 
 from credit_zoo.boxes import Size, smart_resize
 from credit_zoo.registry import UsageError
 from credit_zoo.types import Prompts
 
+# What stands in a prompt for a picture or a video, by its names in configs and tokenizers: no config names all.
+VISION_TOKENS = (
+    *("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"),
+    *("image_token_index", "video_token_index", "boi_token_index", "eoi_token_index"),
+)
+TOKENIZER_VISION_TOKENS = (
+    *("image_token_id", "video_token_id", "boi_token_id", "eoi_token_id", "context_image_token_id"),
+    *("start_image_token_id", "end_image_token_id", "fake_image_token_id", "global_image_token_id"),
+)
 # Batches are padded to these lengths only: a CPU pays seconds for every new tensor shape.
 LENGTHS = (
     16,
@@ -65,36 +78,96 @@ def pad(
     return ids, mask
 
 
+def joint_processor(kind: type[ProcessorMixin], path: str, tokenizer: Any, **options: Any) -> Any:
+    """The family's processor of text and images, without its video processor."""
+
+    class WithoutVideo(kind):
+        # SmolVLM's own asks its video processor for the number of frames.
+        apply_chat_template = ProcessorMixin.apply_chat_template
+
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in kind.get_attributes() if name != "video_processor"]
+
+    WithoutVideo.__name__ = kind.__name__  # a saved processor carries it
+    settings, _ = kind.get_processor_dict(path, **options)
+    parts = {
+        "image_processor": AutoImageProcessor.from_pretrained(path, backend="pil", **options),
+        "tokenizer": tokenizer,
+        "video_processor": None,
+    }
+    return WithoutVideo.from_args_and_dict([parts[name] for name in kind.get_attributes()], settings)
+
+
+def video_settings(path: str) -> Mapping[str, Any]:
+    """The settings of the video processor, which is not made here: an export keeps them."""
+    for name in ("processor_config.json", "video_preprocessor_config.json"):
+        file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
+        found = {} if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
+        found = found.get("video_processor", {}) if name == "processor_config.json" else found
+        if found:
+            return dict(found)
+    return {}
+
+
+def vision_tokens(config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that stand for pictures and videos, the image token first."""
+    named = [getattr(config, name, None) for name in VISION_TOKENS]
+    named += [getattr(tokenizer, name, None) for name in TOKENIZER_VISION_TOKENS]
+    # A tokenizer may name its video token in its vocabulary only.
+    named += [tokenizer.get_vocab().get("<video>")]
+    return tuple(dict.fromkeys(token for token in named if token is not None))
+
+
+def stop_tokens(path: str, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end a response: the checkpoint's own for generation, of which Gemma has two."""
+    try:
+        found = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:
+        found = None
+    more = [] if found is None else [found] if isinstance(found, int) else found
+    return tuple(dict.fromkeys([tokenizer.eos_token_id, *more]))
+
+
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """Tokenizer and image processor of one checkpoint."""
+    """Tokenizer and image processor of one checkpoint. `stops` are the tokens that end a response, if it is not the
+    tokenizer's end of sequence alone; `video` is what its video processor would be made from.
+    """
 
     tokenizer: Any
     image_processor: Any
     processor: Any
     image_token: int
     vision_tokens: tuple[int, ...]
+    stops: tuple[int, ...] = ()
+    video: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str, config: Any, trust_remote_code: bool = False) -> "Encoder":
         """Reads tokenizer and processor of a folder or hub id; `config` is the model's."""
         options = {"trust_remote_code": trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
-        ids = [getattr(config, name, None) for name in ("image_token_id", "video_token_id", "vision_start_token_id")]
-        if ids[0] is None:
+        image_token = getattr(config, "image_token_id", None)
+        if image_token is None:
             raise UsageError(f"model {path} names no image_token_id in its config: it is not a vision-language model")
-        vision = tuple(token for token in (*ids, getattr(config, "vision_end_token_id", None)) if token is not None)
+        rest = (vision_tokens(config, tokenizer), stop_tokens(path, tokenizer), video_settings(path))
         if config.model_type in ("qwen2_vl", "qwen2_5_vl"):
             images = AutoImageProcessor.from_pretrained(path, backend="pil", **options)
             template = Path(path) / "chat_template.jinja"
             if tokenizer.chat_template is None and template.exists():
                 tokenizer.chat_template = template.read_text(encoding="utf-8")
-            return cls(tokenizer, images, None, ids[0], vision)
-        return cls(tokenizer, None, AutoProcessor.from_pretrained(path, **options), ids[0], vision)
+            return cls(tokenizer, images, None, image_token, *rest)
+        kind = PROCESSOR_MAPPING.get(type(config), None)
+        if kind is not None and {*kind.get_attributes()} <= {"image_processor", "tokenizer", "video_processor"}:
+            processor = joint_processor(kind, path, tokenizer, **options)
+        else:
+            processor = AutoProcessor.from_pretrained(path, **options)
+        return cls(tokenizer, None, processor, image_token, *rest)
 
     @property
     def stop_tokens(self) -> tuple[int, ...]:
-        return (self.tokenizer.eos_token_id,)
+        return self.stops or (self.tokenizer.eos_token_id,)
 
     @property
     def pad_token(self) -> int:
@@ -103,9 +176,12 @@ class Encoder:
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer and processor into a checkpoint's folder."""
-        for part in (self.tokenizer, self.image_processor, self.processor):
+        images = self.image_processor or getattr(self.processor, "image_processor", None)
+        for part in (self.tokenizer, self.processor, images):
             if part is not None:
                 part.save_pretrained(folder)
+        if self.video:
+            (folder / "video_preprocessor_config.json").write_text(json.dumps(self.video, indent=2), encoding="utf-8")
 
     def input_size(self, size: Size) -> Size:
         """The (width, height) at which the model sees a picture of `size`, by the rule of Qwen2-VL and Qwen2.5-VL."""
@@ -130,7 +206,10 @@ class Encoder:
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
         if self.processor is not None:
-            batch = self.processor(text=[whole], images=None if image is None else [image], return_tensors="pt")
+            # The template has written all special tokens, the one of the beginning too.
+            batch = self.processor(
+                text=[whole], images=None if image is None else [image], return_tensors="pt", add_special_tokens=False
+            )
             ids = batch.pop("input_ids")[0]
             batch.pop("attention_mask")
             return ids, {name: value for name, value in batch.items() if value.shape[:2] != (1, len(ids))}

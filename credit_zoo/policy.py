@@ -1,9 +1,8 @@
-"""The policy: a vision-language model, the layout of its batches, and one pass that scores responses.
+"""The policy: a vision-language model and one pass that scores responses.
 
-`Rows` is the only place that knows how prompts and responses lie in a batch (prompts left-padded, responses
-right-padded, both to a few fixed lengths). Loop, signals and shapers see `[B, T]` alone. A prompt is read once for
-all its responses: they go on from copies of its cache, through which the gradient flows back into it. That equals
-one row per response, which is what gradient checkpointing is left with, since it keeps no cache.
+A prompt is read once for all its responses: they go on from copies of its cache, through which the gradient flows
+back into it. That equals one row per response, which is what gradient checkpointing is left with, since it keeps no
+cache.
 
     logp[b,t]    = z[b,t,y] - logsumexp(z[b,t])            z: logits / temperature, of the position before token t
     entropy[b,t] = logsumexp(z[b,t]) - sum_v p[v] z[b,t,v]
@@ -21,19 +20,22 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForImageTextToText, DynamicCache
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
+from credit_zoo import lora
 from credit_zoo.boxes import Frame
 from credit_zoo.encoder import Encoder
-from credit_zoo.registry import UsageError
-from credit_zoo.types import Prompts, Responses
+from credit_zoo.registry import UsageError, check_range
+from credit_zoo.rows import Read, Rows, stacked
+from credit_zoo.types import Prompts
 
 SMALL_MODEL = Path(__file__).parent / "model"
 # Its bars for reading and writing a file would stand between ours.
 logging.disable_progress_bar()
 # Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
 FORBIDDEN_LOGIT = -1e4
+# Of what an image processor returns, that which the vision tower alone reads.
+PIXELS = ("pixel_values", "pixel_attention_mask")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Model:
 
     `boxes` is the frame of the coordinates that it speaks (`credit_zoo.boxes.to_frame`): true boxes of real sets are
     told in it, for reward and score alike. It is never guessed: "pixels" of the original picture unless typed.
+    `lora_rank` above 0 trains adapters of the language model and nothing else.
     """
 
     path: str = "small"
@@ -51,6 +54,8 @@ class Model:
     gradient_checkpointing: bool = False
     boxes: Frame = "pixels"
     logit_chunk: int = 8192  # tokens whose logits exist at once
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -60,76 +65,13 @@ class Model:
             raise UsageError(f"model.boxes must be one of {', '.join(get_args(Frame))}, got {self.boxes!r}")
         if self.logit_chunk < 1:
             raise UsageError(f"model.logit_chunk must be at least 1 token, got {self.logit_chunk!r}")
+        check_range("model.lora_rank", self.lora_rank, 0)
+        check_range("model.lora_alpha", self.lora_alpha, 0, open_low=True)
 
     @property
     def source(self) -> str:
         """Where `from_pretrained` reads it."""
         return str(SMALL_MODEL) if self.path == "small" else self.path
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Responses laid out behind their prompts. `row_of[b]` is the row of `prompts` that response b answers."""
-
-    prompts: Prompts
-    row_of: Int64[Tensor, " B"]
-    response_ids: Int64[Tensor, "B T"]
-    mask: Bool[Tensor, "B T"]
-
-    @classmethod
-    def of(cls, prompts: Prompts, responses: Responses) -> "Rows":
-        return cls(prompts, responses.row_of, responses.ids, responses.mask)
-
-    @cached_property
-    def input_ids(self) -> Int64[Tensor, "B S"]:
-        return torch.cat([self.prompts.ids[self.row_of], self.response_ids], dim=1)
-
-    @cached_property
-    def attention_mask(self) -> Bool[Tensor, "B S"]:
-        """Up to the last sampled token: a gap in `mask` is still read by what follows it."""
-        seen = self.mask.flip(1).cummax(1).values.flip(1)
-        return torch.cat([self.prompts.mask[self.row_of], seen], dim=1)
-
-    def image_mask(self, image_token: int) -> Bool[Tensor, "B S"]:
-        """Image tokens of the prompt; a sampled image token is none."""
-        inside = self.input_ids == image_token
-        inside[:, self.prompt_length :] = False
-        return inside
-
-    @property
-    def prompt_length(self) -> int:
-        return self.prompts.ids.shape[1]
-
-    @cached_property
-    def shared(self) -> tuple[Prompts, Int64[Tensor, " B"]]:
-        """The prompts that are answered here, and which of them each response answers."""
-        distinct, row_of = self.row_of.unique(return_inverse=True)
-        vision = tuple(self.prompts.vision[row] for row in distinct.tolist())
-        return Prompts(self.prompts.ids[distinct], self.prompts.mask[distinct], vision), row_of
-
-    def select(self, index: slice) -> "Rows":
-        """A micro-batch."""
-        return Rows(self.prompts, self.row_of[index], self.response_ids[index], self.mask[index])
-
-    def to(self, device: torch.device) -> "Rows":
-        return Rows(self.prompts.to(device), self.row_of.to(device), self.response_ids.to(device), self.mask.to(device))
-
-
-@dataclass(frozen=True)
-class Read:
-    """What was read so far: last states, cache, mask of tokens, and by how much the family's positions differ from
-    a count of tokens (multimodal rope counts an image as less than its tokens; None: they don't).
-    """
-
-    hidden: Float[Tensor, "N S D"]
-    cache: Any
-    mask: Bool[Tensor, "N S"]
-    shift: Int64[Tensor, " N"] | None
-
-    def select(self, rows: Int64[Tensor, " M"]) -> "Read":
-        """Some rows, or copies of rows. The cache is changed in place: what was read can be gone on from once."""
-        self.cache.batch_select_indices(rows)
-        return Read(self.hidden[rows], self.cache, self.mask[rows], None if self.shift is None else self.shift[rows])
 
 
 def token_statistics(
@@ -174,6 +116,8 @@ class Policy(nn.Module):
         if settings.freeze_vision:
             for parameter in self.vision_parameters():
                 parameter.requires_grad_(False)
+        if settings.lora_rank:
+            lora.adapt(self.model, self.decoder, settings.lora_rank, settings.lora_alpha)
         if settings.gradient_checkpointing:
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
@@ -187,7 +131,7 @@ class Policy(nn.Module):
             model = AutoModelForImageTextToText.from_pretrained(
                 settings.source, dtype=getattr(torch, settings.dtype), use_safetensors=True, **options
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             raise UsageError(
                 f"model.path={settings.path} could not be read: {str(error).splitlines()[0]} "
                 "Give a folder that holds a checkpoint, or a hub id that this machine can reach."
@@ -222,31 +166,37 @@ class Policy(nn.Module):
 
     def vision_inputs(self, vision: Sequence[Mapping[str, Tensor]], row_of: Sequence[int]) -> dict[str, Any]:
         """What the base model wants to know of the images of the rows; every image is encoded once."""
-        rows = [vision[i] for i in row_of]
-        if not rows[0]:
+        seen = [row for row in row_of if vision[row]]
+        if not seen:
             return {}
-        inputs: dict[str, Any] = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-        if self._takes_encoded_images:
-            inputs.pop("pixel_values")
-            inputs["mm_encoder_outputs"] = {"image": self._encoded_images(vision, row_of)}
-        return inputs
+        if not self._takes_encoded_images:
+            return stacked([vision[row] for row in seen])
+        rest = [{name: vision[row][name] for name in vision[row] if name not in PIXELS} for row in seen]
+        return {**stacked(rest), "mm_encoder_outputs": {"image": self._encoded_images(vision, seen)}}
 
-    def _encoded_images(
-        self, vision: Sequence[Mapping[str, Tensor]], row_of: Sequence[int]
-    ) -> BaseModelOutputWithPooling:
+    def _encoded_images(self, vision: Sequence[Mapping[str, Tensor]], row_of: Sequence[int]) -> Any:
+        """The vision tower's output, its features in the order of the rows."""
         distinct = sorted(set(row_of))
-        images = {name: torch.cat([vision[i][name] for i in distinct]) for name in vision[distinct[0]]}
-        features = self.base.get_image_features(**images, return_dict=True).pooler_output
-        place = {row: k for k, row in enumerate(distinct)}
-        return BaseModelOutputWithPooling(pooler_output=tuple(features[place[row]] for row in row_of))
+        place = [distinct.index(row) for row in row_of]
+        encoded = self.base.get_image_features(**stacked([vision[row] for row in distinct]), return_dict=True)
+        features = encoded.pooler_output
+        if isinstance(features, Tensor):  # one entry per crop, all of a size; elsewhere one per image
+            crops = features.split([len(vision[row]["pixel_values"]) for row in distinct])
+            encoded.pooler_output = torch.cat([crops[k] for k in place])
+        else:
+            encoded.pooler_output = tuple(features[k] for k in place)
+        if "deepstack_features" in encoded:
+            encoded.deepstack_features = [tuple(layer[k] for k in place) for layer in encoded.deepstack_features]
+        return encoded
 
     def base_inputs(self, ids: Tensor, attention_mask: Tensor, image_mask: Tensor) -> dict[str, Tensor]:
         """Token-aligned inputs of the base model, as far as this family takes them."""
         inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
         takes = inspect.signature(self.base.forward).parameters
         types = {name: image_mask.int() for name in ("mm_token_type_ids", "token_type_ids") if name in takes}
-        if not hasattr(self.base, "rope_deltas"):
+        if not hasattr(self.base, "rope_deltas") or not image_mask.any():
             # Left padding must not count, or a response would stand further from its prompt than it was trained to.
+            # Without an image, multimodal rope counts padding, and keeps the shift of the batch before.
             types["position_ids"] = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
         return {**inputs, **types}
 
@@ -256,8 +206,8 @@ class Policy(nn.Module):
         inputs = self.base_inputs(prompts.ids, prompts.mask, prompts.ids == self.encoder.image_token)
         vision = self.vision_inputs(prompts.vision, range(len(prompts)))
         hidden = self.base(**inputs, **vision, past_key_values=cache, use_cache=True).last_hidden_state
-        delta = getattr(self.base, "rope_deltas", None)
-        return Read(hidden, cache, prompts.mask, None if delta is None else delta[:, 0])
+        shift = None if "position_ids" in inputs else self.base.rope_deltas[:, 0]
+        return Read(hidden, cache, prompts.mask, shift)
 
     def read_on(self, read: "Read", ids: Int64[Tensor, "B K"], seen: Bool[Tensor, "B S"]) -> Float[Tensor, "B K D"]:
         """The states after `ids`, which follow what was read; `seen` masks all that is read then."""

@@ -27,11 +27,12 @@ from credit_zoo.bench import Benchmark
 from credit_zoo.checkpoint import export, weights_digest
 from credit_zoo.encoder import Encoder
 from credit_zoo.harness import Asker, Eval, measure
-from credit_zoo.policy import Model, Policy, Rows
+from credit_zoo.policy import Model, Policy
 from credit_zoo.prompting import Prompting, short_text
 from credit_zoo.provenance import machine
 from credit_zoo.questions import Data, open_questions
 from credit_zoo.registry import BENCHMARKS
+from credit_zoo.rows import Rows
 from credit_zoo.settings import from_words
 from credit_zoo.smallmodel import Size, build_encoder, build_model, words_of
 from credit_zoo.twins import Difficulty, SlippingPen, Span, TeachingPen, Twin

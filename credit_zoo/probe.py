@@ -32,12 +32,13 @@ from credit_zoo.bench import Question, Split
 from credit_zoo.chance import blank, constant_answer, share_right, uniform_choice
 from credit_zoo.checkpoint import weights_digest
 from credit_zoo.harness import Asker, Eval, measure
-from credit_zoo.policy import Model, Policy, Rows
+from credit_zoo.policy import Model, Policy
 from credit_zoo.probefigures import Values, mistakes, separations, spreads, tasks
 from credit_zoo.probes import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
 from credit_zoo.prompting import Prompting
 from credit_zoo.provenance import machine, origin, repeatable, utc_now
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, check_range
+from credit_zoo.rows import Rows
 from credit_zoo.settings import from_words
 from credit_zoo.shaping import shape, weights
 from credit_zoo.signals import listening, token_signals

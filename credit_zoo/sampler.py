@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
+from credit_zoo.lora import merged
 from credit_zoo.policy import Policy
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.rollout import Draws, Sampling, chances
@@ -71,9 +72,11 @@ def vllm_ids(policy: Policy, prompts: Prompts) -> list[tuple[int, ...]]:
 
 
 def weights_of(policy: Policy) -> dict[str, Tensor]:
-    """All weights by their names in a checkpoint, of tied ones the first."""
-    held = {name: parameter.detach() for name, parameter in policy.model.named_parameters()}
-    named: dict[str, Tensor] = revert_weight_conversion(policy.model, held)
+    """All weights by their names in a checkpoint, adapters added in; of tied ones the first."""
+    distinct: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in merged(policy.model).items():
+        distinct.setdefault(tensor.data_ptr(), (name, tensor))
+    named: dict[str, Tensor] = revert_weight_conversion(policy.model, dict(distinct.values()))
     return named
 
 

@@ -17,11 +17,12 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from credit_zoo.harness import Asker
-from credit_zoo.policy import Model, Policy, Rows
+from credit_zoo.policy import Model, Policy
 from credit_zoo.prompting import Prompting
 from credit_zoo.questions import Data, open_questions
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, unknown
 from credit_zoo.rollout import Sampling, sample
+from credit_zoo.rows import Rows
 from credit_zoo.settings import from_words
 from credit_zoo.shaping import shape, weights
 from credit_zoo.signals import listening, token_signals

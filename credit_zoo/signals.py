@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from credit_zoo import masked
-from credit_zoo.policy import Policy, Rows
+from credit_zoo.policy import Policy
 from credit_zoo.registry import UsageError
+from credit_zoo.rows import Rows
 from credit_zoo.types import TokenSignals
 
 # The first layer whose states count: 0 is the embedding output, l > 0 the output of decoder layer l.

@@ -20,8 +20,9 @@ from credit_zoo.diagnostics import WeightSpread
 from credit_zoo.engine import Engine, NotFinite
 from credit_zoo.losses import LossStats, TokenBatch, Totals
 from credit_zoo.mismatch import Mismatch, truncated_ratio
-from credit_zoo.policy import Policy, Rows
+from credit_zoo.policy import Policy
 from credit_zoo.registry import SHAPERS, UsageError, check_range
+from credit_zoo.rows import Rows
 from credit_zoo.shaping import Ramp, Shaper, ramped, shape
 from credit_zoo.signals import listening, token_signals
 from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals

@@ -16,8 +16,9 @@ from credit_zoo.diagnostics import WeightSpread
 from credit_zoo.engine import NotFinite
 from credit_zoo.loop import Diverged, train_policy
 from credit_zoo.losses import PpoClip, SeqMeanTokenSum, TokenMean
-from credit_zoo.policy import Policy, Rows
+from credit_zoo.policy import Policy
 from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.rows import Rows
 from credit_zoo.step import Train, prepare, score_old, update
 
 BASES = {

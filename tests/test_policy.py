@@ -5,8 +5,9 @@ import torch
 from steps import pictures, prompts, responses
 from torch.nn.functional import normalize
 
-from credit_zoo.policy import Rows, token_statistics
+from credit_zoo.policy import token_statistics
 from credit_zoo.registry import UsageError
+from credit_zoo.rows import Rows
 from credit_zoo.signals import FIRST_LAYER, listening, token_signals
 from credit_zoo.types import Responses
 

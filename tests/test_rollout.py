@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steps import prompts
 
-from credit_zoo.policy import Rows
 from credit_zoo.rollout import Sampling, restrict, sample
+from credit_zoo.rows import Rows
 
 
 def draw(policy, seed=0, **settings):

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from credit_zoo.harness import Asker
-from credit_zoo.policy import Model, Policy, Rows
+from credit_zoo.policy import Model, Policy
 from credit_zoo.prompting import Prompting
 from credit_zoo.questions import Data, open_questions
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import load_all
 from credit_zoo.rollout import Sampling, generators, sample
+from credit_zoo.rows import Rows
 from credit_zoo.sampler import Rollout, sampler
 
 PYTHON = os.environ.get("CREDIT_ZOO_VLLM")  # of the environment that has vLLM
