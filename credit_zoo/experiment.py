@@ -39,6 +39,10 @@ from credit_zoo.stopping import Stopped, listening_for_stops
 from credit_zoo.zero import zero
 
 PROMPT_ROOM = 2048  # tokens that an engine in this process keeps for a prompt
+_SMALLER = (
+    "Halve train.micro_batch or model.logit_chunk, set model.gradient_checkpointing=true, or split more with "
+    "parallel.zero; the same command with resume=true goes on from the last save."
+)
 
 
 def run_experiment(command: Command, x: Experiment, seed: int) -> int:
@@ -59,10 +63,15 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
         trained, trainer = _train(context, lesson, started)
     except Diverged as error:
         if context.accelerator.is_main_process:
-            print(f"credit_zoo: {error}\n{_rescue(context, error)}", file=sys.stderr)
+            # DeepSpeed clips and steps in one: there the weights are spoilt, and the last save is what is left.
+            left = _rescue(context, error) if x.parallel.zero == "none" else context.folder / "saves"
+            print(f"credit_zoo: {error}\nThe policy before the step and the prompts: {left}", file=sys.stderr)
         return 1
     except ContractError as error:
         print(f"credit_zoo: {error}. Nothing is recorded; `credit_zoo.testing` finds such a rule.", file=sys.stderr)
+        return 1
+    except torch.OutOfMemoryError as error:
+        print(f"credit_zoo: out of memory ({str(error).splitlines()[0]}) {_SMALLER}", file=sys.stderr)
         return 1
     except Stopped as error:
         context.say(f"stopped after step {error.step}, all saved: the same command with resume=true goes on from there")
@@ -245,16 +254,14 @@ def _train_with_progress(
     return reports
 
 
-def _rescue(context: Context, error: Diverged) -> str:
-    """Writes the policy, which the broken step has not touched, and what it was asked; says where."""
-    if context.x.parallel.zero != "none":
-        return "DeepSpeed clips and steps in one, so that the weights are spoilt: the last save is what is left."
+def _rescue(context: Context, error: Diverged) -> Path:
+    """Writes the policy, which the broken step has not touched, and what it was asked."""
     folder = context.folder / f"diverged-step-{error.step}"
     export(context.policy, folder)
     cells = [(question.id, question.text, question.answer) for question in error.questions]
     lines = ["\t".join(" ".join(cell.split()) for cell in each) for each in cells]
     atomic_write(folder / "prompts.tsv", "\n".join(lines) + "\n")
-    return f"The policy before the step and the prompts: {folder}"
+    return folder
 
 
 def _finish(

@@ -45,9 +45,9 @@ def some_reward(monkeypatch):
     drawn = torch.Generator().manual_seed(0)
     given = loop.prepare
 
-    def prepare(trainer, batch, progress):
+    def prepare(trainer, batch, *more):
         batch.reward.copy_(torch.rand(len(batch.reward), generator=drawn))
-        return given(trainer, batch, progress)
+        return given(trainer, batch, *more)
 
     monkeypatch.setattr(loop, "prepare", prepare)
     return drawn
@@ -282,10 +282,10 @@ def test_a_run_that_diverges_saves_the_policy_and_the_prompts_and_writes_no_reco
 def test_weights_that_break_during_training_end_the_run_like_a_broken_loss(words, tmp_path, capsys, monkeypatch):
     prepared = loop.prepare
 
-    def spoil(trainer, batch, progress):
+    def spoil(trainer, batch, progress, idle):
         if progress > 0:
             next(p for p in trainer.policy.parameters() if p.requires_grad).data.fill_(torch.nan)
-        return prepared(trainer, batch, progress)
+        return prepared(trainer, batch, progress, idle)
 
     monkeypatch.setattr(loop, "prepare", spoil)
     assert main([*SIZES, *words]) == 1
@@ -319,3 +319,13 @@ def test_a_killed_run_leaves_no_record_and_no_half_written_file(words, tmp_path,
     assert leftovers(tmp_path / "leaderboard") == []
     for path in (tmp_path / "runs").glob("*/model/config.json"):
         json.loads(path.read_text())
+
+
+def test_running_out_of_memory_names_what_to_change(words, capsys, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nmore")
+
+    monkeypatch.setattr(experiment, "train_policy", full)
+    assert main([*SIZES, *words]) == 1
+    err = capsys.readouterr().err
+    assert "out of memory" in err and "train.micro_batch" in err and "Traceback" not in err
