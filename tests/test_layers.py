@@ -65,7 +65,7 @@ LAYERS = (
         "probefigures",
     ),
     ("step", "loop", "leaderboard", "curves", "rescore", "command", "config"),
-    ("plan", "context", "measuring", "experiment", "pretrain", "show", "probe", "vllm_server", "run"),
+    ("plan", "context", "measuring", "experiment", "pretrain", "show", "probe", "hardware", "vllm_server", "run"),
     ("cases", "testing"),  # for tests, here and of shapers elsewhere; nothing of the package imports them
 )
 WITHIN = {
