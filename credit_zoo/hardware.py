@@ -40,7 +40,7 @@ from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 @dataclass(frozen=True)
 class Hardware:
-    """The work: `prompts` x `group` responses of `tokens` to pictures of `high` x `wide` image tokens, `repeats` times."""
+    """`repeats` times: `prompts` x `group` responses of `tokens` to pictures of `high` x `wide` image tokens."""
 
     shaper: str = "pepo"
     prompts: int = 8

@@ -20,6 +20,7 @@ from credit_zoo.provenance import new_run_id, origin, utc_now
 from credit_zoo.record import Evaluation, RunRecord
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import load, write
+from credit_zoo.symbolic import Symbolic
 
 NOTE = "graded anew"
 
@@ -30,6 +31,20 @@ def regrade(path: Path) -> Measured:
     bench: Benchmark = BENCHMARKS[head["bench"]].factory()
     rule = None if head["twin"] else RULES.get(head["bench"])
     return grade(bench, questions, sampled, greedy, rule)
+
+
+def second_opinion(path: Path) -> str:
+    """Of the sampled answers to questions of kind "math" that are wrong: how many are right symbolically."""
+    head, questions, sampled, _ = read_log(path)
+    bench: Benchmark = BENCHMARKS[head["bench"]].factory()
+    wrong = more = 0
+    with Symbolic() as symbolic:
+        for question, said in zip(questions, sampled, strict=True):
+            scores = [bench.score(question, text) for text in said.texts] if question.kind == "math" else []
+            missed = [score.extracted for score in scores if score.extracted is not None and score.correct == 0]
+            wrong += len(missed)
+            more += sum(symbolic.same(answer, question.answer) for answer in missed)
+    return f"{more} of {wrong} wrong answers are right by symbolic comparison"
 
 
 def _record_of(path: Path, results: Path) -> tuple[RunRecord, Evaluation]:
@@ -71,6 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("logs", nargs="+", type=Path, help="<out>/<run id>/answers/*.jsonl.gz")
     parser.add_argument("--results", type=Path, default=Path("leaderboard/results"), help="folder of records")
     parser.add_argument("--write", action="store_true", help="write new records")
+    parser.add_argument("--symbolic", action="store_true", help="say what math-verify would count right besides")
     given = parser.parse_args(words)
     runs: dict[str, tuple[RunRecord, dict[tuple[str, str], Evaluation]]] = {}
     try:
@@ -82,6 +98,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 f"{record.run_id} {old.bench} {old.stage}: {100 * old.value:.2f} ({old.grader}) -> "
                 f"{100 * new.value:.2f} ({new.grader}), {moved} of {old.questions} questions changed"
             )
+            if given.symbolic:
+                print(f"{record.run_id} {old.bench} {old.stage}: {second_opinion(path)}")
             runs.setdefault(record.run_id, (record, {}))[1][old.bench, old.stage] = new
         for record, changed in runs.values() if given.write else ():
             print(f"record: {write(_rewritten(record, changed), given.results)}")

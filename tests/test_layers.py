@@ -21,7 +21,7 @@ LAYERS = (
     ("registry", "settings", "bench"),
     (
         *("shapers", "shapers.*", "fusion", "shaping", "advantages", "losses", "base", "rewards"),
-        *(*ANSWERS, "twins", "twins.*", "data", "hub", "fewshot", "official", "prompting"),
+        *(*ANSWERS, "twins", "twins.*", "data", "hub", "fewshot", "official", "prompting", "symbolic"),
     ),
     (
         "encoder",

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from credit_zoo.base import Base
 from credit_zoo.collect import Collector
+from credit_zoo.engine import plain
 from credit_zoo.harness import Asker, Eval, measure
 from credit_zoo.loop import train_policy
 from credit_zoo.policy import SMALL_MODEL, Model, Policy
@@ -72,11 +73,12 @@ def test_its_reward_rises_within_forty_steps(small, shaper):
     policy = Policy.load(Model())
     bench, base = BENCHMARKS["geometry3k"].factory(), Base()
     train = Train(steps=40, prompts=16, lr=6e-5)
-    optimizer = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=train.lr, weight_decay=0)
     collector = Collector(Asker(policy, bench, SHORT), base, Sampling(max_tokens=56), Reward(), prompts=16)
     made = SHAPERS[shaper].factory()
-    trainer = Trainer(policy, policy, optimizer, Accelerator(cpu=True), None, made, base, train, collector)
+    accelerator = Accelerator(cpu=True)
+    engine = plain(accelerator, policy, train.lr, weight_decay=0.0)
+    trainer = Trainer(policy, engine, accelerator, None, made, base, train, collector)
     rewards = []
     questions = open_questions(bench, "train", None, Data(), 0, shuffle=True)
-    train_policy(trainer, questions, seed=0, report=lambda step: rewards.append(step.accuracy))
+    train_policy(trainer, questions, seed=0, report=lambda step, following: rewards.append(step.accuracy))
     assert sum(rewards[-10:]) / 10 > sum(rewards[:10]) / 10 + 0.03
