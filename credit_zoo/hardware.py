@@ -26,6 +26,7 @@ from credit_zoo.encoder import Encoder
 from credit_zoo.engine import plain
 from credit_zoo.harness import Asker
 from credit_zoo.markdown import grid
+from credit_zoo.plan import kept_config
 from credit_zoo.policy import SMALL_MODEL, Model, Policy
 from credit_zoo.prompting import Prompting
 from credit_zoo.provenance import machine
@@ -63,15 +64,10 @@ class Hardware:
 
 def random_policy(name: str, work: Hardware, device: torch.device) -> Policy:
     """The architecture with random weights. Texts are never read, so that the small model's tokenizer stands in."""
-    kept = CONFIGS / "model" / f"{name}.json"
-    if name != "small" and not kept.exists():
-        known = ", ".join(["small", *(file.stem for file in sorted(kept.parent.glob("*.json")))])
+    config = AutoConfig.from_pretrained(SMALL_MODEL) if name == "small" else kept_config(name)
+    if config is None:
+        known = ", ".join(["small", *(file.stem for file in sorted((CONFIGS / "model").glob("*.json")))])
         raise UsageError(f"no configuration named '{name}' is kept. There are: {known}")
-    config = (
-        AutoConfig.for_model(**json.loads(kept.read_text(encoding="utf-8")))
-        if kept.exists()
-        else AutoConfig.from_pretrained(SMALL_MODEL)
-    )
     if config.model_type != "qwen2_5_vl":
         raise UsageError(f"pictures of random patches are made for Qwen2.5-VL only, and {name} is {config.model_type}")
     with device:

@@ -13,6 +13,7 @@ from weeks.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
@@ -37,16 +38,19 @@ class Sizes:
     trained: int
 
 
+def kept_config(name: str) -> Any:
+    """The config that is kept for the file `configs/model/NAME`, if there is one."""
+    kept = CONFIGS / "model" / f"{name}.json"
+    return AutoConfig.for_model(**json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else None
+
+
 def sizes(model: Model, name: str) -> Sizes | None:
     """Counted on a model without memory, from its config: the checkpoint's, or the one that is kept for the file
     `configs/model/NAME`; None where neither is at hand.
     """
-    kept = CONFIGS / "model" / f"{name}.json"
     try:
-        config = (
-            AutoConfig.for_model(**json.loads(kept.read_text(encoding="utf-8")))
-            if kept.exists()
-            else AutoConfig.from_pretrained(model.source, trust_remote_code=model.trust_remote_code)
+        config = kept_config(name) or AutoConfig.from_pretrained(
+            model.source, trust_remote_code=model.trust_remote_code
         )
     except (OSError, ValueError):
         return None

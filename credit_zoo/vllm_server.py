@@ -25,9 +25,9 @@ from PIL import Image
 from safetensors.torch import load
 
 from credit_zoo.rollout import Sampling
+from credit_zoo.sampler import PROTOCOL
 from credit_zoo.vllm_engine import Request, VllmEngine
 
-PROTOCOL = 1
 LIMIT = 64 * 2**30  # bytes of a body: the weights of the largest model that this is meant for
 
 

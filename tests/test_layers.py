@@ -108,6 +108,7 @@ WITHIN = {
     "config": ("command", "step"),
     "measuring": ("context",),
     "experiment": ("context", "measuring"),
+    "hardware": ("plan",),
     "run": ("experiment", "plan"),
     "testing": ("cases",),
 }
