@@ -1,11 +1,13 @@
 """The policy's numbers against transformers' own, and the visual signals against stored hidden states."""
 
+import dataclasses
+
 import pytest
 import torch
 from steps import pictures, prompts, responses
 from torch.nn.functional import normalize
 
-from credit_zoo.policy import token_statistics
+from credit_zoo.policy import Policy, token_statistics
 from credit_zoo.registry import UsageError
 from credit_zoo.rows import Rows
 from credit_zoo.signals import FIRST_LAYER, listening, token_signals
@@ -75,10 +77,10 @@ def test_gradient_checkpointing_does_not_make_the_hooks_count_twice(tiny):
     rows = rows_of(tiny)
     with listening(tiny, rows, ["visual_similarity"]) as plain:
         tiny(rows, 1.0)
-    tiny.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    tiny.train()
-    with listening(tiny, rows, ["visual_similarity"]) as again:
-        logp, _ = tiny(rows, 1.0)
+    checkpointing = dataclasses.replace(tiny.settings, gradient_checkpointing=True)
+    policy = Policy(tiny.model, tiny.encoder, checkpointing).train()
+    with listening(policy, rows, ["visual_similarity"]) as again:
+        logp, _ = policy(rows, 1.0)
         logp.sum().backward()
     torch.testing.assert_close(again.means(), plain.means(), atol=1e-6, rtol=0)
 
