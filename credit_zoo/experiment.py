@@ -63,9 +63,11 @@ def run_experiment(command: Command, x: Experiment, seed: int) -> int:
         trained, trainer = _train(context, lesson, started)
     except Diverged as error:
         if context.accelerator.is_main_process:
-            # DeepSpeed clips and steps in one: there the weights are spoilt, and the last save is what is left.
-            left = _rescue(context, error) if x.parallel.zero == "none" else context.folder / "saves"
-            print(f"credit_zoo: {error}\nThe policy before the step and the prompts: {left}", file=sys.stderr)
+            if x.parallel.zero == "none":
+                left = f"The policy before the step and the prompts: {_rescue(context, error)}"
+            else:  # it clips and steps in one
+                left = f"DeepSpeed may have spoilt the weights by now; the saves, if any: {context.folder / 'saves'}"
+            print(f"credit_zoo: {error}\n{left}", file=sys.stderr)
         return 1
     except ContractError as error:
         print(f"credit_zoo: {error}. Nothing is recorded; `credit_zoo.testing` finds such a rule.", file=sys.stderr)
