@@ -1,15 +1,11 @@
 """The policy: a vision-language model and one pass that scores responses.
 
-A prompt is read once for all its responses: they go on from copies of its cache, through which the gradient flows
-back into it. That equals one row per response, which is what gradient checkpointing is left with, since it keeps no
-cache.
-
-    logp[b,t]    = z[b,t,y] - logsumexp(z[b,t])            z: logits / temperature, of the position before token t
-    entropy[b,t] = logsumexp(z[b,t]) - sum_v p[v] z[b,t,v]
+A prompt is read once for all its responses, in value and in gradient (`credit_zoo.prefix`). That equals one row per
+response, prompt and picture in each, which `model.layout=plain` keeps for comparison.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +14,15 @@ from typing import Any, Literal, get_args
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForImageTextToText, DynamicCache
+from transformers.cache_utils import Cache
 from transformers.utils import logging
 
 from credit_zoo import lora
 from credit_zoo.boxes import Frame
 from credit_zoo.encoder import Encoder
+from credit_zoo.head import TokenStatistics, finish_logits, token_statistics
+from credit_zoo.prefix import prompt_cache, response_cache
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.rows import Read, Rows, stacked
 from credit_zoo.types import Prompts
@@ -32,8 +30,6 @@ from credit_zoo.types import Prompts
 SMALL_MODEL = Path(__file__).parent / "model"
 # Its bars for reading and writing a file would stand between ours.
 logging.disable_progress_bar()
-# Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
-FORBIDDEN_LOGIT = -1e4
 # Of what an image processor returns, that which the vision tower alone reads.
 PIXELS = ("pixel_values", "pixel_attention_mask")
 
@@ -44,7 +40,8 @@ class Model:
 
     `boxes` is the frame of the coordinates that it speaks (`credit_zoo.boxes.to_frame`): true boxes of real sets are
     told in it, for reward and score alike. It is never guessed: "pixels" of the original picture unless typed.
-    `lora_rank` above 0 trains adapters of the language model and nothing else.
+    `lora_rank` above 0 trains adapters of the language model and nothing else. `layout` shared reads a prompt once for
+    all its responses, plain once for each, which gives the same numbers and takes longer.
     """
 
     path: str = "small"
@@ -53,7 +50,8 @@ class Model:
     freeze_vision: bool = True
     gradient_checkpointing: bool = False
     boxes: Frame = "pixels"
-    logit_chunk: int = 8192  # tokens whose logits exist at once
+    layout: Literal["shared", "plain"] = "shared"
+    logit_chunk: int = 0  # tokens whose logits exist at once; 0: as many as make 2**24 logits
     lora_rank: int = 0
     lora_alpha: float = 16.0
     trust_remote_code: bool = False
@@ -63,8 +61,9 @@ class Model:
             raise UsageError(f"model.dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         if self.boxes not in get_args(Frame):
             raise UsageError(f"model.boxes must be one of {', '.join(get_args(Frame))}, got {self.boxes!r}")
-        if self.logit_chunk < 1:
-            raise UsageError(f"model.logit_chunk must be at least 1 token, got {self.logit_chunk!r}")
+        if self.layout not in ("shared", "plain"):
+            raise UsageError(f"model.layout must be shared or plain, got {self.layout!r}")
+        check_range("model.logit_chunk", self.logit_chunk, 0)
         check_range("model.lora_rank", self.lora_rank, 0)
         check_range("model.lora_alpha", self.lora_alpha, 0, open_low=True)
 
@@ -72,35 +71,6 @@ class Model:
     def source(self) -> str:
         """Where `from_pretrained` reads it."""
         return str(SMALL_MODEL) if self.path == "small" else self.path
-
-
-def token_statistics(
-    hidden: Float[Tensor, "*N D"],
-    head: nn.Module,
-    ids: Int64[Tensor, "*N"],
-    finish: Callable[[Tensor], Tensor],
-    chunk: int,
-) -> tuple[Float[Tensor, "*N"], Float[Tensor, "*N"]]:
-    """Log-probability (with gradient) and entropy (without) of `ids`, both float32 in nats.
-
-    `finish` turns raw logits into those that are sampled from. Logits exist for `chunk` tokens at a time and
-    are recomputed in the backward pass.
-    """
-
-    def one(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        logits = finish(head(states))
-        logsumexp = logits.logsumexp(-1)
-        chosen = logits.gather(-1, tokens[:, None])[:, 0]
-        with torch.no_grad():
-            entropy = logsumexp - (logits.softmax(-1) * logits).sum(-1)
-        return chosen - logsumexp, entropy
-
-    pairs = [
-        checkpoint(one, states, tokens, use_reentrant=False)
-        for states, tokens in zip(hidden.flatten(0, -2).split(chunk), ids.flatten().split(chunk), strict=True)
-    ]
-    logp, entropy = (torch.cat(parts).view(ids.shape) for parts in zip(*pairs, strict=True))
-    return logp, entropy
 
 
 class Policy(nn.Module):
@@ -120,6 +90,9 @@ class Policy(nn.Module):
             lora.adapt(self.model, self.decoder, settings.lora_rank, settings.lora_alpha)
         if settings.gradient_checkpointing:
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            for layer in self.decoder.layers:
+                # transformers takes the cache away from a layer that may run again; ours bear it.
+                layer._can_checkpoint_with_cache = True
 
     @classmethod
     def load(cls, settings: Model, frozen: bool = False) -> "Policy":
@@ -159,10 +132,8 @@ class Policy(nn.Module):
         return "mm_encoder_outputs" in inspect.signature(self.base.forward).parameters
 
     def finish_logits(self, logits: Tensor, temperature: float) -> Float[Tensor, "*N V"]:
-        """The logits that are sampled from, float32: tempered, vision tokens forbidden."""
-        logits = logits.float() / temperature
-        logits[..., list(self.encoder.vision_tokens)] = FORBIDDEN_LOGIT
-        return logits
+        """The logits that are sampled from, float32: tempered, vision tokens forbidden. May change them in place."""
+        return finish_logits(logits, temperature, self.encoder.vision_tokens)
 
     def vision_inputs(self, vision: Sequence[Mapping[str, Tensor]], row_of: Sequence[int]) -> dict[str, Any]:
         """What the base model wants to know of the images of the rows; every image is encoded once."""
@@ -200,49 +171,56 @@ class Policy(nn.Module):
             types["position_ids"] = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
         return {**inputs, **types}
 
-    def read_prompts(self, prompts: Prompts) -> "Read":
-        """Reads prompts into a new cache."""
-        cache = DynamicCache(config=self.model.config)
+    def read_prompts(self, prompts: Prompts, cache: Cache | None = None) -> "Read":
+        """Reads prompts into a new cache: one that grows, unless another is given."""
+        cache = DynamicCache(config=self.model.config) if cache is None else cache
         inputs = self.base_inputs(prompts.ids, prompts.mask, prompts.ids == self.encoder.image_token)
         vision = self.vision_inputs(prompts.vision, range(len(prompts)))
-        hidden = self.base(**inputs, **vision, past_key_values=cache, use_cache=True).last_hidden_state
+        # The cache is there: `use_cache` would only make a checkpointed layer complain.
+        hidden = self.base(**inputs, **vision, past_key_values=cache, use_cache=False).last_hidden_state
         shift = None if "position_ids" in inputs else self.base.rope_deltas[:, 0]
         return Read(hidden, cache, prompts.mask, shift)
 
-    def read_on(self, read: "Read", ids: Int64[Tensor, "B K"], seen: Bool[Tensor, "B S"]) -> Float[Tensor, "B K D"]:
-        """The states after `ids`, which follow what was read; `seen` masks all that is read then."""
+    def read_on(
+        self, cache: Cache, shift: Int64[Tensor, " B"] | None, ids: Int64[Tensor, "B K"], seen: Bool[Tensor, "B S"]
+    ) -> Float[Tensor, "B K D"]:
+        """The states after `ids`, which follow what the cache holds; `seen` masks all that is read then, `shift` is
+        that of `Read`.
+        """
         position = seen.long().cumsum(1)[:, -ids.shape[1] :] - 1
-        if read.shift is not None:
-            position = (position + read.shift[:, None]).expand(3, -1, -1)
+        if shift is not None:
+            position = (position + shift[:, None]).expand(3, -1, -1)
         out = self.base(
             input_ids=ids,
             attention_mask=seen.long(),
             position_ids=position,
-            past_key_values=read.cache,
-            use_cache=True,
+            past_key_values=cache,
+            use_cache=False,
         )
         states: Tensor = out.last_hidden_state
         return states
 
     def _before_responses(self, rows: Rows) -> Float[Tensor, "B T D"]:
         """The states that emit the response tokens, one position before each."""
-        if self.settings.gradient_checkpointing and self.training:
+        if self.settings.layout == "plain":
             inputs = self.base_inputs(rows.input_ids, rows.attention_mask, rows.image_mask(self.encoder.image_token))
             vision = self.vision_inputs(rows.prompts.vision, rows.row_of.tolist())
             whole: Tensor = self.base(**inputs, **vision, use_cache=False).last_hidden_state
             return whole[:, rows.prompt_length - 1 : -1]
         prompts, row_of = rows.shared
-        read = self.read_prompts(prompts)
-        last = read.hidden[row_of, -1:]
-        states = self.read_on(read.select(row_of), rows.response_ids, rows.attention_mask)
-        return torch.cat([last, states[:, :-1]], dim=1)
+        read = self.read_prompts(prompts, prompt_cache())
+        shift = None if read.shift is None else read.shift[row_of]
+        behind = response_cache(read.cache, row_of)
+        states = self.read_on(behind, shift, rows.response_ids, rows.attention_mask)
+        return torch.cat([read.hidden[:, -1:].index_select(0, row_of), states[:, :-1]], dim=1)
 
-    def forward(self, rows: Rows, temperature: float) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
-        """Log-probability and entropy of every response token, float32 in nats; junk outside the mask."""
+    def forward(self, rows: Rows, temperature: float) -> TokenStatistics:
+        """The statistics of every response token, `[B, T]`; junk outside the mask."""
         return token_statistics(
             self._before_responses(rows),
             self.model.get_output_embeddings(),
             rows.response_ids,
-            lambda logits: self.finish_logits(logits, temperature),
+            temperature,
+            self.encoder.vision_tokens,
             self.settings.logit_chunk,
         )

@@ -129,7 +129,7 @@ def loss_of(policy: Policy, batch: dict[str, Any]) -> Tensor:
     """Mean negative log-probability of the solutions' tokens [nats]."""
     prompts = Prompts(batch["ids"], batch["mask"], tuple(batch["vision"]))
     rows = Rows(prompts, torch.arange(len(prompts)), batch["response"], batch["sampled"])
-    logp, _ = policy(rows, temperature=1.0)
+    logp = policy(rows, temperature=1.0).logp
     return -logp[rows.mask].mean()
 
 

@@ -150,8 +150,8 @@ def _draw_some(
     scores, responses = asker.judge(questions, prompts, probe.eval.sampling(), generator)
     rows = Rows.of(prompts, responses)
     with listening(policy, rows, wanted) as cosines:
-        logp, entropy = policy(rows, probe.temperature)
-    signals = token_signals(wanted, logp, entropy, cosines, rows.mask)
+        found = policy(rows, probe.temperature)
+    signals = token_signals(wanted, found, cosines, rows.mask)
     correct = torch.tensor([score.correct for group in scores for score in group], dtype=torch.float32)
     return Drawn(correct, responses.row_of, responses.ids, responses.mask, signals)
 

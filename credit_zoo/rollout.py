@@ -115,5 +115,5 @@ def sample(policy: Policy, prompts: Prompts, sampling: Sampling, draws: Draws) -
             kept = going.nonzero()[:, 0]
             read, seen, token, here = read.select(kept), seen[kept], token[kept], here[kept]
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
-        hidden = policy.read_on(read, token[:, None], seen)[:, -1]
+        hidden = policy.read_on(read.cache, read.shift, token[:, None], seen)[:, -1]
     return Responses(ids.cpu(), mask.cpu(), logp.cpu(), ~ended.cpu(), row_of)

@@ -71,16 +71,16 @@ def answer(show: Show) -> Answer:
     rows = Rows.of(prompts, drawn)
     needs = sorted({need for name in names for need in SHAPERS[name].facts.needs})
     with torch.no_grad(), listening(policy, rows, needs) as cosines:
-        logp, entropy = policy(rows, 1.0)
-    signals = token_signals(needs, logp, entropy, cosines, rows.mask)
+        found = policy(rows, 1.0)
+    signals = token_signals(needs, found, cosines, rows.mask)
     x = ShaperInputs(torch.ones(len(drawn.ids)), signals, drawn.mask, drawn.row_of, drawn.ids, progress=1.0)
     kept = drawn.mask[0]
-    found = {name: weights(shape(SHAPERS[name].factory(), x), x)[0, kept] for name in names}
+    shaped = {name: weights(shape(SHAPERS[name].factory(), x), x)[0, kept] for name in names}
     picture = questions[0].image
     if picture is None:
         raise UsageError(f"question {show.index} of {show.bench} has no picture to show")
     tokens = tuple(policy.encoder.tokenizer.decode([token]) for token in drawn.ids[0, kept].tolist())
-    return Answer(picture, questions[0].text, tokens, found)
+    return Answer(picture, questions[0].text, tokens, shaped)
 
 
 def draw(found: Answer) -> Image.Image:

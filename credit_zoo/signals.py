@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from credit_zoo import masked
+from credit_zoo.head import TokenStatistics
 from credit_zoo.policy import Policy
 from credit_zoo.registry import UsageError
 from credit_zoo.rows import Rows
@@ -50,20 +50,20 @@ class LayerCosines:
         """
         if layer in self.seen:
             return
-        unit = normalize(hidden.float(), dim=-1)
-        if unit.shape[1] == self.rows.input_ids.shape[1]:
+        if hidden.shape[1] == self.rows.input_ids.shape[1]:
             image = self.rows.image_mask(self.image_token)
-            self._count(layer, unit[:, self.rows.prompt_length :], _mean_over(unit, image))
+            self._count(layer, hidden[:, self.rows.prompt_length :], _mean_direction(hidden, image))
             return
         prompts, row_of = self.rows.shared
         if layer not in self.directions:
-            self.directions[layer] = _mean_over(unit, prompts.ids == self.image_token)
+            self.directions[layer] = _mean_direction(hidden, prompts.ids == self.image_token)
         else:
-            self._count(layer, unit, self.directions[layer][row_of])
+            self._count(layer, hidden, self.directions[layer][row_of])
 
-    def _count(self, layer: int, unit: Float[Tensor, "B T D"], direction: Float[Tensor, "B D"]) -> None:
+    def _count(self, layer: int, hidden: Float[Tensor, "B T D"], direction: Float[Tensor, "B D"]) -> None:
         self.seen.add(layer)
-        cosine = torch.einsum("btd,bd->bt", unit, direction)
+        states = hidden.float()
+        cosine = (states @ direction[:, :, None])[..., 0] / _length(states)
         for name, first in self.first_layer.items():
             if layer >= first:
                 self.sums[name] = self.sums.get(name, torch.zeros_like(cosine)) + cosine
@@ -74,8 +74,15 @@ class LayerCosines:
         return {name: masked.fill(total / self.layers[name], self.rows.mask) for name, total in self.sums.items()}
 
 
-def _mean_over(unit: Float[Tensor, "N S D"], image: Bool[Tensor, "N S"]) -> Float[Tensor, "N D"]:
-    return torch.where(image[..., None], unit, 0.0).sum(1) / image.sum(1, keepdim=True).clamp(min=1)
+def _length(states: Float[Tensor, "N S D"]) -> Float[Tensor, "N S"]:
+    return torch.linalg.vector_norm(states, dim=-1).clamp(min=1e-12)
+
+
+def _mean_direction(hidden: Float[Tensor, "N S D"], image: Bool[Tensor, "N S"]) -> Float[Tensor, "N D"]:
+    """u of the equation, as one product of weights with states: nothing of their size is made."""
+    states = hidden.float()
+    share = image / _length(states) / image.sum(1, keepdim=True).clamp(min=1)
+    return (share[:, None] @ states)[:, 0]
 
 
 @contextmanager
@@ -121,11 +128,10 @@ def _hooks(policy: Policy, cosines: LayerCosines) -> Iterator[Any]:
 
 def token_signals(
     needs: Iterable[str],
-    logp: Float[Tensor, "B T"],
-    entropy: Float[Tensor, "B T"],
+    found: TokenStatistics,
     cosines: LayerCosines,
     mask: Bool[Tensor, "B T"],
 ) -> TokenSignals:
     """The signals that `needs` names, and no others, 0 outside the mask."""
-    measured = {"logp": logp.detach(), "entropy": entropy.detach(), **cosines.means()}
+    measured = {**{name: values.detach() for name, values in found._asdict().items()}, **cosines.means()}
     return TokenSignals({name: masked.fill(measured[name], mask) for name in needs})

@@ -154,8 +154,8 @@ def _with_signals(x: ShaperInputs, signals: TokenSignals, index: slice = slice(N
 def _score(trainer: Trainer, model: nn.Module, rows: Rows, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
     """Log-probability, entropy and the shaper's signals of some rows, from one forward pass."""
     with listening(trainer.policy, rows, trainer.needs) as cosines:
-        logp, entropy = model(rows, trainer.temperature)
-    return logp, entropy, token_signals(trainer.needs, logp, entropy, cosines, mask)
+        found = model(rows, trainer.temperature)
+    return found.logp, found.entropy, token_signals(trainer.needs, found, cosines, mask)
 
 
 @torch.no_grad()
@@ -241,12 +241,12 @@ def backward(trainer: Trainer, todo: Todo, index: slice) -> _Part:
         broken = not bool(logp[x.mask].isfinite().all())
         advantage = torch.zeros_like(logp) if broken else _shape(trainer, _with_signals(x, signals))
     else:
-        logp, entropy = trainer.engine.module(rows, trainer.temperature)
+        logp, entropy, _ = trainer.engine.module(rows, trainer.temperature)
         advantage, old_logp = todo.shaped[index], todo.old_logp[index]
     reference = None
     if trainer.reference is not None:
         with torch.no_grad():
-            reference, _ = trainer.reference(rows, trainer.temperature)
+            reference = trainer.reference(rows, trainer.temperature).logp
     correction, mismatch = truncated_ratio(old_logp, todo.sampler_logp[index], x.mask, trainer.sampler_cap)
     corrected = advantage if math.isinf(trainer.sampler_cap) else advantage * correction
     loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), todo.totals)

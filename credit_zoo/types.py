@@ -17,6 +17,7 @@ from credit_zoo import masked
 SIGNALS: Mapping[str, str] = {
     "logp": "log-probability of the sampled token at the sampling temperature [nats]",
     "entropy": "entropy of the distribution that emitted the token, at the sampling temperature [nats]",
+    "collision": "sum over the vocabulary of squared probabilities, where entropy is measured (0, 1]",
     "visual_similarity": "mean cosine of the token's state to the image's states, decoder layers 1..L [-1, 1]",
     "visual_similarity_release": "the same over the embedding output and layers 1..L, as PEPO's release has it",
 }

@@ -77,8 +77,8 @@ def alone(policy, rows, b, **options):
 
 def scored(policy, rows):
     with listening(policy, rows, SIGNALS) as cosines:
-        logp, entropy = policy(rows, 1.0)
-    return logp, entropy, token_signals(SIGNALS, logp, entropy, cosines, rows.mask).values
+        found = policy(rows, 1.0)
+    return found.logp, found.entropy, token_signals(SIGNALS, found, cosines, rows.mask).values
 
 
 # --- encoding ----------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_greedy_answers_are_those_of_generate(policy):
 
 def test_log_probabilities_of_sampler_trainer_and_the_whole_row_alone_are_one(policy):
     rows, drawn = rows_of(policy)
-    logp, _ = policy(rows, 1.0)
+    logp = policy(rows, 1.0).logp
     torch.testing.assert_close(logp[rows.mask], drawn.logp[rows.mask], atol=1e-4, rtol=0)
     assert logp[rows.mask].std() > 0.1
     for b in range(len(drawn.ids)):
@@ -177,7 +177,7 @@ def test_vision_tokens_have_probability_0_in_sampler_and_trainer(policy):
     assert not torch.isin(drawn.ids[drawn.mask], vision).any()
     for token in vision:
         ids = torch.full_like(rows.response_ids, int(token))[:, :1]
-        logp, _ = policy(Rows(rows.prompts, rows.row_of, ids, rows.mask[:, :1]), 1.0)
+        logp = policy(Rows(rows.prompts, rows.row_of, ids, rows.mask[:, :1]), 1.0).logp
         assert logp.exp().eq(0).all()
 
 
@@ -200,18 +200,21 @@ def test_hooks_give_the_mean_cosine_over_stored_hidden_states(policy):
 # --- training ----------------------------------------------------------------------------------------------------
 
 
-def test_gradient_checkpointing_changes_neither_values_nor_signals_nor_gradients(folder):
-    plain, saving = load(folder), load(folder, gradient_checkpointing=True)
-    rows, _ = rows_of(plain)
-    saving.train()
+@pytest.mark.parametrize("saving", [False, True])
+@pytest.mark.parametrize("layout", ["shared", "plain"])
+def test_neither_layout_nor_gradient_checkpointing_changes_values_signals_or_gradients(folder, layout, saving):
+    """Against one row per response, each with its own prompt and picture, every state kept."""
+    reference = load(folder, layout="plain")
+    rows, _ = rows_of(reference)
+    other = load(folder, layout=layout, gradient_checkpointing=saving).train(saving)
     results = []
-    for one in (plain, saving):
+    for one in (reference, other):
         with listening(one, rows, SIGNALS) as cosines:
-            logp, entropy = one(rows, 1.0)
-            logp[rows.mask].mean().backward()
-        signals = token_signals(SIGNALS, logp, entropy, cosines, rows.mask).values
+            found = one(rows, 1.0)
+            found.logp[rows.mask].mean().backward()
+        signals = token_signals(SIGNALS, found, cosines, rows.mask).values
         gradient = torch.cat([p.grad.flatten() for p in one.parameters() if p.grad is not None])
-        results.append((logp[rows.mask], signals, gradient))
+        results.append((found.logp[rows.mask], signals, gradient))
     torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=0)
     assert results[0][2].norm() > 1e-2
 
@@ -248,7 +251,7 @@ def test_adapters_train_alone_and_export_merged_as_a_plain_folder(folder, tmp_pa
     assert set(again.model.state_dict()) == set(plain.model.state_dict())
     assert again.encoder.stop_tokens == plain.encoder.stop_tokens and again.encoder.video == VIDEO
     assert torch.equal(prompts(again).ids, rows.prompts.ids)
-    (here, _), (there, _), (before, _) = (one(rows, 1.0) for one in (t.policy, again, plain))
+    here, there, before = (one(rows, 1.0).logp for one in (t.policy, again, plain))
     torch.testing.assert_close(there[rows.mask], here[rows.mask], atol=1e-4, rtol=0)
     assert (before - here)[rows.mask].abs().max() > 1e-2
 

@@ -67,7 +67,7 @@ def test_uniform_is_the_textbook_gradient(tiny):
     data = batch(tiny)
     policy = copy.deepcopy(tiny)
     rows = Rows.of(data.prompts, data.responses)
-    logp, _ = policy(rows, 1.0)
+    logp = policy(rows, 1.0).logp
     loss = torch.zeros(())
     for b in range(len(data.reward)):
         group = data.reward[data.group == data.group[b]]
@@ -116,13 +116,12 @@ def test_several_updates_leave_the_ratio_of_one(tiny):
 
 
 def test_gradient_checkpointing_runs_the_layers_again_and_changes_nothing(tiny):
-    """Without it every prompt is read once and its responses go on from there; with it, nothing is shared."""
+    """Shared: every prompt is read once and its responses go on from there. Plain: each with its own."""
     data, gradients, runs = batch(tiny), [], []
-    for checkpointing in (False, True):
+    for layout, checkpointing in (("shared", False), ("shared", True), ("plain", False), ("plain", True)):
         t = trainer(tiny, "pepo")
-        if checkpointing:
-            settings = dataclasses.replace(t.policy.settings, gradient_checkpointing=True)
-            t = trainer(Policy(t.policy.model, t.policy.encoder, settings), "pepo")
+        settings = dataclasses.replace(t.policy.settings, gradient_checkpointing=checkpointing, layout=layout)
+        t = trainer(Policy(t.policy.model, t.policy.encoder, settings), "pepo")
         calls = []
         t.policy.decoder.layers[0].self_attn.register_forward_hook(
             lambda module, args, kwargs, out, calls=calls: calls.append(out[0].shape[:2].numel()), with_kwargs=True
@@ -132,8 +131,10 @@ def test_gradient_checkpointing_runs_the_layers_again_and_changes_nothing(tiny):
         runs.append(calls)
     (count, prompt), (rows, length) = data.prompts.ids.shape, data.responses.ids.shape
     assert rows > count
-    assert runs == [[count * prompt, rows * length], [rows * (prompt + length)] * 2]
-    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=0)
+    shared, plain = [count * prompt, rows * length], [rows * (prompt + length)]
+    assert runs == [shared, [*shared, *reversed(shared)], plain, plain * 2]
+    for other in gradients[1:]:
+        torch.testing.assert_close(gradients[0], other, atol=1e-5, rtol=0)
 
 
 def test_weight_spread_by_hand():

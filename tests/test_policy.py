@@ -7,7 +7,7 @@ import torch
 from steps import pictures, prompts, responses
 from torch.nn.functional import normalize
 
-from credit_zoo.policy import Policy, token_statistics
+from credit_zoo.policy import Policy
 from credit_zoo.registry import UsageError
 from credit_zoo.rows import Rows
 from credit_zoo.signals import FIRST_LAYER, listening, token_signals
@@ -31,26 +31,13 @@ def whole_model(policy, rows, **options):
 
 def test_log_probabilities_and_entropies_are_those_of_the_models_logits(tiny):
     rows = rows_of(tiny)
-    logp, entropy = tiny(rows, temperature=0.7)
+    logp, entropy, collision = tiny(rows, temperature=0.7)
     logits = whole_model(tiny, rows).logits[:, rows.prompt_length - 1 : -1] / 0.7
     logits[..., list(tiny.encoder.vision_tokens)] = -torch.inf
     expected = torch.distributions.Categorical(logits=logits)
     torch.testing.assert_close(logp[rows.mask], expected.log_prob(rows.response_ids)[rows.mask], atol=1e-5, rtol=0)
     torch.testing.assert_close(entropy[rows.mask], expected.entropy()[rows.mask], atol=1e-5, rtol=0)
-
-
-def test_logits_in_chunks_change_neither_values_nor_gradients():
-    torch.manual_seed(0)
-    head, ids = torch.nn.Linear(8, 30), torch.randint(0, 30, (4, 5))
-    found = []
-    for chunk in (1, 7, 100):
-        hidden = torch.linspace(-1, 1, 160).view(4, 5, 8).requires_grad_()
-        logp, entropy = token_statistics(hidden, head, ids, lambda z: z.float(), chunk)
-        logp.sum().backward()
-        found.append((logp, entropy, hidden.grad))
-    for other in found[1:]:
-        for one, two in zip(found[0], other, strict=True):
-            torch.testing.assert_close(one, two, atol=1e-6, rtol=0)
+    torch.testing.assert_close(collision[rows.mask], expected.probs.square().sum(-1)[rows.mask], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", FIRST_LAYER)
@@ -58,8 +45,8 @@ def test_logits_in_chunks_change_neither_values_nor_gradients():
 def test_hooks_give_the_mean_cosine_over_stored_hidden_states(tiny, name, length):
     rows = rows_of(tiny, length=length)
     with listening(tiny, rows, [name]) as cosines:
-        logp, entropy = tiny(rows, 1.0)
-    found = token_signals([name], logp, entropy, cosines, rows.mask).values[name]
+        got = tiny(rows, 1.0)
+    found = token_signals([name], got, cosines, rows.mask).values[name]
     states = whole_model(tiny, rows, output_hidden_states=True).hidden_states
     image = rows.image_mask(tiny.encoder.image_token)
     expected = torch.zeros_like(found)
@@ -80,8 +67,7 @@ def test_gradient_checkpointing_does_not_make_the_hooks_count_twice(tiny):
     checkpointing = dataclasses.replace(tiny.settings, gradient_checkpointing=True)
     policy = Policy(tiny.model, tiny.encoder, checkpointing).train()
     with listening(policy, rows, ["visual_similarity"]) as again:
-        logp, _ = policy(rows, 1.0)
-        logp.sum().backward()
+        policy(rows, 1.0).logp.sum().backward()
     torch.testing.assert_close(again.means(), plain.means(), atol=1e-6, rtol=0)
 
 
@@ -107,8 +93,7 @@ def test_a_row_without_an_image_is_refused_where_the_image_is_looked_at(tiny):
     rows = Rows.of(text_only, Responses(ids, ones, torch.zeros(1, 4), torch.zeros(1) > 0, torch.zeros(1).long()))
     with pytest.raises(UsageError, match="prompt of row 0 has none"), listening(tiny, rows, ["visual_similarity"]):
         pass
-    logp, _ = tiny(rows, 1.0)
-    assert logp.isfinite().all()
+    assert tiny(rows, 1.0).logp.isfinite().all()
 
 
 def test_every_picture_is_encoded_once_however_many_responses_it_has(tiny):

@@ -82,7 +82,7 @@ def test_log_probabilities_are_the_trainers(asker, questions, settings):
     sampling = Sampling(group=8, max_tokens=56, **settings)
     prompts, found = drawn(asker, questions, sampling)
     with torch.no_grad():
-        logp, _ = asker.policy(Rows.of(prompts, found), sampling.temperature)
+        logp = asker.policy(Rows.of(prompts, found), sampling.temperature).logp
     difference = (logp - found.logp)[found.mask].abs()
     middle, late = (float(difference.quantile(q)) for q in (0.5, 0.99))
     print(
@@ -132,7 +132,7 @@ def test_the_engine_samples_from_the_weights_that_it_was_told(asker, questions):
     share = [float((found.ids == token)[found.mask].float().mean()) for found in (before, after)]
     assert share[0] < 0.1 and share[1] > 0.9
     with torch.no_grad():
-        logp, _ = asker.policy(Rows.of(prompts, after), 1.0)
+        logp = asker.policy(Rows.of(prompts, after), 1.0).logp
     torch.testing.assert_close(logp[after.mask], after.logp[after.mask], atol=1e-4, rtol=0)
 
 
