@@ -74,7 +74,7 @@ def random_policy(name: str, work: Hardware, device: torch.device) -> Policy:
         model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, work.dtype))
     small = Encoder.load(str(SMALL_MODEL), AutoConfig.from_pretrained(SMALL_MODEL))
     ids = (config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id)
-    settings = Model(path=name, gradient_checkpointing=work.checkpointing, logit_chunk=512)
+    settings = Model(path=name, gradient_checkpointing=work.checkpointing, logits_at_once=2**26)
     return Policy(model, Encoder(small.tokenizer, None, None, ids[0], ids), settings)
 
 

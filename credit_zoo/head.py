@@ -1,31 +1,32 @@
 """Log-probability, entropy and collision probability of tokens, from states, without their matrix of logits.
 
-    z[n,v]       = W h[n] / temperature                  of token n before its sampling; forbidden tokens far below
+    z[n,v]       = W[v] h[n] / temperature               of token n before its sampling; forbidden tokens far below
     logp[n]      = z[n,y] - lse(z[n])                    y: the token that was sampled
     entropy[n]   = lse(z[n]) - sum_v p[n,v] z[n,v]       [nats]
     collision[n] = sum_v p[n,v]^2                        the chance to draw the same token twice
 
-    d logp[n] / d z[n,v] = (1[v = y] - p[n,v])
+    d logp[n] / d z[n,v] = 1[v = y] - p[n,v]             so dh = dz W / temperature, dW = dz^T h / temperature
 
-Logits exist for a few tokens at a time, in one buffer that turns into the probabilities. They are computed again in
-the backward pass. Everything is accumulated in float32.
+All are sums over the vocabulary, and are taken over a block of it at a time, in a buffer that is used again:
+
+    lse = logsumexp_b lse_b,   w_b = exp(lse_b - lse),   E[z] = sum_b w_b E_b[z],   collision = sum_b w_b^2 collision_b
+
+The backward pass computes each block once more; every row of W and of its gradient is then touched once. Tokens
+without a gradient are left out of it. Everything is accumulated in float32.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.checkpoint import checkpoint
+
+from credit_zoo.registry import UsageError
 
 # Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
 FORBIDDEN_LOGIT = -1e4
-# How many logits exist at once unless a number of tokens is asked for: 64 MiB in float32.
-LOGITS_AT_ONCE = 2**24
-
-
 class TokenStatistics(NamedTuple):
     """Of some tokens, float32: `logp` with gradient, `entropy` and `collision` without."""
 
@@ -34,10 +35,36 @@ class TokenStatistics(NamedTuple):
     collision: Float[Tensor, "*N"]
 
 
-Reduce = Callable[
-    [Float[Tensor, "N V"], Int64[Tensor, " N"], float, tuple[int, ...]],
-    tuple[Float[Tensor, " N"], Float[Tensor, " N"], Float[Tensor, " N"]],
-]
+class Block(NamedTuple):
+    """Of a block's logits, float32. `chosen` is -inf where the sampled token is in another block."""
+
+    chosen: Float[Tensor, " N"]
+    logsumexp: Float[Tensor, " N"]
+    mean: Float[Tensor, " N"]  # of the logits, under the block's own distribution
+    collision: Float[Tensor, " N"]
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """What is done to a block's logits, which are the kernel's to change. `ids` and `forbidden` count from the block's
+    first token; ids outside of it are of other blocks.
+    """
+
+    def reduce(
+        self, logits: Float[Tensor, "N V"], ids: Int64[Tensor, " N"], temperature: float, forbidden: Sequence[int]
+    ) -> Block: ...
+
+    def gradient(
+        self,
+        logits: Float[Tensor, "N V"],
+        ids: Int64[Tensor, " N"],
+        temperature: float,
+        forbidden: Sequence[int],
+        logsumexp: Float[Tensor, " N"],
+        upstream: Float[Tensor, " N"],
+    ) -> Float[Tensor, "N V"]:
+        """The gradient with respect to the raw logits, given that with respect to logp; `logsumexp` of all blocks."""
+        ...
 
 
 def finish_logits(logits: Float[Tensor, "*N V"], temperature: float, forbidden: Sequence[int]) -> Tensor:
@@ -50,39 +77,114 @@ def finish_logits(logits: Float[Tensor, "*N V"], temperature: float, forbidden: 
     return logits
 
 
-class _Reduced(torch.autograd.Function):
-    """The statistics of one chunk. What the backward pass needs is kept in the chunk's own buffer."""
+class TorchKernel:
+    """The reference, on any device."""
 
+    def reduce(self, logits: Tensor, ids: Tensor, temperature: float, forbidden: Sequence[int]) -> Block:
+        z = finish_logits(logits, temperature, forbidden)
+        inside, place = _within(ids, z.shape[-1])
+        highest = z.amax(-1, keepdim=True)
+        chosen = z.gather(-1, place)[:, 0].masked_fill(~inside, -torch.inf)
+        p = z.sub_(highest).exp()
+        total = p.sum(-1)
+        mean = highest[:, 0] + z.mul_(p).sum(-1) / total
+        collision = (torch.linalg.vector_norm(p, dim=-1) / total).square()
+        return Block(chosen, highest[:, 0] + total.log(), mean, collision)
+
+    def gradient(
+        self,
+        logits: Tensor,
+        ids: Tensor,
+        temperature: float,
+        forbidden: Sequence[int],
+        logsumexp: Tensor,
+        upstream: Tensor,
+    ) -> Tensor:
+        scale = upstream / temperature
+        inside, place = _within(ids, logits.shape[-1])
+        p = finish_logits(logits, temperature, forbidden).sub_(logsumexp[:, None]).exp_()
+        return p.mul_(-scale[:, None]).scatter_add_(-1, place, (scale * inside)[:, None]).to(logits.dtype)
+
+
+def _within(ids: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Which ids are in a block, and a place in it for each."""
+    return (ids >= 0) & (ids < width), ids.clamp(0, width - 1)[:, None]
+
+
+class _Statistics(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, logits: Tensor, ids: Tensor, temperature: float, forbidden: tuple[int, ...]
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        ids: Tensor,
+        settings: tuple[float, tuple[int, ...]],
+        at_once: int,
+        kernel: Kernel,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # The head's output is nobody else's: it is not copied.
-        z = finish_logits(logits, temperature, forbidden)
-        z.sub_(z.amax(-1, keepdim=True))
-        chosen = z.gather(-1, ids[:, None])[:, 0]
-        p = z.exp()
-        total = p.sum(-1)
-        log_total = total.log()
-        entropy = log_total - torch.linalg.vecdot(p, z) / total
-        del z
-        p.div_(total[:, None])
-        collision = torch.linalg.vecdot(p, p)
-        ctx.save_for_backward(p, ids)
-        ctx.temperature, ctx.dtype = temperature, logits.dtype
+        temperature, forbidden = settings
+        parts = [
+            kernel.reduce(z, ids - part.start, temperature, _shifted(forbidden, part))
+            for part, z in _blocks(hidden, weight, bias, at_once)
+        ]
+        chosen, logsumexps, means, collisions = (torch.stack(values) for values in zip(*parts, strict=True))
+        logsumexp = logsumexps.logsumexp(0)
+        share = (logsumexps - logsumexp).exp()
+        entropy = (share * (logsumexp - means)).sum(0)
+        collision = (share.square() * collisions).sum(0)
+        ctx.save_for_backward(hidden, weight, bias, ids, logsumexp)
+        ctx.settings, ctx.at_once, ctx.kernel = settings, at_once, kernel
         ctx.mark_non_differentiable(entropy, collision)
-        return chosen - log_total, entropy, collision
+        return chosen.amax(0) - logsumexp, entropy, collision
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Any) -> Any:  # type: ignore[override]
-        p, ids = ctx.saved_tensors
-        scale = upstream / ctx.temperature
-        gradient = p.mul_(-scale[:, None]).scatter_add_(-1, ids[:, None], scale[:, None])
-        return gradient.to(ctx.dtype), None, None, None
+        hidden, weight, bias, ids, logsumexp = ctx.saved_tensors
+        temperature, forbidden = ctx.settings
+        to_hidden, to_weight, to_bias, *_ = ctx.needs_input_grad
+        live = (upstream != 0).nonzero()[:, 0]
+        states, ids, logsumexp, upstream = (x.index_select(0, live) for x in (hidden, ids, logsumexp, upstream))
+        d_states = torch.zeros_like(states, dtype=torch.float32) if to_hidden else None
+        d_weight = torch.empty_like(weight) if to_weight else None
+        d_bias = torch.empty_like(bias) if to_bias else None
+        for part, z in _blocks(states, weight, bias, ctx.at_once):
+            near = _shifted(forbidden, part)
+            dz = ctx.kernel.gradient(z, ids - part.start, temperature, near, logsumexp, upstream)
+            if d_states is not None:
+                _add_product(d_states, dz, weight[part])
+            if d_weight is not None:
+                torch.mm(dz.T, states, out=d_weight[part])
+            if d_bias is not None:
+                d_bias[part] = dz.sum(0, dtype=torch.float32)
+        d_hidden = None
+        if d_states is not None:
+            d_hidden = torch.zeros_like(hidden).index_copy_(0, live, d_states.to(hidden.dtype))
+        return d_hidden, d_weight, d_bias, None, None, None, None
 
 
-reduced: Reduce = _Reduced.apply
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)
+
+
+def _shifted(tokens: Sequence[int], part: slice) -> tuple[int, ...]:
+    return tuple(token - part.start for token in tokens if part.start <= token < part.stop)
+
+
+def _blocks(hidden: Tensor, weight: Tensor, bias: Tensor | None, at_once: int) -> Iterator[tuple[slice, Tensor]]:
+    """Raw logits of all tokens, a block of the vocabulary at a time, all in one buffer."""
+    rows = max(len(hidden), 1)
+    width = min(max(at_once // rows, 1), len(weight))
+    buffer = hidden.new_empty(len(hidden) * width)
+    for start in range(0, len(weight), width):
+        part = slice(start, min(start + width, len(weight)))
+        block = buffer[: len(hidden) * (part.stop - start)].view(len(hidden), part.stop - start)
+        z = torch.mm(hidden, weight[part].T, out=block)
+        yield part, z if bias is None else z.add_(bias[part])
 
 
 def token_statistics(
@@ -91,20 +193,26 @@ def token_statistics(
     ids: Int64[Tensor, "*N"],
     temperature: float = 1.0,
     forbidden: Sequence[int] = (),
-    chunk: int = 0,
-    reduce: Reduce = reduced,
+    at_once: int = 2**22,
+    kernel: Kernel | None = None,
 ) -> TokenStatistics:
-    """The statistics of `ids`, each emitted by the state beside it. Logits exist for `chunk` tokens at a time (0: as
-    many as make 2**24 logits).
+    """The statistics of `ids`, each emitted by the state beside it; `at_once` logits exist at a time. `head` is a
+    linear layer; anything else raises `UsageError`.
     """
+    if not isinstance(head, nn.Linear):
+        raise UsageError(f"the language head must be a linear layer, this model's is a {type(head).__name__}")
+    flat, tokens, settings = hidden.flatten(0, -2), ids.flatten(), (temperature, tuple(forbidden))
 
-    def one(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return reduce(head(states), tokens, temperature, tuple(forbidden))
+    def forward(states: Tensor) -> Any:
+        return _Statistics.apply(states, head.weight, head.bias, tokens, settings, at_once, kernel or TorchKernel())
 
-    flat, tokens = hidden.flatten(0, -2), ids.flatten()
-    size = chunk or max(LOGITS_AT_ONCE // int(head.weight.shape[0]), 1)
-    parts = [
-        checkpoint(one, *pair, use_reentrant=False, preserve_rng_state=False)
-        for pair in zip(flat.split(size), tokens.split(size), strict=True)
-    ]
-    return TokenStatistics(*(torch.cat(values).view(ids.shape) for values in zip(*parts, strict=True)))
+    # Called as itself, so that whoever gathers a layer's weights before it runs (ZeRO-3) does so here.
+    own = vars(head).get("forward")
+    head.forward = forward
+    try:
+        found = head(flat)
+    finally:
+        del head.forward
+        if own is not None:
+            head.forward = own
+    return TokenStatistics(*(values.view(ids.shape) for values in found))

@@ -51,7 +51,7 @@ class Model:
     gradient_checkpointing: bool = False
     boxes: Frame = "pixels"
     layout: Literal["shared", "plain"] = "shared"
-    logit_chunk: int = 0  # tokens whose logits exist at once; 0: as many as make 2**24 logits
+    logits_at_once: int = 2**22  # 16 MiB in float32
     lora_rank: int = 0
     lora_alpha: float = 16.0
     trust_remote_code: bool = False
@@ -63,7 +63,7 @@ class Model:
             raise UsageError(f"model.boxes must be one of {', '.join(get_args(Frame))}, got {self.boxes!r}")
         if self.layout not in ("shared", "plain"):
             raise UsageError(f"model.layout must be shared or plain, got {self.layout!r}")
-        check_range("model.logit_chunk", self.logit_chunk, 0)
+        check_range("model.logits_at_once", self.logits_at_once, 1)
         check_range("model.lora_rank", self.lora_rank, 0)
         check_range("model.lora_alpha", self.lora_alpha, 0, open_low=True)
 
@@ -222,5 +222,5 @@ class Policy(nn.Module):
             rows.response_ids,
             temperature,
             self.encoder.vision_tokens,
-            self.settings.logit_chunk,
+            self.settings.logits_at_once,
         )

@@ -178,7 +178,7 @@ def test_a_setting_that_nothing_reads_is_refused(words, said):
 
 
 def test_eval_only_takes_the_settings_that_measuring_reads():
-    words = ("eval_only=true", "eval.samples=2", "model.logit_chunk=16", "prompt.style=paper", "data.reasoning=0.5")
+    words = ("eval_only=true", "eval.samples=2", "model.logits_at_once=16", "prompt.style=paper", "data.reasoning=0.5")
     assert resolved(*words).data.reasoning == 0.5
 
 

@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Categorical
 
 from credit_zoo import head
+from credit_zoo.registry import UsageError
 
 FORBIDDEN = (2, 29)
 
@@ -48,11 +49,11 @@ def assert_same(mine, others, tolerance):
 
 @pytest.mark.parametrize("forbidden", [(), FORBIDDEN])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize("chunk", [0, 1, 7, 100])
-def test_values_and_gradients_are_those_of_the_whole_matrix(chunk, temperature, forbidden):
+@pytest.mark.parametrize("at_once", [1, 20, 140, 2**24])  # blocks of 1, 1, 7 and 30 tokens of the vocabulary
+def test_values_and_gradients_are_those_of_the_whole_matrix(at_once, temperature, forbidden):
     linear, hidden, ids = case()
     theirs = expected(linear, hidden, ids, temperature, forbidden)
-    assert_same(found(linear, hidden, ids, temperature, forbidden, chunk=chunk), theirs, 1e-4)
+    assert_same(found(linear, hidden, ids, temperature, forbidden, at_once=at_once), theirs, 1e-4)
 
 
 def test_extreme_logits_stay_finite():
@@ -82,15 +83,63 @@ def test_collision_and_entropy_of_a_uniform_distribution_are_known():
     torch.testing.assert_close(collision, torch.full(ids.shape, 1 / 30))
 
 
+class Counting(head.TorchKernel):
+    """Notes the size of every block."""
+
+    def __init__(self):
+        self.forward, self.backward = [], []
+
+    def reduce(self, logits, *rest):
+        self.forward.append(tuple(logits.shape))
+        return super().reduce(logits, *rest)
+
+    def gradient(self, logits, *rest):
+        self.backward.append(tuple(logits.shape))
+        return super().gradient(logits, *rest)
+
+
 def test_no_more_logits_than_asked_for_exist_at_once_and_backward_makes_them_again():
     linear, hidden, ids = case(tokens=20)
-    sizes = []
-    linear.register_forward_hook(lambda module, args, out: sizes.append(len(out)))
-    logp, *_ = head.token_statistics(hidden, linear, ids, chunk=6)
-    assert sizes == [6, 6, 6, 2]
+    kernel = Counting()
+    logp, *_ = head.token_statistics(hidden, linear, ids, at_once=240, kernel=kernel)
+    assert kernel.forward == [(20, 12), (20, 12), (20, 6)] and kernel.backward == []
     logp.sum().backward()
-    assert sizes == [6, 6, 6, 2, 2, 6, 6, 6]
-    sizes.clear()
-    with torch.no_grad():
-        head.token_statistics(hidden, linear, ids)
-    assert sizes == [20] and head.LOGITS_AT_ONCE // 30 > 20
+    assert kernel.backward == kernel.forward
+    assert "forward" not in vars(linear)
+
+
+def test_tokens_without_a_gradient_cost_nothing_in_the_backward_pass():
+    linear, hidden, ids = case(tokens=20)
+    upstream = torch.zeros(ids.shape)
+    upstream[0], upstream[2, 1] = 1.0, -2.0
+    kernel = Counting()
+    (head.token_statistics(hidden, linear, ids, kernel=kernel).logp * upstream).sum().backward()
+    assert kernel.backward == [(6, 30)]
+    mine, hidden.grad, other = hidden.grad, None, linear.weight.grad.clone()
+    linear.weight.grad = None
+    (linear(hidden).log_softmax(-1).gather(-1, ids[..., None])[..., 0] * upstream).sum().backward()
+    assert_same((mine, other), (hidden.grad, linear.weight.grad), 1e-5)
+    (head.token_statistics(hidden, linear, ids).logp * 0).sum().backward()  # a step without any advantage
+
+
+def test_a_head_with_a_bias_and_a_frozen_one():
+    linear, hidden, ids = case()
+    linear.bias = torch.nn.Parameter(torch.linspace(-1, 1, 30))
+    logp, *_ = head.token_statistics(hidden, linear, ids, at_once=140)
+    logits = linear(hidden.detach())
+    torch.testing.assert_close(logp, Categorical(logits=logits).log_prob(ids))
+    logp.sum().backward()
+    expected_bias = (torch.nn.functional.one_hot(ids, 30) - logits.softmax(-1)).sum((0, 1))
+    torch.testing.assert_close(linear.bias.grad, expected_bias, atol=1e-5, rtol=1e-5)
+    whole, linear.weight.grad = hidden.grad.clone(), None
+    linear.requires_grad_(False)
+    hidden.grad = None
+    head.token_statistics(hidden, linear, ids)[0].sum().backward()
+    torch.testing.assert_close(hidden.grad, whole)
+    assert linear.weight.grad is None
+
+
+def test_a_head_of_another_kind_is_refused():
+    _, hidden, ids = case()
+    with pytest.raises(UsageError, match="linear layer, this model's is a Sequential"):
+        head.token_statistics(hidden, torch.nn.Sequential(), ids)
