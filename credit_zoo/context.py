@@ -95,7 +95,11 @@ def evaluation(
 def _training(context: Context, trained: Trained) -> record.Training:
     x, reports = context.x, trained.reports
     settings = {
-        **{f"train.{k}": v for k, v in settings_of(x.train).items() if k not in ("steps", "ramp", "micro_batch")},
+        **{
+            f"train.{k}": v
+            for k, v in settings_of(x.train).items()
+            if k not in ("steps", "ramp", "micro_batch", "micro_tokens")
+        },
         **{f"sampling.{k}": v for k, v in settings_of(x.sampling).items()},
         **{f"reward.{k}": v for k, v in settings_of(x.reward).items()},
         **({} if x.rollout.engine == "hf" else {"rollout.engine": x.rollout.engine, "rollout.cap": x.rollout.cap}),

@@ -1,9 +1,7 @@
 """Numbers about a step: what the progress bar, the tracker and the record's curve show."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import torch
 from torch import Tensor
 
 from credit_zoo import masked
@@ -30,10 +28,8 @@ class WeightSpread:
         return weights(token_advantage, x).detach(), counted
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[Tensor, Tensor]]) -> "WeightSpread":
-        """The spread over micro-batches; a step without any advantage counts as uniform."""
-        w = torch.cat([values for values, _ in parts])
-        mask = torch.cat([counted for _, counted in parts])
+    def of(cls, w: Tensor, mask: Tensor) -> "WeightSpread":
+        """The spread of a step's weights `[B, T]`; a step without any advantage counts as uniform."""
         if not mask.any():
             return cls(0.0, 1.0, (1.0, 1.0, 1.0))
         square = masked.count(mask) * masked.total(w.square(), mask)

@@ -40,7 +40,8 @@ from credit_zoo.zero import zero
 
 PROMPT_ROOM = 2048  # tokens that an engine in this process keeps for a prompt
 _SMALLER = (
-    "Halve train.micro_batch or model.logits_at_once, set model.gradient_checkpointing=true, or split more with "
+    "Set train.micro_tokens, halve train.micro_batch or model.logits_at_once, "
+    "set model.gradient_checkpointing=true, or split more with "
     "parallel.zero; the same command with resume=true goes on from the last save."
 )
 

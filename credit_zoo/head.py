@@ -27,6 +27,8 @@ from credit_zoo.registry import UsageError
 
 # Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
 FORBIDDEN_LOGIT = -1e4
+
+
 class TokenStatistics(NamedTuple):
     """Of some tokens, float32: `logp` with gradient, `entropy` and `collision` without."""
 
@@ -207,12 +209,11 @@ def token_statistics(
         return _Statistics.apply(states, head.weight, head.bias, tokens, settings, at_once, kernel or TorchKernel())
 
     # Called as itself, so that whoever gathers a layer's weights before it runs (ZeRO-3) does so here.
-    own = vars(head).get("forward")
-    head.forward = forward
+    own = {name: vars(head)[name] for name in ("forward",) if name in vars(head)}
+    vars(head)["forward"] = forward
     try:
         found = head(flat)
     finally:
-        del head.forward
-        if own is not None:
-            head.forward = own
+        del vars(head)["forward"]
+        vars(head).update(own)
     return TokenStatistics(*(values.view(ids.shape) for values in found))

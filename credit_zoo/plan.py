@@ -79,7 +79,11 @@ def plan(model: Model, name: str, train: Train, sampling: Sampling, parallel: Pa
     tokens, asked = responses * sampling.max_tokens, train.prompts * PROMPT_TOKENS
     yield f"tokens a step      {tokens:,} sampled at most, {asked:,} of prompts at {PROMPT_TOKENS} each"
     passes = -(-responses // (processes * train.micro_batch))
-    yield f"passes a step      {passes} of at most {train.micro_batch} responses on each of {processes} processes"
+    limit = f"{train.micro_batch} responses"
+    if train.micro_tokens:
+        passes = max(passes, -(-(tokens + asked) // (processes * train.micro_tokens)))
+        limit += f" and {train.micro_tokens:,} tokens"
+    yield f"passes a step      {passes} of at most {limit} on each of {processes} processes"
     found = sizes(model, name)
     if found is None:
         yield f"memory and time    unknown: the config of {model.path} is not at hand"

@@ -15,6 +15,9 @@ from credit_zoo.types import Prompts, Responses
 Draws = torch.Generator | Sequence[torch.Generator]
 # Ended responses leave the batch once the share that goes on is this low: each time, the cache is copied.
 DROP_BELOW = 0.8
+BLOCK = 1024  # tokens of the vocabulary
+# Above what sums over a block and over all of it may differ by: a draw never runs past the last possible token.
+EDGE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,26 @@ def restrict(logits: Float[Tensor, "B V"], top_k: int, top_p: float) -> Float[Te
     return logits
 
 
-def _draw(logits: Float[Tensor, "B V"], sampling: Sampling, chance: Float[Tensor, " B"]) -> tuple[Tensor, Tensor]:
+def invert(logits: Float[Tensor, "B V"], sampling: Sampling, chance: Float[Tensor, " B"]) -> tuple[Tensor, Tensor]:
     """One token per row and its log-probability, `[B]` each, by inversion: the first token whose cumulative
-    probability exceeds `chance`, so that a row's draw does not depend on the rows beside it.
+    probability exceeds `chance`, so that a row's draw does not depend on the rows beside it. Uses up the logits.
     """
     if sampling.temperature == 0:
         return logits.argmax(-1), torch.zeros(len(logits), device=logits.device)
-    logp = restrict(logits, sampling.top_k, sampling.top_p).log_softmax(-1)
-    reached = logp.double().exp().cumsum(-1)
-    token = torch.searchsorted(reached, chance[:, None] * reached[:, -1:], right=True).clamp(max=logp.shape[-1] - 1)
-    return token[:, 0], logp.gather(-1, token)[:, 0]
+    z = restrict(logits, sampling.top_k, sampling.top_p)
+    p = z.sub_(z.logsumexp(-1, keepdim=True)).exp_()
+    # Which block of the vocabulary, then which token of it: no second array of the logits' size.
+    starts = range(0, p.shape[-1], BLOCK)
+    blocks = torch.stack([p[:, start : start + BLOCK].sum(-1, dtype=torch.float64) for start in starts], dim=1)
+    reached = blocks.cumsum(-1)
+    wanted = chance[:, None].clamp(max=1 - EDGE) * reached[:, -1:]
+    block = torch.searchsorted(reached, wanted, right=True).clamp(max=len(starts) - 1)
+    before = (reached - blocks).gather(-1, block)
+    columns = (block * BLOCK + torch.arange(BLOCK, device=p.device)).clamp(max=p.shape[-1] - 1)
+    inside = before + p.gather(-1, columns).cumsum(-1, dtype=torch.float64)
+    place = torch.searchsorted(inside, torch.minimum(wanted, inside[:, -1:] * (1 - EDGE)), right=True)
+    token = columns.gather(-1, place)
+    return token[:, 0], p.gather(-1, token)[:, 0].log()
 
 
 def chances(prompts: int, sampling: Sampling, draws: Draws) -> Float[Tensor, "B T"]:
@@ -103,7 +116,7 @@ def sample(policy: Policy, prompts: Prompts, sampling: Sampling, draws: Draws) -
     here = torch.arange(len(row_of), device=device)  # the responses whose rows are still in the batch
     for t in range(sampling.max_tokens):
         logits = policy.finish_logits(policy.model.get_output_embeddings()(hidden), sampling.temperature or 1.0)
-        token, chosen = _draw(logits, sampling, chance[here, t])
+        token, chosen = invert(logits, sampling, chance[here, t])
         going = ~ended[here]
         ids[here[going], t], logp[here[going], t] = token[going], chosen[going]
         mask[here[going], t] = True

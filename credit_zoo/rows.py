@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from credit_zoo.packing import MicroBatch
 from credit_zoo.types import Prompts, Responses
 
 
@@ -32,10 +33,13 @@ class Rows:
         return torch.cat([self.prompts.ids[self.row_of], self.response_ids], dim=1)
 
     @cached_property
-    def attention_mask(self) -> Bool[Tensor, "B S"]:
+    def _seen(self) -> Bool[Tensor, "B T"]:
         """Up to the last sampled token: a gap in `mask` is still read by what follows it."""
-        seen = self.mask.flip(1).cummax(1).values.flip(1)
-        return torch.cat([self.prompts.mask[self.row_of], seen], dim=1)
+        return self.mask.flip(1).cummax(1).values.flip(1)
+
+    @cached_property
+    def attention_mask(self) -> Bool[Tensor, "B S"]:
+        return torch.cat([self.prompts.mask[self.row_of], self._seen], dim=1)
 
     def image_mask(self, image_token: int) -> Bool[Tensor, "B S"]:
         """Image tokens of the prompt; a sampled image token is none."""
@@ -54,9 +58,14 @@ class Rows:
         vision = tuple(self.prompts.vision[row] for row in distinct.tolist())
         return Prompts(self.prompts.ids[distinct], self.prompts.mask[distinct], vision), row_of
 
-    def select(self, index: slice) -> "Rows":
+    @cached_property
+    def lengths(self) -> Int64[Tensor, " B"]:
+        """Tokens of each response up to its last sampled one."""
+        return self._seen.sum(1)
+
+    def select(self, part: MicroBatch) -> "Rows":
         """A micro-batch."""
-        return Rows(self.prompts, self.row_of[index], self.response_ids[index], self.mask[index])
+        return Rows(self.prompts, self.row_of[part.rows], part.cut(self.response_ids), part.cut(self.mask))
 
     def to(self, device: torch.device) -> "Rows":
         return Rows(self.prompts.to(device), self.row_of.to(device), self.response_ids.to(device), self.mask.to(device))

@@ -75,11 +75,12 @@ class LayerCosines:
 
 
 def _length(states: Float[Tensor, "N S D"]) -> Float[Tensor, "N S"]:
-    return torch.linalg.vector_norm(states, dim=-1).clamp(min=1e-12)
+    lengths: Tensor = torch.linalg.vector_norm(states, dim=-1)
+    return lengths.clamp(min=1e-12)
 
 
 def _mean_direction(hidden: Float[Tensor, "N S D"], image: Bool[Tensor, "N S"]) -> Float[Tensor, "N D"]:
-    """u of the equation, as one product of weights with states: nothing of their size is made."""
+    """U of the equation, as one product of weights with states: nothing of their size is made."""
     states = hidden.float()
     share = image / _length(states) / image.sum(1, keepdim=True).clamp(min=1)
     return (share[:, None] @ states)[:, 0]

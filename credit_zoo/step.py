@@ -5,8 +5,7 @@ divided by totals of the whole step, and a shaper of scope "batch" sees all resp
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -20,6 +19,7 @@ from credit_zoo.diagnostics import WeightSpread
 from credit_zoo.engine import Engine, NotFinite
 from credit_zoo.losses import LossStats, TokenBatch, Totals
 from credit_zoo.mismatch import Mismatch, truncated_ratio
+from credit_zoo.packing import MicroBatch, pack, split
 from credit_zoo.policy import Policy
 from credit_zoo.registry import SHAPERS, UsageError, check_range
 from credit_zoo.rows import Rows
@@ -30,14 +30,16 @@ from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
 
 @dataclass(frozen=True)
 class Train:
-    """The schedule. `prompts` per step over all processes; `updates` per rollout; `micro_batch` responses are
-    scored at once, which changes memory and nothing else; `ramp` blends the shaper in over training.
+    """The schedule. `prompts` per step over all processes; `updates` per rollout; at most `micro_batch` responses and
+    `micro_tokens` tokens, prompts and padding included, are read at once (0: any number), which changes memory and
+    nothing else; `ramp` blends the shaper in over training.
     """
 
     steps: int = 100
     prompts: int = 16
     updates: int = 1
     micro_batch: int = 64
+    micro_tokens: int = 0
     lr: float = 1e-6
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: int = 0  # steps
@@ -48,6 +50,7 @@ class Train:
     def __post_init__(self) -> None:
         for name in ("steps", "prompts", "updates", "micro_batch"):
             check_range(f"train.{name}", getattr(self, name), 1)
+        check_range("train.micro_tokens", self.micro_tokens, 0)
         check_range("train.lr", self.lr, 0)
         check_range("train.weight_decay", self.weight_decay, 0)
         check_range("train.warmup", self.warmup, 0)
@@ -111,10 +114,11 @@ class Todo:
     shaped: Tensor | None = None
     old_logp: Tensor | None = None
 
-    def slices(self, size: int) -> Iterator[slice]:
-        """Micro-batches."""
-        for start in range(0, len(self.rows.mask), size):
-            yield slice(start, start + size)
+    def part(self, part: MicroBatch) -> ShaperInputs:
+        """What a shaper may look at of a micro-batch, but its signals."""
+        x = self.inputs
+        mask, ids = part.cut(x.mask), part.cut(x.ids)
+        return ShaperInputs(x.advantage[part.rows], TokenSignals(), mask, x.group[part.rows], ids, x.progress)
 
 
 def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool = False) -> Todo:
@@ -147,8 +151,13 @@ def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool =
     return Todo(rows, inputs, totals, grown(batch.responses.logp, 0.0))
 
 
-def _with_signals(x: ShaperInputs, signals: TokenSignals, index: slice = slice(None)) -> ShaperInputs:
-    return ShaperInputs(x.advantage[index], signals, x.mask[index], x.group[index], x.ids[index], x.progress)
+def micro_batches(trainer: Trainer, todo: Todo) -> list[MicroBatch]:
+    """The step's responses as they are read together, the same number on every process."""
+    rows, train = todo.rows, trainer.train
+    prompt, widest = rows.prompt_length, rows.mask.shape[1]
+    found = pack(rows.row_of, rows.lengths, prompt, widest, train.micro_batch, train.micro_tokens)
+    here = torch.tensor([len(found)], device=trainer.accelerator.device)
+    return split(found, int(trainer.accelerator.gather(here).max()))
 
 
 def _score(trainer: Trainer, model: nn.Module, rows: Rows, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
@@ -161,14 +170,18 @@ def _score(trainer: Trainer, model: nn.Module, rows: Rows, mask: Tensor) -> tupl
 @torch.no_grad()
 def score_old(trainer: Trainer, todo: Todo) -> Todo:
     """The pass of the old policy: its log-probabilities, and the token advantages from its signals."""
-    slices = list(todo.slices(trainer.train.micro_batch))
-    parts = [_score(trainer, trainer.engine.module, todo.rows.select(s), todo.inputs.mask[s]) for s in slices]
-    signals = {name: torch.cat([part[2].values[name] for part in parts]) for name in trainer.needs}
-    old_logp = torch.cat([part[0] for part in parts])
-    (broken,) = trainer.total(float(not old_logp[todo.inputs.mask].isfinite().all()))
+    mask = todo.inputs.mask
+    old_logp = torch.zeros(mask.shape, device=mask.device)
+    signals = {name: torch.zeros_like(old_logp) for name in trainer.needs}
+    for part in micro_batches(trainer, todo):
+        logp, _, measured = _score(trainer, trainer.engine.module, todo.rows.select(part), part.cut(mask))
+        part.put(old_logp, logp)
+        for name in trainer.needs:
+            part.put(signals[name], measured.values[name])
+    (broken,) = trainer.total(float(not old_logp[mask].isfinite().all()))
     if broken:
         raise NotFinite
-    inputs = _with_signals(todo.inputs, TokenSignals(signals))
+    inputs = replace(todo.inputs, signals=TokenSignals(signals))
     shaped = _shape_everywhere(trainer, inputs) if trainer.accelerator.num_processes > 1 else _shape(trainer, inputs)
     return Todo(todo.rows, inputs, todo.totals, todo.sampler_logp, shaped, old_logp)
 
@@ -201,13 +214,13 @@ class Done:
 
 def update(trainer: Trainer, todo: Todo, rate: float) -> Done:
     """One optimizer step over all micro-batches, at a learning rate."""
-    slices = list(todo.slices(trainer.train.micro_batch))
+    batches = micro_batches(trainer, todo)
     parts = []
     # transformers checkpoints in training mode only; without it, evaluation mode keeps sampler and trainer one policy.
     trainer.policy.train(trainer.policy.settings.gradient_checkpointing)
-    for index in slices:
-        with trainer.engine.micro_batch(last=index is slices[-1]):
-            parts.append(backward(trainer, todo, index))
+    for batch in batches:
+        with trainer.engine.micro_batch(last=batch is batches[-1]):
+            parts.append(backward(trainer, todo, batch))
     (loss,) = trainer.total(sum(part.loss for part in parts))
     if not math.isfinite(loss):
         trainer.engine.forget()
@@ -215,8 +228,14 @@ def update(trainer: Trainer, todo: Todo, rate: float) -> Done:
     # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
     norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
     stats = sum((part.stats for part in parts[1:]), parts[0].stats)
-    gather = trainer.accelerator.gather
-    spread = WeightSpread.of([(gather(part.weights[0]), gather(part.weights[1])) for part in parts])
+    weights, counted = (
+        torch.zeros(todo.inputs.mask.shape, device=trainer.accelerator.device),
+        torch.zeros_like(todo.inputs.mask),
+    )
+    for batch, part in zip(batches, parts, strict=True):
+        batch.put(weights, part.weights[0])
+        batch.put(counted, part.weights[1])
+    spread = WeightSpread.of(trainer.accelerator.gather(weights), trainer.accelerator.gather(counted))
     mismatch = sum((part.mismatch for part in parts), Mismatch())
     return Done(loss, stats, sum(part.entropy for part in parts), spread, norm, mismatch)
 
@@ -230,24 +249,23 @@ class _Part:
     mismatch: Mismatch
 
 
-def backward(trainer: Trainer, todo: Todo, index: slice) -> _Part:
+def backward(trainer: Trainer, todo: Todo, part: MicroBatch) -> _Part:
     """Forward, shape, loss and backward of one micro-batch."""
-    x = _with_signals(todo.inputs, TokenSignals(), index)
-    rows = todo.rows.select(index)
+    x, rows = todo.part(part), todo.rows.select(part)
     if todo.shaped is None or todo.old_logp is None:
         logp, entropy, signals = _score(trainer, trainer.engine.module, rows, x.mask)
         old_logp = logp.detach()
         # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
         broken = not bool(logp[x.mask].isfinite().all())
-        advantage = torch.zeros_like(logp) if broken else _shape(trainer, _with_signals(x, signals))
+        advantage = torch.zeros_like(logp) if broken else _shape(trainer, replace(x, signals=signals))
     else:
         logp, entropy, _ = trainer.engine.module(rows, trainer.temperature)
-        advantage, old_logp = todo.shaped[index], todo.old_logp[index]
+        advantage, old_logp = part.cut(todo.shaped), part.cut(todo.old_logp)
     reference = None
     if trainer.reference is not None:
         with torch.no_grad():
             reference = trainer.reference(rows, trainer.temperature).logp
-    correction, mismatch = truncated_ratio(old_logp, todo.sampler_logp[index], x.mask, trainer.sampler_cap)
+    correction, mismatch = truncated_ratio(old_logp, part.cut(todo.sampler_logp), x.mask, trainer.sampler_cap)
     corrected = advantage if math.isinf(trainer.sampler_cap) else advantage * correction
     loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), todo.totals)
     trainer.engine.backward(loss)

@@ -18,7 +18,7 @@ from credit_zoo.prompting import Prompting
 from credit_zoo.registry import SHAPERS
 from credit_zoo.rewards import Reward
 from credit_zoo.rollout import Sampling, sample
-from credit_zoo.step import Train, Trainer, backward, prepare, score_old
+from credit_zoo.step import Train, Trainer, backward, micro_batches, prepare, score_old
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 
@@ -88,12 +88,14 @@ def collector(policy, base, prompts=2):
     return Collector(asker, base, Sampling(group=6, max_tokens=8), Reward(), prompts)
 
 
-def trainer(policy: Policy, shaper="uniform", micro_batch=64, base=None, updates=1, ramp="none", **settings) -> Trainer:
+def trainer(
+    policy: Policy, shaper="uniform", micro_batch=64, base=None, updates=1, ramp="none", micro_tokens=0, **settings
+) -> Trainer:
     """A trainer around a copy of the policy, on the CPU."""
     policy = copy.deepcopy(policy).eval()
     base = base or Base()
     made = SHAPERS[shaper].factory(**settings)
-    train = Train(steps=4, micro_batch=micro_batch, updates=updates, ramp=ramp, lr=1e-3)
+    train = Train(steps=4, micro_batch=micro_batch, micro_tokens=micro_tokens, updates=updates, ramp=ramp, lr=1e-3)
     accelerator = Accelerator(cpu=True)
     trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
     engine = Plain(
@@ -106,7 +108,7 @@ def loss_and_gradient(t: Trainer, data: RolloutBatch, progress=0.5):
     """The step's loss and its gradient as one vector, without an optimizer step."""
     todo = prepare(t, data, progress)
     todo = score_old(t, todo) if t.two_pass else todo
-    loss = sum(backward(t, todo, index).loss for index in todo.slices(t.train.micro_batch))
+    loss = sum(backward(t, todo, part).loss for part in micro_batches(t, todo))
     gradient = torch.cat([p.grad.flatten() for p in t.policy.parameters() if p.grad is not None])
     return loss, gradient
 

@@ -45,8 +45,8 @@ def test_micro_batches_order_and_padding_change_neither_loss_nor_gradient(tiny, 
     data = batch(tiny)
     whole = loss_and_gradient(trainer(tiny, shaper, base=BASES[base]), data)
     assert whole[1].abs().max() > 0
-    for size in (1, 5):
-        assert_same(whole, loss_and_gradient(trainer(tiny, shaper, micro_batch=size, base=BASES[base]), data))
+    for size in ({"micro_batch": 1}, {"micro_batch": 5}, {"micro_tokens": 150}):
+        assert_same(whole, loss_and_gradient(trainer(tiny, shaper, base=BASES[base], **size), data))
     order = torch.randperm(len(data.reward), generator=torch.Generator().manual_seed(3))
     assert_same(whole, loss_and_gradient(trainer(tiny, shaper, base=BASES[base]), reordered(data, order)))
     padded = wider(data, tiny.encoder.pad_token)
@@ -140,7 +140,7 @@ def test_gradient_checkpointing_runs_the_layers_again_and_changes_nothing(tiny):
 def test_weight_spread_by_hand():
     w = torch.tensor([[0.5, 1.5, 1.0], [2.0, 0.0, 0.0], [9.0, 9.0, 9.0]])
     counted = torch.tensor([[True, True, False], [True, True, False], [False, False, False]])
-    spread = WeightSpread.of([(w[:1], counted[:1]), (w[1:], counted[1:])])
+    spread = WeightSpread.of(w, counted)
     assert spread.std == pytest.approx((2.5 / 4) ** 0.5)  # of 0.5, 1.5, 2, 0 around 1: (.25 + .25 + 1 + 1) / 4
     assert spread.ess == pytest.approx((0.8 + 0.5) / 2)  # 4 / (2 * 2.5) and 4 / (2 * 4)
 

@@ -50,7 +50,9 @@ def test_a_recipe_is_pepos_budget(name):
     assert (x.base.loss.eps_low, x.base.loss.eps_high) == (0.2, 0.2)
     assert x.base.dynamic_sampling == name.startswith("pepo_d")
     lines = list(plan(x.model, name.split("_", 2)[2], x.train, x.sampling, x.parallel))
-    assert "65,536 sampled at most" in lines[0] and "4 of at most 2 responses on each of 8" in lines[1]
+    assert (
+        "65,536 sampled at most" in lines[0] and "2 of at most 64 responses and 8,192 tokens on each of 8" in lines[1]
+    )
     assert sum("<- this run" in line for line in lines) == 1
 
 

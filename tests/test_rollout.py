@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steps import prompts
 
-from credit_zoo.rollout import Sampling, restrict, sample
+from credit_zoo.rollout import BLOCK, Sampling, invert, restrict, sample
 from credit_zoo.rows import Rows
 
 
@@ -45,6 +45,22 @@ def test_the_prompt_is_read_once_per_prompt_not_once_per_response(tiny):
     draw(tiny, group=5, max_tokens=4)
     width = prompts(tiny).ids.shape[1]
     assert tokens[0] == 3 * width and all(later == 15 for later in tokens[1:])
+
+
+@given(st.sampled_from([1, 30, BLOCK, 2 * BLOCK + 3]), st.integers(0, 10_000))
+def test_a_draw_is_the_first_token_whose_cumulative_probability_exceeds_the_chance(vocabulary, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(5, vocabulary, generator=generator)
+    chance = torch.rand(5, generator=generator, dtype=torch.float64)
+    chance[0], chance[1] = 0.0, 1 - 2**-53
+    logits[1, vocabulary // 2 :] = -1e4  # the last tokens are impossible
+    logits[1, 0] = 0.0
+    token, logp = invert(logits.clone(), Sampling(), chance)
+    p = logits.double().softmax(-1)
+    reached = p.cumsum(-1).gather(-1, token[:, None])[:, 0]
+    chosen = p.gather(-1, token[:, None])[:, 0]
+    assert (chosen > 0).all() and (reached >= chance - 1e-5).all() and (reached - chosen <= chance + 1e-5).all()
+    torch.testing.assert_close(logp.double(), chosen.log(), atol=1e-5, rtol=0)
 
 
 def test_the_same_seed_gives_the_same_responses_and_another_one_others(tiny):
