@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-vllm lint types leaderboard sheets leaderboard-check check clean
+.PHONY: help setup run test test-slow test-vllm bench lint types leaderboard sheets leaderboard-check check clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ $(VLLM_READY): $(READY)
 
 test-vllm: $(VLLM_READY)  ## sample with vLLM's CPU build, in an environment of its own
 	CREDIT_ZOO_VLLM=$(abspath $(VENV)-vllm/bin/python) $(BIN)/python -m pytest -s tests/test_vllm.py
+
+bench: $(READY)  ## measure what a step costs here, against TRL
+	$(BIN)/python -m credit_zoo.profile
 
 lint: $(READY)  ## style and form
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ from credit_zoo.readme import credit_block, fill, leaderboard_block, shapers_blo
 from credit_zoo.record import MEASURE, Evaluation, RunRecord
 from credit_zoo.registry import SHAPERS, UsageError
 from credit_zoo.results import atomic_write, load_all, plain, record_path
+from credit_zoo.speed import table as costs
 
 WARM_START = Path(__file__).parent / "model" / "warm_start.json"
 REPORTED_COLUMNS = ("paper", "table", "model", "method", "benchmark", "metric", "value", "source", "note")
@@ -168,9 +169,10 @@ def reported(path: Path) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Built:
-    """The page, what the README shows of it, and the records that were left out."""
+    """The page, the page of what a step costs, what the README shows of both, and the records that were left out."""
 
     page: str
+    costs: str
     blocks: Mapping[str, str]
     problems: tuple[str, ...]
 
@@ -185,14 +187,17 @@ def build(results: Path) -> Built:
     rules = {name: (entry.summary, entry.paper) for name, entry in listings.items() if entry.paper}
     board = table(measurements(records))
     probes = probed(results.parent / "probes")
+    speed = costs.read(results.parent / "speed")
     blocks = {
         "leaderboard": leaderboard_block(board),
         "shapers": shapers_block(listings),
         "warm_start": warm_start_block(WARM_START),
         "mistakes": mistakes_table(probes),
         "credit": credit_block(probes),
+        "speed": costs.summary(speed),
     }
-    return Built(page(board, reported(results.parent / "reported.csv"), rules, problems), blocks, tuple(problems))
+    shown = page(board, reported(results.parent / "reported.csv"), rules, problems)
+    return Built(shown, costs.page(speed), blocks, tuple(problems))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -208,6 +213,7 @@ def main(words: Sequence[str] | None = None) -> int:
         built = build(given.results)
         pages = {out: built.page}
         if given.out is None and readme.exists():
+            pages[given.results.parent / "SPEED.md"] = built.costs
             pages[readme] = fill(readme.read_text(encoding="utf-8"), built.blocks)
     except UsageError as error:
         print(error, file=sys.stderr)

@@ -22,6 +22,7 @@ from credit_zoo import lora
 from credit_zoo.boxes import Frame
 from credit_zoo.encoder import Encoder
 from credit_zoo.head import TokenStatistics, finish_logits, token_statistics
+from credit_zoo.kernels import KernelName, kernel_of
 from credit_zoo.prefix import prompt_cache, response_cache
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.rows import Read, Rows, stacked
@@ -52,6 +53,7 @@ class Model:
     boxes: Frame = "pixels"
     layout: Literal["shared", "plain"] = "shared"
     logits_at_once: int = 2**22  # 16 MiB in float32
+    kernel: KernelName = "torch"  # what reduces them
     lora_rank: int = 0
     lora_alpha: float = 16.0
     trust_remote_code: bool = False
@@ -63,6 +65,8 @@ class Model:
             raise UsageError(f"model.boxes must be one of {', '.join(get_args(Frame))}, got {self.boxes!r}")
         if self.layout not in ("shared", "plain"):
             raise UsageError(f"model.layout must be shared or plain, got {self.layout!r}")
+        if self.kernel not in get_args(KernelName):
+            raise UsageError(f"model.kernel must be one of {', '.join(get_args(KernelName))}, got {self.kernel!r}")
         check_range("model.logits_at_once", self.logits_at_once, 1)
         check_range("model.lora_rank", self.lora_rank, 0)
         check_range("model.lora_alpha", self.lora_alpha, 0, open_low=True)
@@ -83,6 +87,7 @@ class Policy(nn.Module):
         self.model = model
         self.encoder = encoder
         self.settings = settings
+        self.kernel = kernel_of(settings.kernel)
         if settings.freeze_vision:
             for parameter in self.vision_parameters():
                 parameter.requires_grad_(False)
@@ -223,4 +228,5 @@ class Policy(nn.Module):
             temperature,
             self.encoder.vision_tokens,
             self.settings.logits_at_once,
+            self.kernel,
         )

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from credit_zoo.registry import UsageError, check_range
 
-PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "vllm", "gin-config", "datasets", "numpy", "pillow")
+PACKAGES = (
+    *("torch", "transformers", "accelerate", "deepspeed", "vllm", "trl"),
+    *("gin-config", "datasets", "numpy", "pillow"),
+)
 
 
 def repeatable(words: Iterable[str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from credit_zoo import masked
@@ -52,18 +52,17 @@ class LayerCosines:
             return
         if hidden.shape[1] == self.rows.input_ids.shape[1]:
             image = self.rows.image_mask(self.image_token)
-            self._count(layer, hidden[:, self.rows.prompt_length :], _mean_direction(hidden, image))
+            direction = _mean_direction(hidden, image)
+            self._count(layer, _cosine(hidden[:, self.rows.prompt_length :], direction))
             return
         prompts, row_of = self.rows.shared
         if layer not in self.directions:
             self.directions[layer] = _mean_direction(hidden, prompts.ids == self.image_token)
         else:
-            self._count(layer, hidden, self.directions[layer][row_of])
+            self._count(layer, _cosine(hidden, self.directions[layer][row_of]))
 
-    def _count(self, layer: int, hidden: Float[Tensor, "B T D"], direction: Float[Tensor, "B D"]) -> None:
+    def _count(self, layer: int, cosine: Float[Tensor, "B T"]) -> None:
         self.seen.add(layer)
-        states = hidden.float()
-        cosine = (states @ direction[:, :, None])[..., 0] / _length(states)
         for name, first in self.first_layer.items():
             if layer >= first:
                 self.sums[name] = self.sums.get(name, torch.zeros_like(cosine)) + cosine
@@ -72,6 +71,22 @@ class LayerCosines:
     def means(self) -> dict[str, Float[Tensor, "B T"]]:
         """The averages over layers, 0 outside the mask."""
         return {name: masked.fill(total / self.layers[name], self.rows.mask) for name, total in self.sums.items()}
+
+
+@torch.no_grad()
+def layer_similarity(
+    states: Float[Tensor, "B T D"],
+    prompts: Float[Tensor, "N P D"],
+    image: Bool[Tensor, "N P"],
+    row_of: Int64[Tensor, " B"],
+) -> Float[Tensor, "B T"]:
+    """The mean cosine of each state to the image of its prompt, in one layer."""
+    return _cosine(states, _mean_direction(prompts, image)[row_of])
+
+
+def _cosine(hidden: Float[Tensor, "B T D"], direction: Float[Tensor, "B D"]) -> Float[Tensor, "B T"]:
+    states = hidden.float()
+    return (states @ direction[:, :, None])[..., 0] / _length(states)
 
 
 def _length(states: Float[Tensor, "N S D"]) -> Float[Tensor, "N S"]:

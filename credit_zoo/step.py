@@ -168,20 +168,25 @@ def _score(trainer: Trainer, model: nn.Module, rows: Rows, mask: Tensor) -> tupl
 
 
 @torch.no_grad()
-def score_old(trainer: Trainer, todo: Todo) -> Todo:
-    """The pass of the old policy: its log-probabilities, and the token advantages from its signals."""
+def measured(trainer: Trainer, todo: Todo) -> tuple[ShaperInputs, Tensor]:
+    """A pass without gradient over all responses: what the shaper may look at, and the log-probabilities `[B, T]`."""
     mask = todo.inputs.mask
     old_logp = torch.zeros(mask.shape, device=mask.device)
     signals = {name: torch.zeros_like(old_logp) for name in trainer.needs}
     for part in micro_batches(trainer, todo):
-        logp, _, measured = _score(trainer, trainer.engine.module, todo.rows.select(part), part.cut(mask))
+        logp, _, found = _score(trainer, trainer.engine.module, todo.rows.select(part), part.cut(mask))
         part.put(old_logp, logp)
         for name in trainer.needs:
-            part.put(signals[name], measured.values[name])
-    (broken,) = trainer.total(float(not old_logp[mask].isfinite().all()))
+            part.put(signals[name], found.values[name])
+    return replace(todo.inputs, signals=TokenSignals(signals)), old_logp
+
+
+def score_old(trainer: Trainer, todo: Todo) -> Todo:
+    """The pass of the old policy: its log-probabilities, and the token advantages from its signals."""
+    inputs, old_logp = measured(trainer, todo)
+    (broken,) = trainer.total(float(not old_logp[inputs.mask].isfinite().all()))
     if broken:
         raise NotFinite
-    inputs = replace(todo.inputs, signals=TokenSignals(signals))
     shaped = _shape_everywhere(trainer, inputs) if trainer.accelerator.num_processes > 1 else _shape(trainer, inputs)
     return Todo(todo.rows, inputs, todo.totals, todo.sampler_logp, shaped, old_logp)
 
@@ -269,5 +274,5 @@ def backward(trainer: Trainer, todo: Todo, part: MicroBatch) -> _Part:
     corrected = advantage if math.isinf(trainer.sampler_cap) else advantage * correction
     loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), todo.totals)
     trainer.engine.backward(loss)
-    summed = float(masked.total(entropy, x.mask).sum())
+    summed = float(masked.total(entropy.detach(), x.mask).sum())
     return _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)

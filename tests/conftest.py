@@ -11,6 +11,9 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
+# Before torch imports it: Triton's kernels run without a GPU. TRITON_INTERPRET=0 tests the compiled ones on one.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # Before anything of the package is imported: only then are its annotations checked. Training never sees this.
 install_import_hook("credit_zoo", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 

@@ -1,10 +1,15 @@
 """Log-probability, entropy and collision probability against torch's own distributions."""
 
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.distributions import Categorical
 
 from credit_zoo import head
+from credit_zoo.kernels import kernel_of
 from credit_zoo.registry import UsageError
 
 FORBIDDEN = (2, 29)
@@ -143,3 +148,31 @@ def test_a_head_of_another_kind_is_refused():
     _, hidden, ids = case()
     with pytest.raises(UsageError, match="linear layer, this model's is a Sequential"):
         head.token_statistics(hidden, torch.nn.Sequential(), ids)
+
+
+COMPILED = """
+import torch
+from credit_zoo.head import token_statistics
+from credit_zoo.kernels import kernel_of
+
+torch.manual_seed(0)
+linear, hidden, ids = torch.nn.Linear(8, 30), torch.randn(20, 8), torch.randint(3, 29, (20,))
+for at_once in (240, 2**22):
+    settings = (hidden, linear, ids, 0.7, (2, 29), at_once)
+    torch.testing.assert_close(token_statistics(*settings, kernel_of("compiled")), token_statistics(*settings))
+"""
+
+
+@pytest.mark.slow
+def test_the_compiled_reduction_is_the_reference():
+    """In a process of its own: the tests' checks of shapes cannot be compiled."""
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_kernel_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "credit_zoo.head_triton", None)
+    with pytest.raises(UsageError, match=r"model\.kernel=triton needs triton"):
+        kernel_of("triton")

@@ -1,0 +1,181 @@
+"""The measurements as tables, from the files that `python -m credit_zoo.profile` has written."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from credit_zoo.markdown import bullets, grid
+
+Found = Mapping[str, Mapping[str, Any]]
+
+
+def read(folder: Path) -> Found:
+    """Every measurement by its file's name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def summary(found: Found) -> str:
+    """What the README shows."""
+    rows = list(_comparisons(found))
+    if not rows:
+        return "Nothing was measured yet: `make bench`.\n"
+    ladders = found["growth"]["found"] if "growth" in found else {}
+    header = ("what", "ours", "against", "ratio [quartiles]")
+    growth = grid(("grows with", "from", "to", "time ~ size^k, k =", "memory ~ size^k, k ="), _growth(ladders))
+    parts = [bullets(sorted({_machine(one) for one in found.values()})), grid(header, rows)]
+    return "\n".join([*parts, *([growth] if ladders else [])])
+
+
+def page(found: Found) -> str:
+    """All of it."""
+    parts = [
+        "# What a step costs\n",
+        "Written by `python -m credit_zoo.profile`; seconds are medians.\n",
+        summary(found),
+    ]
+    for name, one in found.items():
+        if one["part"] != "steps":
+            continue
+        work = one["work"]
+        parts.append(
+            f"## {work['model']}, {work['dtype']}: {work['prompts']} prompts x {work['group']} responses x "
+            f"{work['tokens']} tokens, {work['high'] * work['wide']} image tokens\n"
+        )
+        parts.append(grid(("contender", "seconds", "to uniform [quartiles]", "peak MiB", "largest MiB"), _steps(one)))
+        parts.append(grid(("part of a step", "seconds", "peak MiB"), _parts(one)))
+        if work["model"] != "small":
+            parts.append(f"{_machine(one)} (`{name}.json`)\n")
+    return "\n".join(parts)
+
+
+def _machine(one: Mapping[str, Any]) -> str:
+    machine, versions = one["machine"], one["versions"]
+    where = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads"
+    with_trl = f", trl {versions['trl']}" if one["part"] == "trl" else ""
+    return f"{where}; torch {versions['torch']}, transformers {versions['transformers']}{with_trl}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f} s" if value >= 0.05 else f"{1000 * value:.2f} ms"
+
+
+def _mib(value: float) -> str:
+    return f"{value / 2**20:.1f} MiB"
+
+
+def _ratio(spread: Mapping[str, float], digits: int = 2) -> str:
+    return f"{spread['median']:.{digits}f} [{spread['low']:.{digits}f}, {spread['high']:.{digits}f}]"
+
+
+def _comparisons(found: Found) -> Iterator[tuple[str, str, str, str]]:
+    if "trl" in found:
+        yield from _against_trl(found["trl"]["found"])
+    if "steps" in found:
+        yield from _contenders(found["steps"]["found"])
+    if "signals" in found:
+        one = found["signals"]["found"]
+        yield _pair("visual similarity of a layer, T = N = 1024, D = 2048", one)
+    if "head" in found:
+        one = found["head"]["found"]
+        sizes = f"{one['sizes']['vocabulary']:,} tokens, N = {one['sizes']['tokens']}, D = {one['sizes']['width']}"
+        yield from _head(one, sizes)
+    if "start" in found:
+        one = found["start"]["found"]
+        yield "`--help`", _seconds(one["help"]), "", ""
+        yield "from the command to its first step, policy measured before", _seconds(one["first step"]), "", ""
+
+
+def _against_trl(one: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    seconds = {name: spread["median"] for name, spread in one["seconds"].items()}
+    ours, theirs = (seconds[f"{who}, training"] for who in ("ours", "TRL"))
+    yield "training step", _seconds(ours), f"{_seconds(theirs)} (TRL)", f"{_ratio(one['training'])} times faster"
+    ours, theirs = (seconds[f"{who}, training"] + seconds[f"{who}, sampling"] for who in ("ours", "TRL"))
+    yield (
+        "whole step, sampling in it",
+        _seconds(ours),
+        f"{_seconds(theirs)} (TRL)",
+        f"{_ratio(one['whole'])} times faster",
+    )
+    for part, title in (("training", "training step: peak memory"), ("whole", "whole step: peak memory")):
+        ours, theirs = (one["peak"][part][who]["peak"] for who in ("ours", "TRL"))
+        yield title, _mib(ours), f"{_mib(theirs)} (TRL)", f"{ours / theirs:.2f}"
+    rest = {
+        who: one["peak"]["training"][who]["peak"] - one["peak"]["training"][who]["largest"] for who in ("ours", "TRL")
+    }
+    title = "the same without the largest tensor of each"
+    yield title, _mib(rest["ours"]), f"{_mib(rest['TRL'])} (TRL)", f"{rest['ours'] / rest['TRL']:.2f}"
+
+
+def _contenders(one: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    rows = {row["name"]: row for row in one["rows"]}
+    uniform = rows["uniform"]
+    for name, row in rows.items():
+        if name == "pepo" or "," in name:
+            ours, other = (row, uniform) if name == "pepo" else (uniform, row)
+            title = f"{name}: training step" if name == "pepo" else "uniform: training step"
+            against = "uniform" if name == "pepo" else name
+            seconds = _seconds(ours["seconds"]["median"]), f"{_seconds(other['seconds']['median'])} ({against})"
+            slower = "" if name == "pepo" else " times as long"
+            yield title, *seconds, f"{_ratio(row['ratio'], 3 if name == 'pepo' else 2)}{slower}"
+            yield (
+                f"{title.split(':')[0]}: peak memory",
+                _mib(ours["peak"]),
+                _mib(other["peak"]),
+                (f"{ours['peak'] / other['peak']:.3f}"),
+            )
+
+
+def _head(one: Mapping[str, Any], sizes: str) -> Iterator[tuple[str, str, str, str]]:
+    """Both ways need the weight's gradient besides what is told of memory here."""
+    for name, title, held in (
+        ("scoring", "log-prob and entropy", 0),
+        ("training", "with gradient", one["weight gradient"]),
+    ):
+        found = one[name]
+        title = f"{title}, vocabulary of {sizes}"
+        yield _pair(title, found)
+        for other in (key for key in found["seconds"] if key.startswith("ours, ")):
+            mine, plain = (found["seconds"][key]["median"] for key in (other, "ours"))
+            yield (
+                f"{title}",
+                f"{_seconds(mine)} ({other[6:]})",
+                f"{_seconds(plain)} (ours)",
+                f"{plain / mine:.2f} times faster",
+            )
+        ours, whole = (found["peak"][key] - held for key in ("ours", "whole matrix"))
+        besides = ", the weight's gradient aside" if held else ""
+        yield f"{title}: extra memory{besides}", _mib(ours), f"{_mib(whole)} (whole matrix)", f"{ours / whole:.3f}"
+
+
+def _pair(title: str, one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    theirs = next(name for name in one["seconds"] if not name.startswith("ours"))
+    mine, other = (one["seconds"][name]["median"] for name in ("ours", theirs))
+    return title, _seconds(mine), f"{_seconds(other)} ({theirs})", f"{_ratio(one['faster'])} times faster"
+
+
+def _growth(ladders: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (name, str(one["sizes"][0]), str(one["sizes"][-1]), f"{one['time exponent']:.2f} "
+         f"(last step {one['last step exponent']:.2f})", f"{one['memory exponent']:.2f}")
+        for name, one in ladders.items()
+    ]  # fmt: skip
+
+
+def _steps(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            row["name"],
+            f"{row['seconds']['median']:.3f}",
+            _ratio(row["ratio"], 3),
+            f"{row['peak'] / 2**20:.1f}",
+            "" if row["largest"] is None else f"{row['largest'] / 2**20:.1f}",
+        )
+        for row in one["found"]["rows"]
+    ]
+
+
+def _parts(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (row["name"], f"{row['seconds']['median']:.4f}", f"{row['peak'] / 2**20:.1f}") for row in one["found"]["parts"]
+    ]

@@ -1,0 +1,145 @@
+"""The work that is measured: a model of a known configuration with random weights, random pictures and responses."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from credit_zoo.base import Base
+from credit_zoo.collect import Collector
+from credit_zoo.command import CONFIGS
+from credit_zoo.encoder import Encoder
+from credit_zoo.engine import plain
+from credit_zoo.harness import Asker
+from credit_zoo.plan import kept_config
+from credit_zoo.policy import SMALL_MODEL, Model, Policy
+from credit_zoo.prompting import Prompting
+from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, check_range
+from credit_zoo.rewards import Reward
+from credit_zoo.rollout import Sampling
+from credit_zoo.step import Train, Trainer, prepare, score_old, update
+from credit_zoo.types import Prompts, Responses, RolloutBatch
+
+
+@dataclass(frozen=True)
+class Work:
+    """`prompts` x `group` responses of `tokens` to pictures of `high` x `wide` image tokens, `repeats` times.
+
+    `model` is small or a configuration of `configs/model/*.json`; `shapers` names rules, or all.
+    """
+
+    model: str = "small"
+    prompts: int = 16
+    group: int = 8
+    tokens: int = 32
+    high: int = 6
+    wide: int = 6
+    micro_batch: int = 64
+    micro_tokens: int = 0
+    repeats: int = 21
+    dtype: str = "float32"
+    checkpointing: bool = False
+    shapers: str = "all"
+
+    def __post_init__(self) -> None:
+        for name in ("prompts", "group", "tokens", "high", "wide", "micro_batch", "repeats"):
+            check_range(f"work.{name}", getattr(self, name), 1)
+        check_range("work.micro_tokens", self.micro_tokens, 0)
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise UsageError(f"work.dtype must be float32, bfloat16 or float16, got '{self.dtype}'")
+        for name in self.rules:
+            SHAPERS[name]
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The shapers, `uniform` first."""
+        named = tuple(SHAPERS) if self.shapers == "all" else tuple(self.shapers.split(","))
+        return ("uniform", *(name for name in named if name != "uniform"))
+
+
+def architecture(name: str) -> Any:
+    """The configuration of a model whose pictures can be made of random patches."""
+    config = AutoConfig.from_pretrained(SMALL_MODEL) if name == "small" else kept_config(name)
+    if config is None:
+        known = ", ".join(["small", *(file.stem for file in sorted((CONFIGS / "model").glob("*.json")))])
+        raise UsageError(f"no configuration named '{name}' is kept. There are: {known}")
+    if config.model_type != "qwen2_5_vl":
+        raise UsageError(f"pictures of random patches are made for Qwen2.5-VL only, and {name} is {config.model_type}")
+    return config
+
+
+def random_policy(config: Any, work: Work, kind: type[Policy] = Policy) -> Policy:
+    """The architecture with random weights, on the accelerator if there is one. Texts are never read, so that the
+    small model's tokenizer stands in; no token ends a response.
+    """
+    torch.manual_seed(0)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, work.dtype))
+    small = Encoder.load(str(SMALL_MODEL), AutoConfig.from_pretrained(SMALL_MODEL))
+    ids = (config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id)
+    never = config.get_text_config().vocab_size
+    settings = Model(path=work.model, gradient_checkpointing=work.checkpointing)
+    if torch.cuda.is_available():
+        settings = replace(settings, logits_at_once=2**26)
+    return kind(model, Encoder(small.tokenizer, None, None, ids[0], ids, stops=(never,)), settings)
+
+
+def with_layout(policy: Policy, layout: Any, kind: type[Policy] = Policy) -> Policy:
+    """The same weights read in another layout, or by another way."""
+    return kind(policy.model, policy.encoder, replace(policy.settings, layout=layout))
+
+
+def random_prompts(policy: Policy, work: Work) -> Prompts:
+    """Pictures of noise between a few words."""
+    generator = torch.Generator().manual_seed(0)
+    config = policy.model.config.vision_config
+    merge, patch = config.spatial_merge_size, config.in_channels * config.temporal_patch_size * config.patch_size**2
+    high, wide = work.high * merge, work.wide * merge
+    dtype = getattr(torch, work.dtype)
+    pictures = tuple(
+        {
+            "pixel_values": torch.randn(high * wide, patch, generator=generator).to(dtype),
+            "image_grid_thw": torch.tensor([[1, high, wide]]),
+        }
+        for _ in range(work.prompts)
+    )
+    words = torch.randint(10, 300, (work.prompts, 8), generator=generator)
+    image = torch.full((work.prompts, work.high * work.wide), policy.encoder.image_token)
+    ids = torch.cat([words, image, words], dim=1)
+    return Prompts(ids, torch.ones_like(ids, dtype=torch.bool), pictures)
+
+
+def random_batch(policy: Policy, work: Work) -> RolloutBatch:
+    """Responses of full length, rewards by lot."""
+    generator = torch.Generator().manual_seed(1)
+    rows = work.prompts * work.group
+    mask = torch.ones(rows, work.tokens, dtype=torch.bool)
+    row_of = torch.arange(work.prompts).repeat_interleave(work.group)
+    said = torch.randint(10, 300, (rows, work.tokens), generator=generator)
+    responses = Responses(said, mask, torch.zeros(rows, work.tokens), torch.zeros(rows, dtype=torch.bool), row_of)
+    reward = torch.rand(rows, generator=generator)
+    return RolloutBatch(random_prompts(policy, work), responses, row_of, reward, reward, {"accuracy": reward})
+
+
+def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: float = 1.0) -> dict[str, Trainer]:
+    """A trainer for each pair of a policy and a rule; all move the first policy's weights."""
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    first = next(iter(policies.values()))[0]
+    engine = plain(accelerator, first, 1e-6, 0.0)
+    train = Train(prompts=work.prompts, micro_batch=work.micro_batch, micro_tokens=work.micro_tokens)
+    found = {}
+    for name, (policy, rule) in policies.items():
+        asker = Asker(policy, BENCHMARKS["geometry3k"].factory(), Prompting())
+        sampling = Sampling(work.group, temperature=temperature, max_tokens=work.tokens)
+        collector = Collector(asker, Base(), sampling, Reward(), work.prompts)
+        own = replace(engine, module=engine.module if policy is first else policy)
+        found[name] = Trainer(policy, own, accelerator, None, SHAPERS[rule].factory(), Base(), train, collector)
+    return found
+
+
+def training_step(trainer: Trainer, data: RolloutBatch) -> None:
+    """A step of training once its responses are there."""
+    todo = prepare(trainer, data, 0.5)
+    update(trainer, score_old(trainer, todo) if trainer.two_pass else todo, 1e-6)

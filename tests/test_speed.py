@@ -1,0 +1,199 @@
+"""What is measured of a step, and facts about a step that need no clock: bytes, forward passes, tokens."""
+
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from steps import batch, trainer
+
+from credit_zoo import head, profile
+from credit_zoo.policy import Policy
+from credit_zoo.rows import Rows
+from credit_zoo.signals import layer_similarity, listening
+from credit_zoo.speed import meter, picture, release, table
+from credit_zoo.speed.growth import LADDERS
+from credit_zoo.speed.work import (
+    Work,
+    architecture,
+    random_batch,
+    random_policy,
+    trainers,
+    training_step,
+    with_layout,
+)
+from credit_zoo.step import prepare, score_old, update
+
+TINY = Work(prompts=2, group=4, tokens=8, repeats=1, shapers="pepo")
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return random_policy(architecture("small"), TINY)
+
+
+# --- counting ----------------------------------------------------------------------------------------------------
+
+
+def test_bytes_by_hand():
+    """4 MB, 2 MB more, 4 MB less, then 1 MB and a copy of it: never more than 6 MB."""
+
+    def job():
+        first, second = torch.empty(1_000_000), torch.empty(500_000)
+        del first
+        third = torch.empty(250_000)
+        return second, third.clone()
+
+    assert meter.allocated(job) == meter.Bytes(peak=6_000_000, largest=4_000_000)
+
+
+def test_turns_alternate_and_the_first_round_does_not_count():
+    order = []
+    found = meter.in_turns({name: lambda name=name: order.append(name) for name in "ab"}, 3)
+    assert "".join(order) == "abbaabba"
+    assert {name: len(values) for name, values in found.items()} == {"a": 3, "b": 3}
+
+
+def test_spreads_ratios_and_exponents_by_hand():
+    assert meter.Spread.of([4.0, 1.0, 2.0, 3.0, 5.0]) == meter.Spread(3.0, 2.0, 4.0)
+    assert meter.Spread.of([7.0]) == meter.Spread(7.0, 7.0, 7.0)
+    assert meter.ratios({"a": [2.0, 3.0, 8.0], "b": [1.0, 1.0, 2.0]}, "a", "b").median == 3.0
+    assert meter.exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+
+
+# --- what a step does --------------------------------------------------------------------------------------------
+
+
+def test_the_release_s_way_gives_the_same_numbers(policy):
+    """Where no token is forbidden, which it does not know."""
+    policy = Policy(policy.model, replace(policy.encoder, vision_tokens=()), policy.settings)
+    data = random_batch(policy, TINY)
+    rows = Rows.of(data.prompts, data.responses)
+    with torch.no_grad():
+        ours, theirs = policy(rows, 1.0), with_layout(policy, "plain", release.ReleasePolicy)(rows, 1.0)
+    torch.testing.assert_close(ours.logp, theirs.logp, atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.entropy, theirs.entropy, atol=1e-4, rtol=0)
+    states, image = torch.randn(2, 5, 16), torch.randn(1, 7, 16)
+    mine = layer_similarity(states, image, torch.ones(1, 7, dtype=torch.bool), torch.zeros(2, dtype=torch.int64))
+    for one, row in zip(mine, states, strict=True):
+        torch.testing.assert_close(one, release.similarity(row, image[0]))
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_matrix_of_logits_is_never_there(backward):
+    """64 tokens under a vocabulary of 20,000: 5 MB of logits, of which 0.26 MB are there at once."""
+    linear, ids = torch.nn.Linear(8, 20_000, bias=False), torch.arange(64)
+    hidden = torch.randn(64, 8, requires_grad=True)
+    matrix, weight, at_once = 4 * 64 * 20_000, 4 * 8 * 20_000, 2**16
+
+    def job():
+        logp = head.token_statistics(hidden, linear, ids, at_once=at_once).logp
+        if backward:
+            logp.sum().backward()
+
+    job()  # the gradients are there
+    found = meter.allocated(job)
+    assert found.largest <= max(4 * at_once, weight if backward else 0)
+    assert found.peak < matrix / 4
+
+
+def test_a_shared_prompt_takes_fewer_tokens_and_less_memory(policy):
+    data = random_batch(policy, TINY)
+    made = trainers({"shared": (policy, "uniform"), "plain": (with_layout(policy, "plain"), "uniform")}, TINY)
+    read = {}
+    for name, one in made.items():
+        tokens = []
+        hook = policy.decoder.layers[0].register_forward_pre_hook(
+            lambda module, args, kwargs, tokens=tokens: tokens.append(args[0].shape[:2].numel()), with_kwargs=True
+        )
+        training_step(one, data)
+        hook.remove()
+        read[name] = tokens
+    prompt, rows = data.prompts.ids.shape[1], len(data.reward)
+    assert read == {"shared": [2 * prompt, rows * 8], "plain": [rows * (prompt + 8)]}
+    peaks = {name: meter.allocated(lambda one=one: training_step(one, data)).peak for name, one in made.items()}
+    assert peaks["shared"] < 0.5 * peaks["plain"]
+
+
+@pytest.mark.parametrize(("shaper", "passes"), [("uniform", 1), ("pepo", 1), ("high_entropy", 2)])
+def test_signals_cost_no_pass_of_their_own_unless_the_rule_needs_the_whole_batch(tiny, shaper, passes):
+    t = trainer(tiny, shaper)
+    calls = []
+    t.policy.register_forward_hook(lambda *_: calls.append(1))
+    todo = prepare(t, batch(t.policy), 0.5)
+    update(t, score_old(t, todo) if t.two_pass else todo, 1e-6)
+    assert len(calls) == passes
+
+
+def test_signals_add_less_than_a_percent_to_the_peak(policy):
+    work = replace(TINY, prompts=8, tokens=32)
+    data = random_batch(policy, work)
+    made = trainers({"uniform": (policy, "uniform"), "pepo": (policy, "pepo")}, work)
+    peaks = {name: meter.allocated(lambda one=one: training_step(one, data)).peak for name, one in made.items()}
+    assert peaks["pepo"] <= 1.01 * peaks["uniform"]
+
+
+def test_similarity_keeps_no_states(policy):
+    data = random_batch(policy, TINY)
+    rows = Rows.of(data.prompts, data.responses)
+    with torch.no_grad(), listening(policy, rows, ["visual_similarity"]) as cosines:
+        policy(rows, 1.0)
+    held = [*cosines.directions.values(), *cosines.sums.values()]
+    width = policy.decoder.norm.weight.numel()
+    assert all(x.numel() in (len(data.prompts) * width, rows.mask.numel()) for x in held)
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def test_parts_are_measured_written_and_shown(tmp_path, capsys):
+    words = ["prompts=2", "group=2", "tokens=4", "high=2", "wide=3", "repeats=2", "shapers=pepo"]
+    assert profile.main(["steps", "signals", *words, f"out={tmp_path}"]) == 0
+    kept = json.loads((tmp_path / "steps.json").read_text())
+    assert kept["work"]["tokens"] == 4 and kept["machine"]["cores"] >= 1 and "torch" in kept["versions"]
+    names = [row["name"] for row in kept["found"]["rows"]]
+    assert names[:2] == ["uniform", "pepo"] and len(names) == 4
+    assert all(row["seconds"]["median"] > 0 and row["peak"] > row["largest"] > 0 for row in kept["found"]["rows"])
+    assert [part["name"] for part in kept["found"]["parts"]] == ["rollout", "scoring", "shaping", "update"]
+    shown = capsys.readouterr().out
+    assert "| pepo: training step |" in shown and "visual similarity of a layer" in shown
+    picture.draw(table.read(tmp_path), tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_large_model_is_measured_under_a_name_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(profile.PARTS, "steps", lambda work: {"rows": [], "parts": []})
+    work = Work(model="qwen2_5_vl_3b", dtype="bfloat16")
+    assert profile.measure("steps", work, tmp_path).name == "steps-qwen2_5_vl_3b.json"
+    assert "## qwen2_5_vl_3b, bfloat16" in table.page(table.read(tmp_path))
+
+
+def test_nothing_measured_is_said():
+    assert "make bench" in table.summary({})
+
+
+def test_what_cannot_be_measured_is_named(capsys, tmp_path):
+    for words, said in (
+        (["stepz"], "Did you mean 'steps'"), (["steps", "model=smal"], "There are: small, internvl3_2b, qwen2_5_vl_3b"),
+        (["steps", "model=internvl3_2b"], "Qwen2.5-VL only"), (["steps", "tokens=0"], "work.tokens"),
+        (["steps", "shapers=pepoo"], "pepo"), (["steps", "dtype=int8"], "work.dtype"), (["trl", "model=qwen2_5_vl_3b"], "model=small"),
+    ):  # fmt: skip
+        assert profile.main([*words, f"out={tmp_path}"]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_vocabulary_of_any_size_can_be_asked_for():
+    config = copy.deepcopy(architecture("small"))
+    config.text_config.vocab_size = LADDERS["vocabulary"][1]
+    assert random_policy(config, TINY).model.get_output_embeddings().weight.shape[0] == 2688
+
+
+@pytest.mark.slow
+def test_trl_does_the_same_work_in_turns(tmp_path):
+    pytest.importorskip("trl")
+    words = ["prompts=4", "group=4", "tokens=6", "micro_batch=8", "repeats=1"]
+    assert profile.main(["trl", *words, f"out={tmp_path}"]) == 0
+    found = json.loads((tmp_path / "trl.json").read_text())["found"]
+    assert found["training"]["median"] > 0 and found["prompt_tokens"] > 36
+    assert found["peak"]["training"]["ours"]["peak"] < found["peak"]["training"]["TRL"]["peak"]
