@@ -18,20 +18,20 @@ from credit_zoo.speed.meter import Spread, allocated, in_turns, ratios
 OURS, THEIRS = "ours", "the release's way"
 
 
-def signals(repeats: int, tokens: int = 1024, image: int = 1024, width: int = 2048) -> dict[str, Any]:
-    """One layer of visual similarity for one response, the picture's share included."""
+def signals(repeats: int, tokens: int = 1024, image: int = 1024, width: int = 2048, group: int = 8) -> dict[str, Any]:
+    """One layer of visual similarity for the responses to one picture, its own share included."""
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    states = torch.randn(1, tokens, width, device=device)
+    states = torch.randn(group, tokens, width, device=device)
     prompt = torch.randn(1, image, width, device=device)
     is_image = torch.ones(1, image, dtype=torch.bool, device=device)
-    rows = torch.zeros(1, dtype=torch.int64, device=device)
+    rows = torch.zeros(group, dtype=torch.int64, device=device)
     jobs: dict[str, Callable[[], Tensor]] = {
         OURS: lambda: layer_similarity(states, prompt, is_image, rows),
-        THEIRS: lambda: release.similarity(states[0], prompt[0]),
+        THEIRS: lambda: torch.stack([release.similarity(one, prompt[0]) for one in states]),
     }
-    apart = float((jobs[OURS]()[0] - jobs[THEIRS]()).abs().max())
-    sizes = {"tokens": tokens, "image tokens": image, "width": width}
+    apart = float((jobs[OURS]() - jobs[THEIRS]()).abs().max())
+    sizes = {"group": group, "tokens": tokens, "image tokens": image, "width": width}
     return {**_against(jobs, OURS, THEIRS, repeats), "sizes": sizes, "largest difference": apart}
 
 

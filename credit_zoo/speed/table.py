@@ -75,7 +75,8 @@ def _comparisons(found: Found) -> Iterator[tuple[str, str, str, str]]:
         yield from _contenders(found["steps"]["found"])
     if "signals" in found:
         one = found["signals"]["found"]
-        yield _pair("visual similarity of a layer, T = N = 1024, D = 2048", one)
+        sizes = f"G = {one['sizes']['group']}, T = N = {one['sizes']['tokens']}, D = {one['sizes']['width']}"
+        yield _pair(f"visual similarity of a layer, {sizes}", one)
     if "head" in found:
         one = found["head"]["found"]
         sizes = f"{one['sizes']['vocabulary']:,} tokens, N = {one['sizes']['tokens']}, D = {one['sizes']['width']}"
