@@ -44,7 +44,7 @@ PARTS: Mapping[str, Callable[[Work], dict[str, Any]]] = {
     "trl": _trl,
     "steps": steps,
     "signals": lambda work: computations.signals(work.repeats),
-    "head": lambda work: computations.head(max(work.repeats // 4, 1)),
+    "head": lambda work: computations.head(max(work.repeats // 10, 1)),
     "growth": growth,
     "start": lambda work: start(3),
 }

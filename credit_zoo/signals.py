@@ -26,6 +26,8 @@ from credit_zoo.registry import UsageError
 from credit_zoo.rows import Rows
 from credit_zoo.types import TokenSignals
 
+# Numbers of some rows of states that are read twice while they are in a cache, and held in float32.
+AT_ONCE = 2**21
 # The first layer whose states count: 0 is the embedding output, l > 0 the output of decoder layer l.
 FIRST_LAYER: Mapping[str, int] = {"visual_similarity": 1, "visual_similarity_release": 0}
 
@@ -85,8 +87,12 @@ def layer_similarity(
 
 
 def _cosine(hidden: Float[Tensor, "B T D"], direction: Float[Tensor, "B D"]) -> Float[Tensor, "B T"]:
-    states = hidden.float()
-    return (states @ direction[:, :, None])[..., 0] / _length(states)
+    rows = max(AT_ONCE // hidden[0].numel(), 1)
+    found = []
+    for part, toward in zip(hidden.split(rows), direction.split(rows), strict=True):
+        states = part.float()
+        found.append((states @ toward[:, :, None])[..., 0] / _length(states))
+    return torch.cat(found)
 
 
 def _length(states: Float[Tensor, "N S D"]) -> Float[Tensor, "N S"]:

@@ -16,7 +16,7 @@ LADDERS: dict[str, tuple[int, ...]] = {
 
 
 def growth(work: Work) -> dict[str, Any]:
-    """Seconds (the least of `repeats`, as noise only adds) and peak bytes of `pepo` at each rung, with the exponents of
+    """Seconds (the least of a quarter of `repeats`, as noise only adds) and peak bytes of `pepo` at each rung, with the exponents of
     each ladder and of its last step.
     """
     small = replace(work, prompts=4, micro_batch=256)
@@ -25,7 +25,7 @@ def growth(work: Work) -> dict[str, Any]:
         times, peaks = [], []
         for size in rungs:
             job = _job(_sized(small, name, size), size if name == "vocabulary" else None)
-            times.append(min(in_turns({"step": job}, work.repeats)["step"]))
+            times.append(min(in_turns({"step": job}, max(work.repeats // 4, 1))["step"]))
             peaks.append(allocated(job).peak)
         found[name] = {
             "sizes": rungs,

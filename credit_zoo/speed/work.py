@@ -38,7 +38,7 @@ class Work:
     wide: int = 6
     micro_batch: int = 64
     micro_tokens: int = 0
-    repeats: int = 21
+    repeats: int = 41
     dtype: str = "float32"
     checkpointing: bool = False
     shapers: str = "all"
