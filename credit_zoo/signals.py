@@ -13,6 +13,7 @@ that emitted the token, one position earlier (both as in PEPO's release). Image 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -50,24 +51,27 @@ class LayerCosines:
 
         A layer that runs again (gradient checkpointing) is ignored.
         """
-        if layer in self.seen:
+        if layer in self.seen or layer < min(self.first_layer.values()):
             return
         if hidden.shape[1] == self.rows.input_ids.shape[1]:
             image = self.rows.image_mask(self.image_token)
             direction = _mean_direction(hidden, image)
             self._count(layer, _cosine(hidden[:, self.rows.prompt_length :], direction))
             return
-        prompts, row_of = self.rows.shared
         if layer not in self.directions:
-            self.directions[layer] = _mean_direction(hidden, prompts.ids == self.image_token)
+            self.directions[layer] = _mean_direction(hidden, self._is_image)
         else:
-            self._count(layer, _cosine(hidden, self.directions[layer][row_of]))
+            self._count(layer, _cosine(hidden, self.directions[layer].index_select(0, self.rows.shared[1])))
+
+    @cached_property
+    def _is_image(self) -> Bool[Tensor, "N S"]:
+        return self.rows.shared[0].ids == self.image_token
 
     def _count(self, layer: int, cosine: Float[Tensor, "B T"]) -> None:
         self.seen.add(layer)
         for name, first in self.first_layer.items():
             if layer >= first:
-                self.sums[name] = self.sums.get(name, torch.zeros_like(cosine)) + cosine
+                self.sums[name] = self.sums[name] + cosine if name in self.sums else cosine
                 self.layers[name] = self.layers.get(name, 0) + 1
 
     def means(self) -> dict[str, Float[Tensor, "B T"]]:
@@ -89,10 +93,17 @@ def layer_similarity(
 def _cosine(hidden: Float[Tensor, "B T D"], direction: Float[Tensor, "B D"]) -> Float[Tensor, "B T"]:
     rows = max(AT_ONCE // hidden[0].numel(), 1)
     found = []
-    for part, toward in zip(hidden.split(rows), direction.split(rows), strict=True):
+    for part, toward in zip(torch.split(hidden, rows), torch.split(direction, rows), strict=True):
         states = part.float()
-        found.append((states @ toward[:, :, None])[..., 0] / _length(states))
+        found.append(_times(states, toward) / _length(states))
     return torch.cat(found)
+
+
+def _times(matrices: Float[Tensor, "B M K"], vectors: Float[Tensor, "B K"]) -> Float[Tensor, "B M"]:
+    # Of large matrices a CPU multiplies one at a time twice as fast as a batch.
+    if matrices[0].numel() < AT_ONCE // 2:
+        return (matrices @ vectors[:, :, None])[..., 0]
+    return torch.stack([matrix @ vector for matrix, vector in zip(matrices, vectors, strict=True)])
 
 
 def _length(states: Float[Tensor, "N S D"]) -> Float[Tensor, "N S"]:
@@ -104,7 +115,7 @@ def _mean_direction(hidden: Float[Tensor, "N S D"], image: Bool[Tensor, "N S"]) 
     """U of the equation, as one product of weights with states: nothing of their size is made."""
     states = hidden.float()
     share = image / _length(states) / image.sum(1, keepdim=True).clamp(min=1)
-    return (share[:, None] @ states)[:, 0]
+    return _times(states.transpose(1, 2), share)
 
 
 @contextmanager

@@ -157,7 +157,7 @@ def test_parts_are_measured_written_and_shown(tmp_path, capsys):
     assert all(row["seconds"]["median"] > 0 and row["peak"] > row["largest"] > 0 for row in kept["found"]["rows"])
     assert [part["name"] for part in kept["found"]["parts"]] == ["rollout", "scoring", "shaping", "update"]
     shown = capsys.readouterr().out
-    assert "| pepo: training step |" in shown and "visual similarity of a layer" in shown
+    assert "| pepo: training step |" in shown and "visual similarity of 4 layers" in shown
     picture.draw(table.read(tmp_path), tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 

@@ -13,13 +13,22 @@ from credit_zoo.head import Kernel, token_statistics
 from credit_zoo.kernels import kernel_of
 from credit_zoo.signals import layer_similarity
 from credit_zoo.speed import release
-from credit_zoo.speed.meter import Spread, allocated, in_turns, ratios
+from credit_zoo.speed.meter import Job, Spread, allocated, in_turns, ratios
 
 OURS, THEIRS = "ours", "the release's way"
 
 
-def signals(repeats: int, tokens: int = 1024, image: int = 1024, width: int = 2048, group: int = 8) -> dict[str, Any]:
-    """One layer of visual similarity for the responses to one picture, its own share included."""
+def signals(repeats: int) -> dict[str, Any]:
+    """For the eight responses to a picture, and for one alone."""
+    return {"group": similarity(repeats, group=8), "alone": similarity(repeats, group=1)}
+
+
+def similarity(
+    repeats: int, group: int, tokens: int = 1024, image: int = 1024, width: int = 2048, layers: int = 4
+) -> dict[str, Any]:
+    """Visual similarity of some layers, one after the other, for the responses to one picture, its own share included.
+    The states have just been written, as where a layer has ended.
+    """
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     states = torch.randn(group, tokens, width, device=device)
@@ -30,9 +39,14 @@ def signals(repeats: int, tokens: int = 1024, image: int = 1024, width: int = 20
         OURS: lambda: layer_similarity(states, prompt, is_image, rows),
         THEIRS: lambda: torch.stack([release.similarity(one, prompt[0]) for one in states]),
     }
+    whole = {name: partial(_repeated, job, layers) for name, job in jobs.items()}
     apart = float((jobs[OURS]() - jobs[THEIRS]()).abs().max())
-    sizes = {"group": group, "tokens": tokens, "image tokens": image, "width": width}
-    return {**_against(jobs, OURS, THEIRS, repeats), "sizes": sizes, "largest difference": apart}
+    sizes = {"group": group, "tokens": tokens, "image tokens": image, "width": width, "layers": layers}
+    return {
+        **_against(whole, OURS, THEIRS, repeats, lambda: (prompt.neg_(), states.neg_())),
+        "sizes": sizes,
+        "largest difference": apart,
+    }
 
 
 def head(repeats: int, vocabulary: int = 151_936, tokens: int = 1024, width: int = 2048) -> dict[str, Any]:
@@ -76,8 +90,15 @@ def head(repeats: int, vocabulary: int = 151_936, tokens: int = 1024, width: int
     }
 
 
-def _against(jobs: Mapping[str, Callable[[], object]], ours: str, theirs: str, repeats: int) -> dict[str, Any]:
-    taken = in_turns(jobs, repeats)
+def _repeated(job: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        job()
+
+
+def _against(
+    jobs: Mapping[str, Callable[[], object]], ours: str, theirs: str, repeats: int, before: Job = lambda: None
+) -> dict[str, Any]:
+    taken = in_turns(jobs, repeats, before)
     return {
         "seconds": {name: asdict(Spread.of(values)) for name, values in taken.items()},
         "faster": asdict(ratios(taken, theirs, ours)),

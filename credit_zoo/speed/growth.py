@@ -16,8 +16,8 @@ LADDERS: dict[str, tuple[int, ...]] = {
 
 
 def growth(work: Work) -> dict[str, Any]:
-    """Seconds (the least of a quarter of `repeats`, as noise only adds) and peak bytes of `pepo` at each rung, with the exponents of
-    each ladder and of its last step.
+    """Seconds (the least of a quarter of `repeats`, as noise only adds) and peak bytes of `pepo` at each rung, with the
+    exponents of each ladder and of its last step.
     """
     small = replace(work, prompts=4, micro_batch=256)
     found = {}

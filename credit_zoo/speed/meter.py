@@ -51,11 +51,14 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def in_turns(jobs: Mapping[str, Job], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every job, `repeats` times after one unmeasured round; every other round goes backwards."""
+def in_turns(jobs: Mapping[str, Job], repeats: int, before: Job = lambda: None) -> dict[str, list[float]]:
+    """Seconds of every job, `repeats` times after one unmeasured round; every other round goes backwards. `before` is
+    done before each of them, and not measured.
+    """
     found: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(repeats + 1):
         for name in list(jobs)[:: -1 if turn % 2 else 1]:
+            before()
             taken = seconds(jobs[name])
             if turn:
                 found[name].append(taken)

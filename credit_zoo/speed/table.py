@@ -74,9 +74,9 @@ def _comparisons(found: Found) -> Iterator[tuple[str, str, str, str]]:
     if "steps" in found:
         yield from _contenders(found["steps"]["found"])
     if "signals" in found:
-        one = found["signals"]["found"]
-        sizes = f"G = {one['sizes']['group']}, T = N = {one['sizes']['tokens']}, D = {one['sizes']['width']}"
-        yield _pair(f"visual similarity of a layer, {sizes}", one)
+        for one in found["signals"]["found"].values():
+            sizes = f"G = {one['sizes']['group']}, T = N = {one['sizes']['tokens']}, D = {one['sizes']['width']}"
+            yield _pair(f"visual similarity of {one['sizes']['layers']} layers, {sizes}", one)
     if "head" in found:
         one = found["head"]["found"]
         sizes = f"{one['sizes']['vocabulary']:,} tokens, N = {one['sizes']['tokens']}, D = {one['sizes']['width']}"
