@@ -31,12 +31,12 @@ def _bars(axes: "Axes", found: Found) -> None:
         one = found["trl"]["found"]["seconds"]
         lengths["TRL"] = one["TRL, training"]["median"] / one["ours, training"]["median"]
     rows: list[dict[str, Any]] = found["steps"]["found"]["rows"] if "steps" in found else []
-    lengths |= {row["name"].replace(", ", ",\n"): row["ratio"]["median"] for row in rows}
+    lengths |= {row["name"]: row["ratio"]["median"] for row in rows}
     names = list(lengths)
     axes.barh(names[::-1], [lengths[name] for name in names[::-1]], color="C0")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("time of a training step, uniform = 1")
-    axes.tick_params(axis="y", labelsize=8)
+    axes.tick_params(axis="y", labelsize=7)
 
 
 def _ladders(axes: "Axes", ladders: dict[str, Any], key: str, title: str) -> None:
