@@ -20,7 +20,7 @@ from credit_zoo.speed.work import (
     trainers,
     training_step,
     with_layout,
-)  # fmt: skip
+)
 from credit_zoo.step import Trainer, measured, prepare
 from credit_zoo.types import RolloutBatch
 

@@ -43,7 +43,10 @@ def page(found: Found) -> str:
             f"{work['tokens']} tokens, {work['high'] * work['wide']} image tokens\n"
         )
         parts.append(grid(("contender", "seconds", "to uniform [quartiles]", "peak MiB", "largest MiB"), _steps(one)))
-        parts.append(grid(("part of a step", "seconds", "peak MiB"), _parts(one)))
+        # Scoring and shaping are those of the last rule, the update is that of uniform.
+        rule = [row["name"] for row in one["found"]["rows"] if "," not in row["name"]][-1:]
+        title = " ".join(["part of a step, shaped by", *rule])
+        parts.append(grid((title, "seconds", "peak MiB"), _parts(one)))
         if work["model"] != "small":
             parts.append(f"{_machine(one)} (`{name}.json`)\n")
     return "\n".join(parts)
