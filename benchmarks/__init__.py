@@ -1,1 +1,1 @@
-"""The benchmarks: one per file, named as the file; `credit_zoo.bench` says what each one offers."""
+"""The benchmarks: one per file, named as the file; `credit_zoo.questions.benchmark` says what each one offers."""

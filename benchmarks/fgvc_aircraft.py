@@ -4,7 +4,7 @@ Source: Maji et al., Fine-Grained Visual Classification of Aircraft (arXiv:1306.
 3,333 test pictures. The 4-shot set is Visual-RFT's (arXiv:2503.01785), laolao77/ViRFT_CLS_fgvc_aircraft_4_shot, 400
 training pictures. Licence: non-commercial research; the photographers keep their copyright.
 
-Sample row (`annotations.jsonl`; two other layouts are told in `credit_zoo.fewshot`):
+Sample row (`annotations.jsonl`; two other layouts are told in `credit_zoo.questions.few_shot`):
     {"id": "0034309", "image": "images/0034309.jpg", "label": "707-320", "split": "train"}
 
 Headline: avg@8 accuracy over all test pictures after training on 4 shots a class (`fgvc_aircraft.shots`, 1, 2
@@ -21,8 +21,7 @@ hub's set, which are taken from its card; that PEPO trained on it.
 
 from dataclasses import dataclass
 
-from credit_zoo.fewshot import FewShot
-from credit_zoo.hub import HubSet
+from credit_zoo.questions import FewShot, HubSet
 from credit_zoo.registry import BENCHMARKS
 
 

@@ -4,7 +4,7 @@ Source: Nilsback and Zisserman, Automated Flower Classification over a Large Num
 4-shot set is Visual-RFT's (arXiv:2503.01785), laolao77/ViRFT_CLS_flower_4_shot, 408 training pictures; its test list
 is CoOp's, 2,463 pictures. Licence: none is stated; the pictures come from the web.
 
-Sample row (`annotations.jsonl`; two other layouts are told in `credit_zoo.fewshot`):
+Sample row (`annotations.jsonl`; two other layouts are told in `credit_zoo.questions.few_shot`):
     {"id": "image_06734", "image": "jpg/image_06734.jpg", "label": "pink primrose", "split": "train"}
 
 Headline: avg@8 accuracy over all test pictures after training on 4 shots a class (`flowers102.shots`, 1, 2 or
@@ -23,8 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from credit_zoo.fewshot import FewShot
-from credit_zoo.hub import HubSet
+from credit_zoo.questions import FewShot, HubSet
 from credit_zoo.registry import BENCHMARKS
 
 

@@ -23,9 +23,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from credit_zoo.answers import score_response
-from credit_zoo.bench import Question, Score, Source, Split
-from credit_zoo.data import Row, Rows, need_some, picture_path, read_rows, with_pictures
-from credit_zoo.hub import HubSet, holds, hub_picture, read_set
+from credit_zoo.question import Question, Score, Source, Split
+from credit_zoo.questions import (
+    HubSet,
+    Row,
+    Rows,
+    holds,
+    hub_picture,
+    need_some,
+    picture_path,
+    read_rows,
+    read_set,
+    with_pictures,
+)
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 if TYPE_CHECKING:

@@ -29,11 +29,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from credit_zoo.answers import score_response
-from credit_zoo.bench import Question, Score, Source, Split
-from credit_zoo.boxes import asks_for_box
-from credit_zoo.data import SKIP, BadBox, Row, Rows, corners, need_some, picture_path, read_rows, strings, with_pictures
-from credit_zoo.hub import HubSet, holds, hub_picture, read_set
+from credit_zoo.answers import asks_for_box, score_response
+from credit_zoo.question import Question, Score, Source, Split
+from credit_zoo.questions import (
+    SKIP,
+    BadBox,
+    HubSet,
+    Row,
+    Rows,
+    corners,
+    holds,
+    hub_picture,
+    need_some,
+    picture_path,
+    read_rows,
+    read_set,
+    strings,
+    with_pictures,
+)
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 if TYPE_CHECKING:

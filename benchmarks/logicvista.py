@@ -22,11 +22,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from credit_zoo.answers import score_response
-from credit_zoo.bench import Question, Score, Source, Split
-from credit_zoo.choices import letters
-from credit_zoo.data import Picture, Row, need_some, picture_path, read_rows, strings, with_pictures
-from credit_zoo.hub import HubSet, holds, read_set
+from credit_zoo.answers import letters, score_response
+from credit_zoo.question import Question, Score, Source, Split
+from credit_zoo.questions import (
+    HubSet,
+    Picture,
+    Row,
+    holds,
+    need_some,
+    picture_path,
+    read_rows,
+    read_set,
+    strings,
+    with_pictures,
+)
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 _COLUMNS = ("question", "answer", "skill")

@@ -29,11 +29,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-from credit_zoo.answers import score_response
-from credit_zoo.bench import Question, Score, Source, Split
-from credit_zoo.data import Picture, Row, need_some, picture_path, read_rows, strings, with_pictures
-from credit_zoo.hub import HubSet, holds, read_set
-from credit_zoo.plaintext import key
+from credit_zoo.answers import key, score_response
+from credit_zoo.question import Question, Score, Source, Split
+from credit_zoo.questions import (
+    HubSet,
+    Picture,
+    Row,
+    holds,
+    need_some,
+    picture_path,
+    read_rows,
+    read_set,
+    strings,
+    with_pictures,
+)
 from credit_zoo.registry import BENCHMARKS, UsageError, unknown
 
 VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant", "Vision Only")

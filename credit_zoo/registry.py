@@ -20,6 +20,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 import gin
 
+_BESIDE = Path(__file__).parent / "configs"  # in an installed package; in a checkout they stand at the root
+CONFIGS = _BESIDE if _BESIDE.exists() else Path(__file__).parent.parent / "configs"
+
 F = TypeVar("F")
 C = TypeVar("C", bound=type)
 
@@ -252,10 +255,10 @@ SHAPERS = Registry[ShaperFacts](
 BENCHMARKS = Registry[BenchFacts](
     "bench", "BENCHMARKS", BenchFacts, package="credit_zoo.benchmarks", entry_points="credit_zoo.benchmarks"
 )
-ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module="credit_zoo.advantages")
-RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.losses")
-LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.losses")
-AGGREGATIONS = Registry[PieceFacts]("aggregation", "AGGREGATIONS", PieceFacts, module="credit_zoo.losses")
+ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module="credit_zoo.objective.advantages")
+RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.losses")
+LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.objective.losses")
+AGGREGATIONS = Registry[PieceFacts]("aggregation", "AGGREGATIONS", PieceFacts, module="credit_zoo.objective.losses")
 
 
 def check_range(name: str, value: object, low: float, high: float = float("inf"), open_low: bool = False) -> None:

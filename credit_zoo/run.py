@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from credit_zoo.command import AXES, OPTIONS, Command, gin_files, parse, summary
+from credit_zoo.cli import AXES, OPTIONS, Command, gin_files, parse, summary
 from credit_zoo.registry import BENCHMARKS, SHAPERS, Registry, UsageError
 
 EXAMPLES = """examples
@@ -77,15 +77,14 @@ def _run(command: Command) -> int:
     if command.explain:
         print(explain(command.explain))
         return 0
-    from credit_zoo.config import resolve
-    from credit_zoo.experiment import run_experiment
+    from credit_zoo.experiment import resolve, run_experiment
 
     experiment = resolve(command)
     if command.dry_run:
-        from credit_zoo.plan import plan
+        from credit_zoo.experiment import plan_lines
 
         x = experiment
-        print(x.operative, *plan(x.model, command.model, x.train, x.sampling, x.parallel), sep="\n")
+        print(x.operative, *plan_lines(x.model, command.model, x.train, x.sampling, x.parallel), sep="\n")
         return 0
     return max(run_experiment(command, experiment, seed) for seed in command.seeds)
 

@@ -21,9 +21,9 @@ import hypothesis
 import pytest
 import torch
 
-from credit_zoo.policy import Model, Policy
+from credit_zoo.policy.policy import Model, Policy
+from credit_zoo.policy.small_model import Size, build_encoder, build_model
 from credit_zoo.registry import BENCHMARKS, SHAPERS
-from credit_zoo.smallmodel import Size, build_encoder, build_model
 
 torch.set_num_threads(1)
 # Derandomised: a red test is red again on the next machine.

@@ -32,7 +32,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from credit_zoo.smallmodel import build_tokenizer
+from credit_zoo.policy.small_model import build_tokenizer
 
 WORDS = ["find", " find", " the", " area", " of", " side"]
 TEXT = {

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from credit_zoo.answers import score_response
-from credit_zoo.bench import Question
+from credit_zoo.answers.grader import score_response
+from credit_zoo.question import Question
 
 LIMIT_S = 0.05
 LIMIT_BYTES = 50 * 2**20

@@ -2,8 +2,18 @@
 
 from dataclasses import replace
 
-from credit_zoo.provenance import Machine, Origin
-from credit_zoo.record import Category, Decoding, Evaluation, Model, Piece, RunRecord, TrainedOn, Training, Weights
+from credit_zoo.results.provenance import Machine, Origin
+from credit_zoo.results.record import (
+    Category,
+    Decoding,
+    Evaluation,
+    Model,
+    Piece,
+    RunRecord,
+    TrainedOn,
+    Training,
+    Weights,
+)
 
 
 def an_evaluation(correctness=(0.0, 0.5, 1.0, 0.5), **changes) -> Evaluation:

@@ -8,17 +8,17 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 
-from credit_zoo.base import Base
-from credit_zoo.bench import Question, Score, Source
-from credit_zoo.collect import Collector
-from credit_zoo.engine import Plain
-from credit_zoo.harness import Asker
-from credit_zoo.policy import Policy
-from credit_zoo.prompting import Prompting
+from credit_zoo.objective.base import Base
+from credit_zoo.objective.rewards import Reward
+from credit_zoo.policy.policy import Policy
+from credit_zoo.question import Question, Score, Source
+from credit_zoo.questions.prompting import Prompting
 from credit_zoo.registry import SHAPERS
-from credit_zoo.rewards import Reward
-from credit_zoo.rollout import Sampling, sample
-from credit_zoo.step import Train, Trainer, backward, micro_batches, prepare, score_old
+from credit_zoo.rollout.sampling import Sampling, sample
+from credit_zoo.rollout.worker import Asker
+from credit_zoo.training.collect import Collector
+from credit_zoo.training.engine import Plain
+from credit_zoo.training.step import Train, Trainer, backward, micro_batches, prepare, score_old
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from credit_zoo import rescore
-from credit_zoo.answerlog import AnswerLog, read_log
-from credit_zoo.bench import Question
-from credit_zoo.chance import best_constant, guesses, respond
-from credit_zoo.grading import Answered, grade
-from credit_zoo.harness import Asker, Eval, measure
-from credit_zoo.prompting import Prompting
+from credit_zoo.evaluation import rescore
+from credit_zoo.evaluation.baselines import best_constant, guesses, respond
+from credit_zoo.evaluation.generations import AnswerLog, read_log
+from credit_zoo.evaluation.grading import Answered, grade
+from credit_zoo.evaluation.harness import Eval, measure
+from credit_zoo.question import Question
+from credit_zoo.questions.prompting import Prompting
 from credit_zoo.registry import BENCHMARKS, UsageError
-from credit_zoo.results import load_all
+from credit_zoo.results.store import load_all
+from credit_zoo.rollout.worker import Asker
 from credit_zoo.run import main
 
 HEAD = {"bench": "geometry3k", "model": "m", "twin": True}
@@ -135,11 +136,11 @@ def test_guesses_are_choices_of_the_question_or_truths_of_its_kind():
 @pytest.fixture
 def measured(tiny, tmp_path, capsys):
     """A run that measured, and its log of answers."""
-    from credit_zoo.checkpoint import export
+    from credit_zoo.policy.export import export_policy
 
     words = (
         *("scale=smoke", "eval.questions=3", "eval.samples=2", "eval.max_tokens=10", "eval_only=true"),
-        *("bench=geometry3k", f"model.path={export(tiny, tmp_path / 'model')}", f"out={tmp_path}/runs"),
+        *("bench=geometry3k", f"model.path={export_policy(tiny, tmp_path / 'model')}", f"out={tmp_path}/runs"),
         *(f"results={tmp_path}/leaderboard/results", "baseline=majority,random,blank_image"),
     )
     assert main(words) == 0

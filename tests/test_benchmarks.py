@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from credit_zoo import benchmarks
-from credit_zoo.bench import Question
+from credit_zoo.question import Question
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 NAMES = list(BENCHMARKS)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as transformers_resize
 
-from credit_zoo.answers import iou, parse_box, rescale, score_response
-from credit_zoo.bench import Question
-from credit_zoo.boxes import asks_for_box, smart_resize, to_frame
-from credit_zoo.questions import Data, Framed, open_questions
+from credit_zoo.answers.boxes import asks_for_box, iou, parse_box, rescale, smart_resize, to_frame
+from credit_zoo.answers.grader import score_response
+from credit_zoo.question import Question
+from credit_zoo.questions.streams import Data, Framed, open_questions
 from credit_zoo.registry import BENCHMARKS
 
 SIDES = st.integers(1, 3000)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_zoo.answers import same_choice, same_letter
+from credit_zoo.answers.choices import same_choice, same_letter
 
 
 @pytest.mark.parametrize(

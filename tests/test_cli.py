@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from credit_zoo import command, config
-from credit_zoo.checkpoint import export
+from credit_zoo.cli import arguments as command
+from credit_zoo.experiment import config
+from credit_zoo.policy.export import export_policy
 from credit_zoo.registry import BENCHMARKS, SHAPERS
-from credit_zoo.results import load
+from credit_zoo.results.store import load
 from credit_zoo.run import main
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ def own_plugins(monkeypatch):
 @pytest.fixture
 def small_run(tiny, tmp_path):
     """The words of a run of a few seconds that writes below `tmp_path` alone."""
-    model = export(tiny, tmp_path / "tiny")
+    model = export_policy(tiny, tmp_path / "tiny")
     sizes = ["scale=smoke", "eval.questions=2", "eval.samples=2", "eval.max_tokens=8"]
     places = [f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"]
     return [f"model.path={model}", *sizes, *places]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from credit_zoo.command import CONFIGS, gin_files, parse, summary, trained_bench
-from credit_zoo.config import PIECES, benchmark, resolve, settings_of, things
-from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
+from credit_zoo.cli.arguments import gin_files, parse, summary, trained_bench
+from credit_zoo.experiment.config import PIECES, benchmark, resolve, settings_of, things
+from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError
 
 SHIPPED = sorted(gin_files("shaper"))
 BASES = sorted(gin_files("base"))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from records import a_record, a_training
 
-from credit_zoo import curves
-from credit_zoo.record import Piece, TrainedOn
-from credit_zoo.results import write
+from credit_zoo.leaderboard import curves
+from credit_zoo.results.record import Piece, TrainedOn
+from credit_zoo.results.store import write
 
 
 def trained(accuracies, **changes):

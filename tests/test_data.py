@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from credit_zoo.data import BadImage, open_image, read_rows
+from credit_zoo.questions.local_folder import BadImage, open_image, read_rows
 from credit_zoo.registry import UsageError
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from credit_zoo.results import load_all
+from credit_zoo.results.store import load_all
 
 pytestmark = pytest.mark.slow
 TORCHRUN = ("torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_backend=c10d", "-m")

@@ -8,11 +8,11 @@ import torch
 from accelerate import Accelerator
 from steps import Numbers, batch, collector, trainer
 
-from credit_zoo.engine import NotFinite, Parallel, plain
-from credit_zoo.loop import train_policy
 from credit_zoo.registry import UsageError
-from credit_zoo.saves import Checkpoint, Progress, begin, end, latest, save, unended
-from credit_zoo.step import Train, prepare, update
+from credit_zoo.training.checkpoints import Checkpoint, Progress, begin, end, latest, save, unended
+from credit_zoo.training.engine import NotFinite, Parallel, plain
+from credit_zoo.training.loop import train_policy
+from credit_zoo.training.step import Train, prepare, update
 
 
 def adam(policy, steps=4):

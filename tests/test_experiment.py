@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from credit_zoo import experiment, leaderboard, loop
-from credit_zoo.checkpoint import export, weights_digest
-from credit_zoo.command import gin_files
-from credit_zoo.losses import Objective
-from credit_zoo.policy import SMALL_MODEL, Model, Policy
-from credit_zoo.provenance import repeatable
-from credit_zoo.results import load, load_all
+from credit_zoo.cli.arguments import gin_files
+from credit_zoo.experiment import experiment
+from credit_zoo.leaderboard import board as tables
+from credit_zoo.leaderboard import pages
+from credit_zoo.objective.losses import Objective
+from credit_zoo.policy.export import export_policy, weights_digest
+from credit_zoo.policy.policy import SMALL_MODEL, Model, Policy
+from credit_zoo.results.provenance import repeatable
+from credit_zoo.results.store import load, load_all
 from credit_zoo.run import main
+from credit_zoo.training import loop
 
 ROOT = Path(__file__).parents[1]
 SIZES = (
@@ -30,7 +33,7 @@ MEASURED_ONLY = ("scale=smoke", "eval.questions=4", "eval.samples=2", "eval.max_
 @pytest.fixture
 def model(tiny, tmp_path) -> Path:
     """A checkpoint of random weights on disk, as a user would have one."""
-    return export(tiny, tmp_path / "checkpoint")
+    return export_policy(tiny, tmp_path / "checkpoint")
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def check_run(tmp_path, capsys, shaper, base):
     assert (found.shaper.name, found.base.name) == (shaper, base)
     assert [entry["step"] for entry in found.training.curve] == [1, 2]
     assert [(e.stage, len(e.correctness)) for e in found.evaluations] == [("before", 2), ("after", 2)]
-    assert leaderboard.row(found) in out
+    assert tables.row(found) in out
     assert leftovers(tmp_path) == []
     return found
 
@@ -200,7 +203,7 @@ def test_several_seeds_are_a_record_each_and_one_page(words, tmp_path):
     assert main(["seed=0,1", *SIZES, *words]) == 0
     assert [record.seed for record in sorted(records(tmp_path), key=lambda record: record.seed)] == [0, 1]
     page = (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
-    assert page == leaderboard.build(tmp_path / "leaderboard" / "results").page
+    assert page == pages.build(tmp_path / "leaderboard" / "results").page
     assert "uniform" in page
 
 

@@ -8,13 +8,13 @@ from PIL import Image
 from steps import batch, pictures, trainer
 from torch.nn.functional import normalize
 
-from credit_zoo.checkpoint import export, weights_digest
-from credit_zoo.policy import Model, Policy
+from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.export import export_policy, weights_digest
+from credit_zoo.policy.policy import Model, Policy
+from credit_zoo.policy.signals import FIRST_LAYER, listening, token_signals
 from credit_zoo.registry import UsageError
-from credit_zoo.rollout import Sampling, sample
-from credit_zoo.rows import Rows
-from credit_zoo.signals import FIRST_LAYER, listening, token_signals
-from credit_zoo.step import prepare, update
+from credit_zoo.rollout.sampling import Sampling, sample
+from credit_zoo.training.step import prepare, update
 
 SIGNALS = tuple(FIRST_LAYER)
 QWEN = {"<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"}
@@ -247,7 +247,7 @@ def test_adapters_train_alone_and_export_merged_as_a_plain_folder(folder, tmp_pa
             if "lora_B" in name:
                 parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) / 10)
     rows, _ = rows_of(t.policy)
-    again = load(export(t.policy, tmp_path / "merged"))
+    again = load(export_policy(t.policy, tmp_path / "merged"))
     assert set(again.model.state_dict()) == set(plain.model.state_dict())
     assert again.encoder.stop_tokens == plain.encoder.stop_tokens and again.encoder.video == VIDEO
     assert torch.equal(prompts(again).ids, rows.prompts.ids)

@@ -7,7 +7,7 @@ import pandas
 import pytest
 from PIL import Image
 
-from credit_zoo.bench import Question
+from credit_zoo.question import Question
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 NAMES = ("fgvc_aircraft", "flowers102")

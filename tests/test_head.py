@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from credit_zoo import head
-from credit_zoo.kernels import kernel_of
+from credit_zoo.policy import lm_head as head
+from credit_zoo.policy.kernels import kernel_of
 from credit_zoo.registry import UsageError
 
 FORBIDDEN = (2, 29)
@@ -173,6 +173,6 @@ def test_the_compiled_reduction_is_the_reference():
 
 
 def test_a_kernel_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "credit_zoo.head_triton", None)
+    monkeypatch.setitem(sys.modules, "credit_zoo.policy.triton_kernels", None)
     with pytest.raises(UsageError, match=r"model\.kernel=triton needs triton"):
         kernel_of("triton")

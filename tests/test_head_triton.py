@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from credit_zoo.head import TorchKernel, token_statistics
+from credit_zoo.policy.lm_head import TorchKernel, token_statistics
 
 pytest.importorskip("triton")
-from credit_zoo.head_triton import TritonKernel
+from credit_zoo.policy.triton_kernels import TritonKernel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

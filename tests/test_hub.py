@@ -11,9 +11,9 @@ from datasets import Dataset, Features, List, Value
 from datasets import Image as Picture
 from PIL import Image
 
-from credit_zoo import hub
-from credit_zoo.data import BadBox, BadImage
-from credit_zoo.hub import HubSet, holds, read_set
+from credit_zoo.questions import hub
+from credit_zoo.questions.hub import HubSet, holds, read_set
+from credit_zoo.questions.local_folder import BadBox, BadImage
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 TEXT, NUMBER = Value("string"), Value("int64")

@@ -1,7 +1,4 @@
-"""Who may import whom, read from the sources, and how large things may grow.
-
-A module imports from smaller layers only; what it may import of its own layer is listed beside the table.
-"""
+"""Who may import whom, by rooms, read from the sources (`architecture.py` has the table), and how large things may grow."""
 
 import ast
 import io
@@ -10,270 +7,112 @@ import sys
 import tokenize
 from fnmatch import fnmatch
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-ANSWERS = ("answers", "plaintext", "surds", "mathexpr", "mathanswers", "choices", "boxes")
-LAYERS = (
-    ("masked", "types"),
-    ("registry", "settings", "bench"),
-    (
-        *("shapers", "shapers.*", "fusion", "shaping", "advantages", "losses", "base", "rewards"),
-        *(*ANSWERS, "twins", "twins.*", "data", "hub", "fewshot", "official", "prompting", "symbolic"),
-    ),
-    (
-        "encoder",
-        "packing",
-        "rows",
-        "head",
-        "head_triton",
-        "kernels",
-        "prefix",
-        "lora",
-        "policy",
-        "signals",
-        "rollout",
-        "sampler",
-        "vllm_engine",
-        "mismatch",
-        "smallmodel",
-        "benchmarks",
-        "benchmarks.*",
-    ),
-    (
-        "questions",
-        "grading",
-        "answerlog",
-        "harness",
-        "collect",
-        "diagnostics",
-        "checkpoint",
-        "engine",
-        "zero",
-        "saves",
-        "stopping",
-        "provenance",
-        "record",
-        "results",
-        "stats",
-        "markdown",
-        "noise",
-        "aggregate",
-        "page",
-        "readme",
-        "auroc",
-        "chance",
-        "tokenroles",
-        "probes",
-        "probefigures",
-        "speed",
-        "speed.table",
-        "speed.picture",
-    ),
-    ("step", "loop", "leaderboard", "curves", "rescore", "command", "config"),
-    ("plan", "context", "measuring", "experiment", "pretrain", "show", "probe", "vllm_server", "run"),
-    ("speed.*", "profile"),
-    ("cases", "testing"),  # for tests, here and of shapers elsewhere; nothing of the package imports them
+from architecture import (
+    EDGES,
+    FACES,
+    FLOORS,
+    LIBRARIES,
+    MODULES,
+    PAGE,
+    ROOMS,
+    ROOT,
+    TREES,
+    arrows,
+    filled,
+    imported,
+    room_of,
 )
-WITHIN = {
-    "types": ("masked",),
-    "settings": ("registry",),
-    "shapers.*": ("fusion",),
-    "base": ("advantages", "losses"),
-    "mathexpr": ("surds",),
-    "mathanswers": ("mathexpr", "plaintext", "surds"),
-    "choices": ("mathanswers", "plaintext"),
-    "answers": ("boxes", "choices", "mathanswers", "plaintext"),
-    "twins": ("twins.*",),
-    "twins.*": ("twins", "twins.*"),
-    "packing": ("encoder",),
-    "rows": ("packing",),
-    "head_triton": ("head",),
-    "kernels": ("head", "head_triton"),
-    "policy": ("encoder", "head", "kernels", "lora", "prefix", "rows"),
-    "signals": ("head", "policy", "rows"),
-    "rollout": ("policy",),
-    "sampler": ("lora", "policy", "rollout", "vllm_engine"),
-    "vllm_engine": ("rollout",),
-    "smallmodel": ("encoder",),
-    "hub": ("data",),
-    "fewshot": ("data", "hub", "answers"),
-    "official": ("plaintext",),
-    "grading": ("record",),
-    "answerlog": ("grading", "provenance", "results"),
-    "harness": ("answerlog", "grading"),
-    "chance": ("grading",),
-    "collect": ("harness", "questions"),
-    "zero": ("engine",),
-    "saves": ("diagnostics", "results"),
-    "record": ("provenance",),
-    "results": ("record",),
-    "noise": ("stats", "markdown"),
-    "aggregate": ("stats", "markdown"),
-    "page": ("stats", "markdown", "noise", "aggregate"),
-    "readme": ("markdown", "page", "probes"),
-    "auroc": ("stats",),
-    "probes": ("markdown", "provenance", "results"),
-    "probefigures": ("auroc", "probes", "tokenroles"),
-    "loop": ("step",),
-    "config": ("command", "step"),
-    "measuring": ("context",),
-    "experiment": ("context", "measuring"),
-    "speed.table": ("markdown",),
-    "speed.picture": ("speed.table",),
-    "speed.*": ("speed.*",),
-    "profile": ("speed.*",),
-    "run": ("experiment", "plan"),
-    "testing": ("cases",),
-}
+
 WITHOUT_TORCH = (
-    *("registry", "settings", "bench", "rewards", *ANSWERS, "twins", "twins.*", "data", "prompting", "benchmarks.*"),
-    *("hub", "fewshot", "official", "grading", "answerlog", "rescore"),
-    *(
-        "questions",
-        "provenance",
-        "record",
-        "results",
-        "stats",
-        "markdown",
-        "noise",
-        "aggregate",
-        "page",
-        "readme",
-        "auroc",
-        "chance",
-        "tokenroles",
-        "probes",
-        "probefigures",
-        "leaderboard",
-        "curves",
-        "speed",
-        "speed.table",
-        "speed.picture",
-        "command",
-        "config",
-        "run",
-    ),
+    *("registry", "question", "answers.*", "twins.*", "questions.*", "benchmarks.*", "results.*", "leaderboard.*"),
+    *("objective.rewards", "evaluation.baselines", "evaluation.generations", "evaluation.grading"),
+    *("evaluation.rescore", "lab.auroc", "lab.probe_figures", "lab.probe_record", "lab.token_roles"),
+    *("speed.picture", "speed.table", "cli.*", "experiment.config", "run", "rescore", "curves"),
 )
 MODEL_LIBRARIES = {"transformers", "tokenizers", "accelerate", "deepspeed", "vllm", "safetensors"}
 
 
-def sources() -> dict[str, Path]:
-    """Every module by its name below `credit_zoo`; the package itself is the empty name."""
-    files = {file.relative_to(ROOT / "credit_zoo"): file for file in (ROOT / "credit_zoo").rglob("*.py")}
-    files |= {file.relative_to(ROOT): file for file in (ROOT / "benchmarks").glob("*.py")}
-    return {".".join(inner.with_suffix("").parts).removesuffix("__init__").rstrip("."): files[inner] for inner in files}
-
-
-MODULES = sources()
-TREES = {name: ast.parse(file.read_text("utf-8")) for name, file in MODULES.items()}
-
-
-def imported(tree: ast.Module) -> set[str]:
-    """The names that a module imports, at its top or inside a function, but not for type checkers alone."""
-    for_types = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    found = set()
-    for node in set(ast.walk(tree)) - for_types:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def inside(name: str) -> str | None:
-    """The module of the package that an imported name stands for or comes from; None for other libraries."""
-    if name.split(".")[0] != "credit_zoo":
-        return None
-    short = name.removeprefix("credit_zoo").lstrip(".")
-    return short if short in MODULES else short.rpartition(".")[0]
-
-
-EDGES = {name: {inside(one) for one in imported(tree)} - {None, ""} for name, tree in TREES.items()}
-LIBRARIES = {name: {one.split(".")[0] for one in imported(tree)} for name, tree in TREES.items()}
-
-
-def pattern_of(name: str) -> str:
-    patterns = [pattern for layer in LAYERS for pattern in layer if fnmatch(name, pattern)]
-    assert patterns, f"{name} has no layer: enter it in the table of this file"
-    return max(patterns, key=len)
-
-
-def layer_of(name: str) -> int:
-    return next(number for number, layer in enumerate(LAYERS) if pattern_of(name) in layer)
-
-
-def matches(name: str, patterns) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
+def floor_of(name: str) -> int:
+    found = [number for number, rooms in enumerate(FLOORS) if room_of(name) in rooms]
+    assert found, f"{name} has no floor: enter its room in the table of architecture.py"
+    return found[0]
 
 
 # --- imports -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - {""}))
-def test_a_module_imports_from_smaller_layers_only(name):
-    within = WITHIN.get(pattern_of(name), ())
-    upward = {one for one in EDGES[name] if layer_of(one) >= layer_of(name) and not matches(one, within)}
-    assert not upward, f"{name} (layer {layer_of(name)}) imports {', '.join(sorted(upward))}"
+def test_a_module_imports_from_its_own_room_and_the_floors_above(name):
+    upward = {one for one in EDGES[name] if room_of(one) != room_of(name) and floor_of(one) >= floor_of(name)}
+    assert not upward, f"{name} (floor {floor_of(name)}) imports {', '.join(sorted(upward))}"
 
 
-def test_every_entry_of_the_table_is_a_module_and_every_permission_is_used():
-    assert [p for layer in LAYERS for p in layer if not any(fnmatch(name, p) for name in MODULES)] == []
-    unused = {
-        (pattern, one)
-        for pattern, permitted in WITHIN.items()
-        for one in permitted
-        if one != pattern and not any(fnmatch(e, one) for n in MODULES if fnmatch(n, pattern) for e in EDGES[n])
-    }
-    assert unused == set()
+def test_types_stand_on_masked_and_every_room_of_the_table_is_there():
+    assert EDGES["types"] == {"masked"}
+    assert {room for floor in FLOORS for room in floor} == set(arrows())
 
 
-def test_imports_make_no_circle():
-    order = list(TopologicalSorter(EDGES).static_order())  # raises CycleError and names the circle
+def test_rooms_and_modules_make_no_circle():
+    list(TopologicalSorter(arrows()).static_order())  # raises CycleError and names the circle
+    order = list(TopologicalSorter(EDGES).static_order())
     assert order.index("registry") < order.index("run")
+
+
+def test_another_room_is_entered_by_its_face():
+    """What a face hands on is not imported past it; a face hands on nothing that no other room uses."""
+    used: set[tuple[str, str]] = {("testing", "check_shaper")}
+    for name, tree in TREES.items():
+        for one in imported(tree):
+            room, _, leaf = one.removeprefix("credit_zoo.").partition(".")
+            if one.startswith("credit_zoo.") and room in ROOMS and room_of(name) != room:
+                module, _, thing = leaf.rpartition(".")
+                past = FACES[room].get(thing) == f"{room}.{module}"
+                assert not (module and past), f"{name} imports {one}: say `from credit_zoo.{room} import {thing}`"
+                used.add((room, leaf))
+    assert {(room, leaf) for room, names in FACES.items() for leaf in names} - used == set()
+
+
+def test_every_room_says_what_it_is_for_in_a_few_lines():
+    for room in ROOMS:
+        assert ast.get_docstring(TREES[room]), room
+        assert len(MODULES[room].read_text("utf-8").splitlines()) <= 10, room
 
 
 def test_shapers_never_import_each_other_nor_the_loop():
     for name in MODULES:
         if name.startswith("shapers."):
-            assert EDGES[name] <= {"fusion", "masked", "registry", "types"}, name
+            assert EDGES[name] <= {"shapers._gated_fusion", "masked", "registry", "types"}, name
 
 
-def test_benchmarks_import_the_protocol_answers_data_and_twins_alone():
+def test_benchmarks_import_questions_answers_and_twins_alone():
     for name in MODULES:
         if name.startswith("benchmarks."):
-            allowed = ("bench", *ANSWERS, "registry", "data", "hub", "fewshot", "twins", "twins.*")
-            assert all(matches(one, allowed) for one in EDGES[name]), name
+            rooms = {room_of(one) for one in EDGES[name]}
+            assert rooms <= {"question", "questions", "answers", "twins", "registry"}, name
             assert not LIBRARIES[name] & {"torch", *MODEL_LIBRARIES}, name
 
 
 def test_only_registry_and_config_import_gin():
-    assert {name for name, libraries in LIBRARIES.items() if "gin" in libraries} == {"registry", "config"}
+    assert {name for name, libraries in LIBRARIES.items() if "gin" in libraries} == {"registry", "experiment.config"}
 
 
-def test_only_the_layers_of_the_model_and_above_know_its_libraries():
+def test_only_the_rooms_of_the_model_and_below_know_its_libraries():
     knowing = {name for name, libraries in LIBRARIES.items() if libraries & MODEL_LIBRARIES}
     assert knowing
-    assert all(layer_of(name) >= layer_of("policy") for name in knowing)
+    assert all(floor_of(name) >= floor_of("policy") for name in knowing)
 
 
 def test_nothing_of_the_package_imports_what_is_for_tests():
     for name, edges in EDGES.items():
-        if name not in ("cases", "testing"):
-            assert not edges & {"cases", "testing"}, name
+        if room_of(name) != "testing":
+            assert not {room_of(one) for one in edges} & {"testing"}, name
             assert not LIBRARIES[name] & {"pytest", "hypothesis", "beartype"}, name
 
 
-def test_answers_results_stats_leaderboard_and_the_command_import_without_torch():
-    names = sorted(name for name in MODULES if matches(name, WITHOUT_TORCH))
+def test_answers_results_leaderboard_and_the_command_import_without_torch():
+    names = sorted(name for name in MODULES if any(fnmatch(name, pattern) for pattern in WITHOUT_TORCH))
     code = (
         "import importlib, sys\n"
         f"for name in {names!r}:\n"
@@ -283,6 +122,11 @@ def test_answers_results_stats_leaderboard_and_the_command_import_without_torch(
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_shows_the_rooms_as_they_are():
+    text = PAGE.read_text("utf-8")
+    assert filled(text) == text, "run `python tests/architecture.py` and commit docs/architecture.md"
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------

@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from records import a_record, a_training, an_evaluation
 
-from credit_zoo import leaderboard, page
-from credit_zoo.provenance import Origin
-from credit_zoo.record import Decoding, Model, Piece, TrainedOn
+from credit_zoo.leaderboard import board as tables
+from credit_zoo.leaderboard import page, pages
 from credit_zoo.registry import UsageError
-from credit_zoo.results import write
+from credit_zoo.results.provenance import Origin
+from credit_zoo.results.record import Decoding, Model, Piece, TrainedOn
+from credit_zoo.results.store import write
 
 RULES = {"pepo": ("Tokens that look.", "arXiv:0"), "uniform": ("Every token alike.", "arXiv:1")}
-NOTHING = pd.DataFrame(columns=list(leaderboard.REPORTED_COLUMNS))
+NOTHING = pd.DataFrame(columns=list(tables.REPORTED_COLUMNS))
 
 
 def scores(level, seed, questions=40):
@@ -30,7 +31,7 @@ def runs(rule, level, seeds=(0, 1, 2), **changes):
 
 
 def board(*records):
-    return leaderboard.table(leaderboard.measurements(records))
+    return tables.table(tables.measurements(records))
 
 
 def text(*records, problems=()):
@@ -330,28 +331,28 @@ def test_no_records_give_a_page_too():
 
 
 def test_the_console_line_says_before_after_and_where():
-    lines = leaderboard.row(a_record()).splitlines()
+    lines = tables.row(a_record()).splitlines()
     assert lines == [
         "pepo (alpha=0.05), base grpo | geometry3k (twin): 25.00 -> 50.00 +- 20.41 (avg@2 accuracy in %, 4 questions)",
         "record: geometry3k/own-small/grpo/pepo/seed0-20260131120000-pepo-0.json",
     ]
     untrained = a_record(shaper=None, base=None, training=None, evaluations=(an_evaluation(stage="before"),))
-    assert leaderboard.row(untrained).startswith("not trained | geometry3k (twin): 50.00 +- ")
+    assert tables.row(untrained).startswith("not trained | geometry3k (twin): 50.00 +- ")
 
 
 def test_check_fails_until_the_page_is_written_and_after_it_is_changed(tmp_path, capsys):
     words = lay_out(tmp_path, runs("uniform", 0.5))
     out = tmp_path / "LEADERBOARD.md"
-    assert leaderboard.main([*words, "--check"]) == 1
+    assert pages.main([*words, "--check"]) == 1
     assert not out.exists()
-    assert leaderboard.main(words) == 0
+    assert pages.main(words) == 0
     written = out.read_bytes()
-    assert leaderboard.main([*words, "--check"]) == 0
-    assert leaderboard.main(words) == 0
+    assert pages.main([*words, "--check"]) == 0
+    assert pages.main(words) == 0
     assert out.read_bytes() == written
     write(runs("pepo", 0.6)[0], tmp_path / "results")
     capsys.readouterr()
-    assert leaderboard.main([*words, "--check"]) == 1
+    assert pages.main([*words, "--check"]) == 1
     assert "not up to date: run python -m credit_zoo.leaderboard" in capsys.readouterr().err
     assert out.read_bytes() == written
 
@@ -359,12 +360,12 @@ def test_check_fails_until_the_page_is_written_and_after_it_is_changed(tmp_path,
 def test_a_corrupt_record_is_named_and_the_others_render(tmp_path, capsys):
     words = lay_out(tmp_path, runs("uniform", 0.5))
     (tmp_path / "results" / "broken.json").write_text('{"schema": 1')
-    assert leaderboard.main(words) == 0
+    assert pages.main(words) == 0
     assert "broken.json" in capsys.readouterr().err
     markdown = (tmp_path / "LEADERBOARD.md").read_text()
     assert cells(markdown)[0]["shaper"] == "uniform"
     assert re.search(r"## Problems\n\nLeft out above:\n\n- broken.json cannot be read", markdown)
-    assert leaderboard.main([*words, "--check"]) == 1
+    assert pages.main([*words, "--check"]) == 1
     assert "not up to date" not in capsys.readouterr().err
 
 
@@ -373,13 +374,13 @@ def test_the_page_does_not_depend_on_where_the_folder_lies(tmp_path, monkeypatch
         lay_out(tmp_path / name, runs("pepo", 0.5))
         (tmp_path / name / "results" / "broken.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    leaderboard.main(["--results", "a/results"])
-    leaderboard.main(["--results", str(tmp_path / "b" / "results")])
+    pages.main(["--results", "a/results"])
+    pages.main(["--results", str(tmp_path / "b" / "results")])
     assert (tmp_path / "a/LEADERBOARD.md").read_bytes() == (tmp_path / "b/LEADERBOARD.md").read_bytes()
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path, capsys):
-    assert leaderboard.main(["--results", str(tmp_path / "none" / "results")]) == 2
+    assert pages.main(["--results", str(tmp_path / "none" / "results")]) == 2
     assert "does not exist" in capsys.readouterr().err
 
 
@@ -391,7 +392,7 @@ def test_the_command_line_runs(tmp_path):
 
 
 def test_reported_numbers_keep_their_digits_and_their_source():
-    frame = leaderboard.reported(Path(__file__).parents[1] / "leaderboard" / "reported.csv")
+    frame = tables.reported(Path(__file__).parents[1] / "leaderboard" / "reported.csv")
     assert set(frame["table"]) == {"Table 1", "Table 2", "Table 3"}
     assert all(frame["source"])
     markdown = page.page(board(), frame, {}, [])
@@ -408,7 +409,7 @@ def test_a_reported_cell_that_is_missing_is_blank():
             ("P", "T", "m", "x", "two", "acc", "2.0", "s", ""),
             ("P", "T", "m", "y", "two", "acc", "3.0", "s", "n"),
         ],
-        columns=list(leaderboard.REPORTED_COLUMNS),
+        columns=list(tables.REPORTED_COLUMNS),
     )
     rows = cells(page.page(board(), frame, {}, []))
     assert rows[1] == {"method": "y", "one (acc)": "", "two (acc)": "3.0"}
@@ -417,9 +418,9 @@ def test_a_reported_cell_that_is_missing_is_blank():
 @pytest.mark.parametrize("body", ["P,T,m,x,one,acc,1,,\n", "P,T,m,x,one,acc,1,s,\nP,T,m,x,one,acc,2,s,\n"])
 def test_reported_numbers_without_source_or_twice_are_refused(tmp_path, body):
     file = tmp_path / "reported.csv"
-    file.write_text(",".join(leaderboard.REPORTED_COLUMNS) + "\n" + body)
+    file.write_text(",".join(tables.REPORTED_COLUMNS) + "\n" + body)
     with pytest.raises(UsageError, match=r"reported\.csv"):
-        leaderboard.reported(file)
+        tables.reported(file)
     file.write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match="columns"):
-        leaderboard.reported(file)
+        tables.reported(file)

@@ -9,17 +9,17 @@ import pytest
 import torch
 from steps import Numbers, batch, collector, loss_and_gradient, reordered, trainer, wider
 
-from credit_zoo.advantages import DrGrpo, Grpo
-from credit_zoo.base import Base
-from credit_zoo.collect import Peers
-from credit_zoo.diagnostics import WeightSpread
-from credit_zoo.engine import NotFinite
-from credit_zoo.loop import Diverged, train_policy
-from credit_zoo.losses import PpoClip, SeqMeanTokenSum, TokenMean
-from credit_zoo.policy import Policy
+from credit_zoo.objective.advantages import DrGrpo, Grpo
+from credit_zoo.objective.base import Base
+from credit_zoo.objective.losses import PpoClip, SeqMeanTokenSum, TokenMean
+from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.policy import Policy
 from credit_zoo.registry import SHAPERS, UsageError
-from credit_zoo.rows import Rows
-from credit_zoo.step import Train, prepare, score_old, update
+from credit_zoo.training.collect import Peers
+from credit_zoo.training.diagnostics import WeightSpread
+from credit_zoo.training.engine import NotFinite
+from credit_zoo.training.loop import Diverged, train_policy
+from credit_zoo.training.step import Train, prepare, score_old, update
 
 BASES = {
     "grpo": Base(),

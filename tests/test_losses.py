@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_zoo.base import Base
-from credit_zoo.losses import LossStats, Objective, PpoClip, TokenBatch, Totals, k3
+from credit_zoo.objective.base import Base
+from credit_zoo.objective.losses import LossStats, Objective, PpoClip, TokenBatch, Totals, k3
 from credit_zoo.registry import AGGREGATIONS, ESTIMATORS, LOSSES, RATIOS, UsageError
 
 NAN, INF = float("nan"), float("inf")

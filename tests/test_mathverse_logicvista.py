@@ -8,7 +8,7 @@ import pytest
 from credit_zoo.benchmarks import logicvista, mathverse
 from PIL import Image
 
-from credit_zoo.data import Rows
+from credit_zoo.questions.local_folder import Rows
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 OPTIONS = ("40°", "60°", "120°", "140°")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_zoo.bench import Question
-from credit_zoo.official import RULES, distance
+from credit_zoo.answers.official import RULES, distance
+from credit_zoo.question import Question
 from credit_zoo.registry import BENCHMARKS
 
 CHOICE = {"kind": "choice", "choices": ("7.5", "8", "8.5", "17"), "answer": "8.5"}

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from credit_zoo.command import CONFIGS, parse
-from credit_zoo.config import resolve
-from credit_zoo.engine import Parallel
-from credit_zoo.plan import GIB, Sizes, memory, plan, sizes
-from credit_zoo.policy import Model
-from credit_zoo.registry import UsageError
+from credit_zoo.cli.arguments import parse
+from credit_zoo.experiment.config import resolve
+from credit_zoo.experiment.plan import GIB, memory, plan_lines
+from credit_zoo.policy.model_size import Sizes, sizes
+from credit_zoo.policy.policy import Model
+from credit_zoo.registry import CONFIGS, UsageError
+from credit_zoo.training.engine import Parallel
 
 RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.txt"))
 ANYWHERE = Model(path="nowhere/at-all", dtype="bfloat16")
@@ -49,7 +50,7 @@ def test_a_recipe_is_pepos_budget(name):
     assert (x.train.lr, x.train.schedule, x.sampling.top_k, x.sampling.max_tokens) == (1e-6, "cosine", 50, 1024)
     assert (x.base.loss.eps_low, x.base.loss.eps_high) == (0.2, 0.2)
     assert x.base.dynamic_sampling == name.startswith("pepo_d")
-    lines = list(plan(x.model, name.split("_", 2)[2], x.train, x.sampling, x.parallel))
+    lines = list(plan_lines(x.model, name.split("_", 2)[2], x.train, x.sampling, x.parallel))
     assert (
         "65,536 sampled at most" in lines[0] and "2 of at most 64 responses and 8,192 tokens on each of 8" in lines[1]
     )
@@ -67,7 +68,7 @@ def test_typed_words_override_a_recipes():
 
 def test_without_a_config_the_plan_says_so():
     x = resolve(parse(["scale=smoke"]))
-    assert "unknown" in list(plan(ANYWHERE, "small", x.train, x.sampling, Parallel()))[-1]
+    assert "unknown" in list(plan_lines(ANYWHERE, "small", x.train, x.sampling, Parallel()))[-1]
 
 
 def test_kept_configs_belong_to_a_model():

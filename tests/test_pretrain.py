@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from credit_zoo import pretrain
-from credit_zoo.pretrain import Pretrain, Solutions, optimizers_of, train, vocabulary
-from credit_zoo.smallmodel import Size, build_encoder
+from credit_zoo.lab import pretrain
+from credit_zoo.lab.pretrain import Pretrain, Solutions, optimizers_of, train, vocabulary
+from credit_zoo.policy.small_model import Size, build_encoder
 
 SMALL = Size(width=32, layers=2, heads=2, key_value_heads=1, feed_forward=64, vision_width=32, vision_layers=1)
 

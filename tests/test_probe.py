@@ -8,22 +8,33 @@ import numpy as np
 import pytest
 import torch
 
-from credit_zoo import probe as command
-from credit_zoo.auroc import auroc
-from credit_zoo.bench import Question
-from credit_zoo.chance import blank, box_candidates, constant_answer, share_right, uniform_choice
-from credit_zoo.harness import Asker, Eval, measure
-from credit_zoo.policy import Model, Policy
-from credit_zoo.probe import Probe, check, draw, examples, labels_of, probe_policy, shaper_inputs, shaper_weights
-from credit_zoo.probefigures import mistakes, separations, spreads, tasks
-from credit_zoo.probes import Separation, credit_table, load, load_all, mistakes_table, probe_text, rounded, save
-from credit_zoo.prompting import Prompting
+from credit_zoo.evaluation.baselines import blank, box_candidates, constant_answer, share_right, uniform_choice
+from credit_zoo.evaluation.harness import Eval, measure
+from credit_zoo.lab import probe as command
+from credit_zoo.lab.auroc import auroc
+from credit_zoo.lab.probe import Probe, check, draw, examples, labels_of, probe_policy, shaper_inputs, shaper_weights
+from credit_zoo.lab.probe_figures import mistakes, separations, spreads, tasks
+from credit_zoo.lab.probe_record import (
+    Separation,
+    credit_table,
+    load,
+    load_all,
+    mistakes_table,
+    probe_text,
+    rounded,
+    save,
+)
+from credit_zoo.lab.token_roles import NO_ROLE, ROLES, Labels, label, token_spans
+from credit_zoo.policy.policy import Model, Policy
+from credit_zoo.question import Question
+from credit_zoo.questions.prompting import Prompting
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
-from credit_zoo.results import CorruptRecord
-from credit_zoo.stats import probability_of_improvement
-from credit_zoo.tokenroles import NO_ROLE, ROLES, Labels, label, token_spans
-from credit_zoo.twins import TeachingPen, Verdict
+from credit_zoo.results.stats import probability_of_improvement
+from credit_zoo.results.store import CorruptRecord
+from credit_zoo.rollout.worker import Asker
 from credit_zoo.twins.canvas import WHITE
+from credit_zoo.twins.contract import Verdict
+from credit_zoo.twins.writers import TeachingPen
 
 GEOMETRY = BENCHMARKS["geometry3k"].factory()
 FEW = Probe(questions=3, samples=4, training=20, batch=2, max_tokens=24)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from credit_zoo import show
-from credit_zoo.readme import fill
+from credit_zoo.lab import token_picture as show
+from credit_zoo.leaderboard.readme import fill
 from credit_zoo.registry import UsageError
-from credit_zoo.testing import check_shaper
+from credit_zoo.testing.contract import check_shaper
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -24,7 +24,7 @@ def test_the_shaper_of_the_readme_passes_the_contract(tmp_path, own_registration
 
 
 def test_every_setting_named_in_a_command_of_the_readme_exists():
-    from credit_zoo.command import parse
+    from credit_zoo.cli.arguments import parse
 
     for words in re.findall(r"python -m credit_zoo\.run ([^`\n#]+)", README):
         chosen = [w for w in words.split() if "=" in w and not w.startswith(("AXIS", "THING", "plugins", "data"))]

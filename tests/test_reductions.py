@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from credit_zoo import masked, shaping
+from credit_zoo import masked
+from credit_zoo.objective import shaping
 from credit_zoo.registry import SHAPERS
-from credit_zoo.testing import hard_cases
+from credit_zoo.testing.hard_inputs import hard_cases
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import a_record, a_training, an_evaluation
 
-from credit_zoo import provenance, results
-from credit_zoo.provenance import Machine, Origin, repeatable
-from credit_zoo.record import Category, Decoding, Model, Piece, TrainedOn, Weights
 from credit_zoo.registry import UsageError
-from credit_zoo.results import CorruptRecord, load, load_all, record_path, write
+from credit_zoo.results import provenance
+from credit_zoo.results import store as results
+from credit_zoo.results.provenance import Machine, Origin, repeatable
+from credit_zoo.results.record import Category, Decoding, Model, Piece, TrainedOn, Weights
+from credit_zoo.results.store import CorruptRecord, load, load_all, record_path, write
 
 words = st.text(min_size=1, max_size=12)
 numbers = st.floats(allow_nan=False, allow_infinity=False)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steps import prompts
 
-from credit_zoo.rollout import BLOCK, Sampling, invert, restrict, sample
-from credit_zoo.rows import Rows
+from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.rollout.sampling import BLOCK, Sampling, invert, restrict, sample
 
 
 def draw(policy, seed=0, **settings):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steps import batch, loss_and_gradient, prompts, trainer
 
-from credit_zoo.mismatch import Mismatch, truncated_ratio
 from credit_zoo.registry import UsageError
-from credit_zoo.rollout import Sampling, generators, skip_draws
-from credit_zoo.sampler import Rollout, laid_out, sampler, seeds, vllm_ids, weights_of
+from credit_zoo.rollout.correction import Mismatch, truncated_ratio
+from credit_zoo.rollout.engines import Rollout, laid_out, sampler, seeds, vllm_ids, weights_of
+from credit_zoo.rollout.sampling import Sampling, generators, skip_draws
 
 
 def test_a_picture_is_one_token_and_padding_is_none(tiny):

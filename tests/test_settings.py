@@ -5,8 +5,8 @@ from typing import Literal, Optional
 
 import pytest
 
+from credit_zoo.cli.settings import coerce, from_words, setting
 from credit_zoo.registry import UsageError
-from credit_zoo.settings import coerce, from_words, setting
 
 
 @dataclass(frozen=True)

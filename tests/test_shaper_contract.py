@@ -1,4 +1,4 @@
-"""Every registered shaper against every check of `credit_zoo.testing`, and proof that the checks can fail."""
+"""Every registered shaper against every check of `credit_zoo.testing.contract`, and proof that the checks can fail."""
 
 import subprocess
 import sys
@@ -10,9 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_zoo import masked, testing
+from credit_zoo import masked
 from credit_zoo.registry import SHAPERS
-from credit_zoo.testing import CHECKS, check_shaper, hard_cases, shaper_inputs, signals_for
+from credit_zoo.testing import contract as testing
+from credit_zoo.testing.contract import CHECKS, check_shaper, signals_for
+from credit_zoo.testing.hard_inputs import hard_cases, shaper_inputs
 
 PLUGIN = '''"""Rare tokens get more credit.
 

@@ -6,19 +6,20 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from credit_zoo.base import Base
-from credit_zoo.collect import Collector
-from credit_zoo.engine import plain
-from credit_zoo.harness import Asker, Eval, measure
-from credit_zoo.loop import train_policy
-from credit_zoo.policy import SMALL_MODEL, Model, Policy
-from credit_zoo.prompting import Prompting, short_text
-from credit_zoo.questions import Data, open_questions
+from credit_zoo.evaluation.harness import Eval, measure
+from credit_zoo.objective.base import Base
+from credit_zoo.objective.rewards import Reward
+from credit_zoo.policy.policy import SMALL_MODEL, Model, Policy
+from credit_zoo.questions.prompting import Prompting, short_text
+from credit_zoo.questions.streams import Data, open_questions
 from credit_zoo.registry import BENCHMARKS, SHAPERS
-from credit_zoo.rewards import Reward
-from credit_zoo.rollout import Sampling
-from credit_zoo.step import Train, Trainer
-from credit_zoo.twins import Difficulty
+from credit_zoo.rollout.sampling import Sampling
+from credit_zoo.rollout.worker import Asker
+from credit_zoo.training.collect import Collector
+from credit_zoo.training.engine import plain
+from credit_zoo.training.loop import train_policy
+from credit_zoo.training.step import Train, Trainer
+from credit_zoo.twins.contract import Difficulty
 
 SHORT = Prompting(style="short")
 

@@ -8,22 +8,15 @@ import pytest
 import torch
 from steps import batch, trainer
 
-from credit_zoo import head, profile
-from credit_zoo.policy import Policy
-from credit_zoo.rows import Rows
-from credit_zoo.signals import layer_similarity, listening
-from credit_zoo.speed import meter, picture, release, table
+from credit_zoo import profile as command
+from credit_zoo.policy import lm_head as head
+from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.policy import Policy
+from credit_zoo.policy.signals import layer_similarity, listening
+from credit_zoo.speed import meter, picture, profile, release, table
 from credit_zoo.speed.growth import LADDERS
-from credit_zoo.speed.work import (
-    Work,
-    architecture,
-    random_batch,
-    random_policy,
-    trainers,
-    training_step,
-    with_layout,
-)
-from credit_zoo.step import prepare, score_old, update
+from credit_zoo.speed.work import Work, architecture, random_batch, random_policy, trainers, training_step, with_layout
+from credit_zoo.training.step import prepare, score_old, update
 
 TINY = Work(prompts=2, group=4, tokens=8, repeats=1, shapers="pepo")
 
@@ -149,7 +142,7 @@ def test_similarity_keeps_no_states(policy):
 
 def test_parts_are_measured_written_and_shown(tmp_path, capsys):
     words = ["prompts=2", "group=2", "tokens=4", "high=2", "wide=3", "repeats=2", "shapers=pepo"]
-    assert profile.main(["steps", "signals", *words, f"out={tmp_path}"]) == 0
+    assert command.main(["steps", "signals", *words, f"out={tmp_path}"]) == 0
     kept = json.loads((tmp_path / "steps.json").read_text())
     assert kept["work"]["tokens"] == 4 and kept["machine"]["cores"] >= 1 and "torch" in kept["versions"]
     names = [row["name"] for row in kept["found"]["rows"]]
@@ -179,7 +172,7 @@ def test_what_cannot_be_measured_is_named(capsys, tmp_path):
         (["steps", "model=internvl3_2b"], "Qwen2.5-VL only"), (["steps", "tokens=0"], "work.tokens"),
         (["steps", "shapers=pepoo"], "pepo"), (["steps", "dtype=int8"], "work.dtype"), (["trl", "model=qwen2_5_vl_3b"], "model=small"),
     ):  # fmt: skip
-        assert profile.main([*words, f"out={tmp_path}"]) == 2
+        assert command.main([*words, f"out={tmp_path}"]) == 2
         assert said in capsys.readouterr().err
 
 
@@ -193,7 +186,7 @@ def test_a_vocabulary_of_any_size_can_be_asked_for():
 def test_trl_does_the_same_work_in_turns(tmp_path):
     pytest.importorskip("trl")
     words = ["prompts=4", "group=4", "tokens=6", "micro_batch=8", "repeats=1"]
-    assert profile.main(["trl", *words, f"out={tmp_path}"]) == 0
+    assert command.main(["trl", *words, f"out={tmp_path}"]) == 0
     found = json.loads((tmp_path / "trl.json").read_text())["found"]
     assert found["training"]["median"] > 0 and found["prompt_tokens"] > 36
     assert found["peak"]["training"]["ours"]["peak"] < found["peak"]["training"]["TRL"]["peak"]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_zoo import stats
 from credit_zoo.registry import UsageError
+from credit_zoo.results import stats
 
 
 def simulated(rng, seeds, questions, between_seeds, between_questions, noise):
@@ -234,7 +234,7 @@ def test_the_spread_between_seeds_is_that_of_their_means():
         stats.between_seed_sd(np.zeros((1, 4)))
 
 
-@pytest.mark.parametrize("module", ["stats", "results", "leaderboard", "curves"])
+@pytest.mark.parametrize("module", ["results.stats", "results.store", "leaderboard.pages", "curves"])
 def test_no_torch_is_imported(module):
     code = f"import sys, credit_zoo.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

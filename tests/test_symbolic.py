@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from credit_zoo.answers import same_math
-from credit_zoo.symbolic import MAX_LENGTH, SECONDS, Symbolic, admissible
+from credit_zoo.answers.math_equality import same_math
+from credit_zoo.answers.symbolic import MAX_LENGTH, SECONDS, Symbolic, admissible
 
 pytest.importorskip("math_verify")
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from credit_zoo.base import Base
-from credit_zoo.losses import Objective, PpoClip, TokenBatch, TokenRatio, Totals
+from credit_zoo.objective.base import Base
+from credit_zoo.objective.losses import Objective, PpoClip, TokenBatch, TokenRatio, Totals
 from credit_zoo.registry import AGGREGATIONS, ESTIMATORS
 
 pytest.importorskip("trl")

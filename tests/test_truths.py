@@ -9,7 +9,7 @@ import re
 import pytest
 from credit_zoo.benchmarks.mathvista import _question
 
-from credit_zoo.bench import Question
+from credit_zoo.question import Question
 from credit_zoo.registry import BENCHMARKS
 
 THOUGHT = "<think>a</think>"

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import credit_zoo.twins as twins
-from credit_zoo.answers import score_response
-from credit_zoo.bench import Split
-from credit_zoo.twins import Difficulty, Example, Pen, SlippingPen, Span, TeachingPen, Twin, refcoco
+from credit_zoo.answers.grader import score_response
+from credit_zoo.question import Split
+from credit_zoo.twins import refcoco
 from credit_zoo.twins.canvas import CELL, GLYPHS, Canvas
-from credit_zoo.twins.contract import V
+from credit_zoo.twins.contract import Difficulty, Pen, Span, V
 from credit_zoo.twins.objects import Thing
-from credit_zoo.twins.pens import CLOSE, END, OPEN, CheckingPen
+from credit_zoo.twins.twin import Example, Twin
+from credit_zoo.twins.writers import CLOSE, END, OPEN, CheckingPen, SlippingPen, TeachingPen
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 DIALS = (Difficulty(), Difficulty(0.5, 0.5), Difficulty(1, 1))

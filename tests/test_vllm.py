@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from credit_zoo.harness import Asker
-from credit_zoo.policy import Model, Policy
-from credit_zoo.prompting import Prompting
-from credit_zoo.questions import Data, open_questions
+from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.policy import Model, Policy
+from credit_zoo.questions.prompting import Prompting
+from credit_zoo.questions.streams import Data, open_questions
 from credit_zoo.registry import BENCHMARKS
-from credit_zoo.results import load_all
-from credit_zoo.rollout import Sampling, generators, sample
-from credit_zoo.rows import Rows
-from credit_zoo.sampler import Rollout, sampler
+from credit_zoo.results.store import load_all
+from credit_zoo.rollout.engines import Rollout, sampler
+from credit_zoo.rollout.sampling import Sampling, generators, sample
+from credit_zoo.rollout.worker import Asker
 
 PYTHON = os.environ.get("CREDIT_ZOO_VLLM")  # of the environment that has vLLM
 pytestmark = pytest.mark.skipif(not PYTHON, reason="vLLM's environment is made by make test-vllm")

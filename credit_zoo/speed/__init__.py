@@ -1,5 +1,5 @@
-"""What training costs, measured on this machine: `python -m credit_zoo.profile`.
+"""What training costs, measured on this machine: `python -m credit_zoo.profile`."""
 
-Contenders take turns, so that a machine that slows down slows all of them; what is compared are ratios of neighbours
-in time. Memory is counted in runs of its own, for counting takes time.
-"""
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from credit_zoo.head import Kernel, token_statistics
-from credit_zoo.kernels import kernel_of
-from credit_zoo.signals import layer_similarity
+from credit_zoo.policy import Kernel, kernel_of, layer_similarity, token_statistics
 from credit_zoo.speed import release
 from credit_zoo.speed.meter import Job, Spread, allocated, in_turns, ratios
 

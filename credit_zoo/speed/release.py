@@ -9,9 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from credit_zoo.head import TokenStatistics
-from credit_zoo.policy import Policy
-from credit_zoo.rows import Rows
+from credit_zoo.policy import Policy, Rows, TokenStatistics
 
 
 def similarity(states: Float[Tensor, "T D"], image: Float[Tensor, "N D"]) -> Float[Tensor, " T"]:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from credit_zoo.objective import shape
 from credit_zoo.rollout import sample
-from credit_zoo.shaping import shape
 from credit_zoo.speed.meter import Spread, allocated, in_turns, ratios
 from credit_zoo.speed.release import ReleasePolicy
 from credit_zoo.speed.work import (
@@ -21,7 +21,7 @@ from credit_zoo.speed.work import (
     training_step,
     with_layout,
 )
-from credit_zoo.step import Trainer, measured, prepare
+from credit_zoo.training import Trainer, measured, prepare
 from credit_zoo.types import RolloutBatch
 
 PLAIN, RELEASE = "uniform, prompt read for each response", "pepo, signals as its release computes them"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from credit_zoo.markdown import bullets, grid
+from credit_zoo.results import bullets, grid
 
 Found = Mapping[str, Mapping[str, Any]]
 

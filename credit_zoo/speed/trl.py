@@ -15,14 +15,12 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-from credit_zoo.encoder import joint_processor
-from credit_zoo.policy import SMALL_MODEL, Model, Policy
-from credit_zoo.prompting import Prompting, short_text
-from credit_zoo.questions import Data, TwinQuestions
+from credit_zoo.policy import SMALL_MODEL, Model, Policy, joint_processor
+from credit_zoo.questions import Data, Prompting, TwinQuestions, short_text
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.speed.meter import Counter, Spread, allocated
 from credit_zoo.speed.work import Work, trainers, training_step
-from credit_zoo.step import Trainer
+from credit_zoo.training import Trainer
 
 WARM = 2  # steps that are not counted
 

@@ -7,19 +7,12 @@ import torch
 from accelerate import Accelerator
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from credit_zoo.base import Base
-from credit_zoo.collect import Collector
-from credit_zoo.command import CONFIGS
-from credit_zoo.encoder import Encoder
-from credit_zoo.engine import plain
-from credit_zoo.harness import Asker
-from credit_zoo.plan import kept_config
-from credit_zoo.policy import SMALL_MODEL, Model, Policy
-from credit_zoo.prompting import Prompting
-from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, check_range
-from credit_zoo.rewards import Reward
-from credit_zoo.rollout import Sampling
-from credit_zoo.step import Train, Trainer, prepare, score_old, update
+from credit_zoo.objective import Base, Reward
+from credit_zoo.policy import SMALL_MODEL, Encoder, Model, Policy, kept_config
+from credit_zoo.questions import Prompting
+from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, check_range
+from credit_zoo.rollout import Asker, Sampling
+from credit_zoo.training import Collector, Train, Trainer, plain, prepare, score_old, update
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
-from credit_zoo.twins.canvas import BLACK, BLUE, GRAY, GREEN, RED, Color
+from credit_zoo.twins.canvas import BLACK, BLUE, GRAY, GREEN, RED, Canvas, Color
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import ALPHABETS, pick
 from credit_zoo.twins.numbers import Number, mean
+from credit_zoo.twins.twin import Ask, Scene
 
 FIGURE = "figure question answering"
 STYLES = ("bars", "line", "table", "dots")

@@ -1,8 +1,8 @@
 """The twin of Geometry3K: a labelled diagram, the goal in the text, a number after one to three steps."""
 
-from credit_zoo.twins import Twin
 from credit_zoo.twins import geometry_angles as angles
 from credit_zoo.twins import geometry_lengths as lengths
+from credit_zoo.twins.twin import Twin
 
 TWIN = Twin(
     name="geometry3k",

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
-from credit_zoo.twins.canvas import Point
+from credit_zoo.twins.canvas import Canvas, Point
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import angle, letter, pick, pose, shape, shown, side, ticks
 from credit_zoo.twins.numbers import quotient
+from credit_zoo.twins.twin import Ask, Scene
 
 LEFT: Point = (1.4, 10.2)
 RIGHT: Point = (10.6, 10.2)

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
-from credit_zoo.twins.canvas import BLUE, Point
+from credit_zoo.twins.canvas import BLUE, Canvas, Point
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import letter, names, pick, pose, right_angle, shape, shown, side, ticks
 from credit_zoo.twins.numbers import quotient, root
+from credit_zoo.twins.twin import Ask, Scene
 
 _TRIPLES = ((3, 4, 5), (5, 12, 13), (8, 15, 17), (7, 24, 25), (20, 21, 29), (12, 35, 37), (9, 40, 41))
 

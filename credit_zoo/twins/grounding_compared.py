@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
+from credit_zoo.twins.canvas import Canvas
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.objects import FLAT, PALETTE, Box, Thing, answer, apart, draw, find, some, spots
+from credit_zoo.twins.twin import Ask, Scene
 
 COLORS = tuple(PALETTE)[:5]
 SIZES = ("small", "big")

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
-from credit_zoo.twins.canvas import BLACK, CELLS, WHITE
+from credit_zoo.twins.canvas import BLACK, CELLS, WHITE, Canvas
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.grounding_compared import COLORS, reading_order
 from credit_zoo.twins.objects import FLAT, SHADES, Thing, answer, draw, find, some, spots
+from credit_zoo.twins.twin import Ask, Scene
 
 
 def _jittered(rng: np.random.Generator, sizes: list[tuple[int, int]], top: int, bottom: int) -> list[tuple[int, int]]:

@@ -3,9 +3,9 @@
 A box is "left,top,right,bottom" in cells of 7 pixels, whole numbers from 0 to 12, as in the twin of RefCOCO.
 """
 
-from credit_zoo.twins import Twin
 from credit_zoo.twins import grounding_compared as compared
 from credit_zoo.twins import grounding_made as made
+from credit_zoo.twins.twin import Twin
 
 TWIN = Twin(
     name="lisa_grounding",

@@ -3,7 +3,8 @@
 A third of the questions have choices; the rest ask for an integer or a number with one decimal.
 """
 
-from credit_zoo.twins import Twin, charts, pictures
+from credit_zoo.twins import charts, pictures
+from credit_zoo.twins.twin import Twin
 
 TWIN = Twin(
     name="mathvista",

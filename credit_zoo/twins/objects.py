@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Pen
-from credit_zoo.twins.canvas import BLACK, BLUE, CELLS, GRAY, GREEN, WHITE, Color, Point
+from credit_zoo.twins.canvas import BLACK, BLUE, CELLS, GRAY, GREEN, WHITE, Canvas, Color, Point
+from credit_zoo.twins.contract import Pen
+from credit_zoo.twins.twin import Ask
 
 RED: Color = (215, 0, 0)
 YELLOW: Color = (250, 220, 0)

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
-from credit_zoo.twins.canvas import BLACK, BLUE, GREEN, RED, Color, Point
+from credit_zoo.twins.canvas import BLACK, BLUE, GREEN, RED, Canvas, Color, Point
 from credit_zoo.twins.charts import FIGURE
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import ALPHABETS, angle, pick, pose, right_angle, side
 from credit_zoo.twins.numbers import quotient
+from credit_zoo.twins.twin import Ask, Scene
 
 WORD = "math word problem"
 TEXTBOOK = "textbook question answering"

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
-from credit_zoo.twins.canvas import BLACK, GRAY, RED, WHITE, Point
+from credit_zoo.twins.canvas import BLACK, GRAY, RED, WHITE, Canvas, Point
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.objects import FLAT, PALETTE, shape, some
 from credit_zoo.twins.puzzle_parts import RING, Numbered, ask_number, high, shown
+from credit_zoo.twins.twin import Ask, Scene
 
 COLORS = tuple(PALETTE)
 RADII = {"small": 0.55, "medium": 0.95, "large": 1.45}

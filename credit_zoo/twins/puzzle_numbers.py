@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene
-from credit_zoo.twins.canvas import BLACK, GRAY, RED
+from credit_zoo.twins.canvas import BLACK, GRAY, RED, Canvas
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.numbers import quotient
 from credit_zoo.twins.objects import regular
 from credit_zoo.twins.puzzle_parts import PALE, RING, Numbered, ask_number, high, put, shown
+from credit_zoo.twins.twin import Ask, Scene
 
 
 class _Ring(Numbered):

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.bench import Kind
-from credit_zoo.twins import Ask, Canvas, Difficulty, Scene
-from credit_zoo.twins.canvas import BLACK, RED, Color, Point
+from credit_zoo.question import Kind
+from credit_zoo.twins.canvas import BLACK, RED, Canvas, Color, Point
+from credit_zoo.twins.contract import Difficulty
+from credit_zoo.twins.twin import Ask, Scene
 
 NUMBER = "number"
 # Six places around the middle; opposites are three places apart.

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from credit_zoo.twins import Ask, Canvas, Difficulty, Pen, Scene, Twin
+from credit_zoo.twins.canvas import Canvas
+from credit_zoo.twins.contract import Difficulty, Pen
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.objects import FLAT, PALETTE, Thing, answer, draw, find, spots
+from credit_zoo.twins.twin import Ask, Scene, Twin
 
 PEOPLE = ("man", "woman")
 THINGS = ("house", "tree", "fish", *FLAT)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from credit_zoo.twins import Difficulty, Twin
+from credit_zoo.twins.contract import Difficulty
+from credit_zoo.twins.twin import Twin
 
 _COLUMNS, _ROWS, _SCALE, _CAPTION = 6, 4, 3, 60
 

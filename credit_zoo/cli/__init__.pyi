@@ -1,0 +1,9 @@
+from .arguments import AXES as AXES
+from .arguments import OPTIONS as OPTIONS
+from .arguments import Command as Command
+from .arguments import gin_files as gin_files
+from .arguments import parse as parse
+from .arguments import summary as summary
+from .arguments import trained_bench as trained_bench
+from .settings import coerce as coerce
+from .settings import from_words as from_words

@@ -1,0 +1,190 @@
+"""The words of the command line, checked for form and against the names there are. Imports nothing heavy.
+
+A word without a dot picks a file of `configs/AXIS/` or sets a run option; a word with a dot changes one setting.
+"""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from credit_zoo.evaluation import BASELINES
+from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, unknown
+
+AXES = ("shaper", "base", "bench", "model", "scale")
+SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine")}
+OPTIONS: Mapping[str, str] = {
+    "recipe": "the words of a paper's recipe, which typed ones override: a file of configs/recipe/",
+    "seed": "one or several, 0,1,2: a run for each",
+    "steps": "optimizer steps, short for train.steps",
+    "rollout": "hf or vllm: who samples; short for rollout.engine",
+    "data": "a folder with the real set, or hub; without it the procedural twin is used",
+    "baseline": "blank_image, majority, random: who does not look, measured beside the model",
+    "eval_only": "true: measure the model, train nothing",
+    "resume": "true: go on with the run of these settings that was stopped or killed",
+    "dry_run": "true: print the resolved settings and stop",
+    "explain": "a shaper's equation, paper, settings and promises",
+    "plugins": "files or folders with more shapers and benchmarks, comma-separated",
+    "out": "folder for checkpoints and logs (runs)",
+    "results": "folder for records (leaderboard/results)",
+    "tracker": "none, tensorboard or wandb",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed, checked for form: axes, options, and (thing, setting, text) triples."""
+
+    words: tuple[str, ...] = ()
+    shaper: str = "uniform"
+    base: str = "grpo"
+    bench: tuple[str, ...] = ("geometry3k",)
+    model: str = "small"
+    scale: str = "laptop"
+    seeds: tuple[int, ...] = (0,)
+    data: str | None = None
+    baseline: tuple[str, ...] = ()
+    eval_only: bool = False
+    resume: bool = False
+    dry_run: bool = False
+    explain: str | None = None
+    plugins: tuple[str, ...] = ()
+    out: str = "runs"
+    results: str = "leaderboard/results"
+    tracker: str = "none"
+    settings: tuple[tuple[str, str, str], ...] = ()
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Checks the words against the axes, the options and the names there are."""
+    typed, words = words, _with_recipe(words)
+    plain: dict[str, str] = {}
+    settings: list[tuple[str, str, str]] = []
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not text:
+            raise UsageError(f"'{word}' is not of the form NAME=VALUE; `--help` shows the grammar")
+        if "." in name:
+            thing, _, key = name.partition(".")
+            settings.append((thing, key, text))
+        elif name in SHORT:
+            settings.append((*SHORT[name], text))
+        elif name in plain:
+            raise UsageError(f"{name}= is given twice: {plain[name]} and {text}")
+        elif name not in (*AXES, *OPTIONS):
+            raise unknown("axis or option", name, (*AXES, *OPTIONS))
+        else:
+            plain[name] = text
+    _refuse_repeated(settings)
+    plain.pop("recipe", None)
+    return _command(tuple(typed), plain, tuple(settings))
+
+
+def _with_recipe(words: Sequence[str]) -> list[str]:
+    """The words of the recipe that is named, without those that are typed as well, and then the typed ones."""
+    named = [word.partition("=")[2] for word in words if word.startswith("recipe=")]
+    if not named:
+        return list(words)
+    recipes = {path.stem: path for path in sorted((CONFIGS / "recipe").glob("*.txt"))}
+    if named[0] not in recipes:
+        raise unknown("recipe", named[0], recipes)
+    lines = recipes[named[0]].read_text(encoding="utf-8").splitlines()
+    told = [word for line in lines for word in line.partition("#")[0].split()]
+    typed = {word.partition("=")[0] for word in words}
+    return [word for word in told if word.partition("=")[0] not in typed] + list(words)
+
+
+def _refuse_repeated(settings: Sequence[tuple[str, str, str]]) -> None:
+    seen: dict[str, str] = {}
+    for thing, key, text in settings:
+        name = f"{thing}.{key}"
+        if name in seen:
+            short = "".join(f" ({word}= is short for it)" for word, meant in SHORT.items() if meant == (thing, key))
+            raise UsageError(f"{name}= is given twice{short}: {seen[name]} and {text}")
+        seen[name] = text
+
+
+def _command(words: tuple[str, ...], plain: dict[str, str], settings: tuple[tuple[str, str, str], ...]) -> Command:
+    plugins = tuple(plain.pop("plugins", "").split(",")) if "plugins" in plain else ()
+    for plugin in plugins:
+        if not plugin:
+            raise UsageError("plugins= must be files or folders, separated by commas, with nothing empty between")
+        SHAPERS.add_plugin(Path(plugin))
+        BENCHMARKS.add_plugin(Path(plugin))
+    values: dict[str, Any] = dict(plain)
+    shaper = plain.get("shaper", "uniform")
+    if shaper not in SHAPERS and shaper in gin_files("base"):
+        if plain.get("base", shaper) != shaper:
+            raise UsageError(
+                f"shaper={shaper} names a base; with base={plain['base']} choose one of {', '.join(SHAPERS)}"
+            )
+        values |= {"shaper": "uniform", "base": shaper}
+    if "seed" in values:
+        values["seeds"] = _whole_numbers("seed", values.pop("seed"))
+    for flag in ("eval_only", "resume", "dry_run"):
+        if flag in values:
+            values[flag] = _flag(flag, values[flag])
+    for listed in ("bench", "baseline"):
+        if listed in values:
+            values[listed] = tuple(values[listed].split(","))
+    command = Command(words=words, plugins=plugins, settings=settings, **values)
+    _check_names(command)
+    return command
+
+
+def _check_names(command: Command) -> None:
+    if command.shaper not in SHAPERS:
+        raise unknown("shaper", command.shaper, (*SHAPERS, *gin_files("base")))
+    if command.explain is not None and command.explain not in SHAPERS:
+        raise unknown("shaper", command.explain, SHAPERS)
+    for name in command.bench:
+        if name not in BENCHMARKS:
+            raise unknown("bench", name, BENCHMARKS)
+    for name in command.baseline:
+        if name not in BASELINES:
+            raise unknown("baseline", name, BASELINES)
+    for axis in ("base", "model", "scale"):
+        if getattr(command, axis) not in gin_files(axis):
+            raise unknown(axis, getattr(command, axis), gin_files(axis))
+    if command.tracker not in ("none", "tensorboard", "wandb"):
+        raise unknown("tracker", command.tracker, ("none", "tensorboard", "wandb"))
+    if command.tracker == "wandb" and importlib.util.find_spec("wandb") is None:
+        raise UsageError("tracker=wandb needs the package wandb: pip install 'credit_zoo[wandb]'")
+    if command.data not in (None, "hub") and not Path(command.data).exists():
+        raise UsageError(f"data={command.data} does not exist")
+
+
+def _whole_numbers(name: str, text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{name} must be whole numbers like 0 or 0,1,2, got '{text}'") from None
+    if len(set(numbers)) < len(numbers) or not all(0 <= number < 2**32 for number in numbers):
+        raise UsageError(f"{name} must be different numbers from 0 to 2**32 - 1, got '{text}'")
+    return numbers
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise UsageError(f"{name} must be true or false, got '{text}'")
+    return text == "true"
+
+
+def gin_files(axis: str) -> dict[str, Path]:
+    """The files of an axis by name."""
+    return {path.stem: path for path in sorted((CONFIGS / axis).glob("*.gin"))}
+
+
+def summary(path: Path) -> str:
+    """The first comment line of a gin file."""
+    return path.read_text(encoding="utf-8").split("\n")[0].lstrip("# ")
+
+
+def trained_bench(command: Command) -> str:
+    """The benchmark whose train split the measured ones ask for."""
+    wanted = {BENCHMARKS[name].facts.trains_on for name in command.bench}
+    if len(wanted) > 1 and not command.eval_only:
+        sets = ", ".join(f"{name} on {BENCHMARKS[name].facts.trains_on}" for name in command.bench)
+        raise UsageError(f"one run trains on one set, but these benchmarks are trained differently: {sets}")
+    return min(wanted)

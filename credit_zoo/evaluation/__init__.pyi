@@ -1,0 +1,15 @@
+from .baselines import BASELINES as BASELINES
+from .baselines import best_constant as best_constant
+from .baselines import blank as blank
+from .baselines import constant_answer as constant_answer
+from .baselines import guesses as guesses
+from .baselines import share_right as share_right
+from .baselines import uniform_choice as uniform_choice
+from .generations import AnswerLog as AnswerLog
+from .generations import read_log as read_log
+from .grading import Measured as Measured
+from .grading import grade as grade
+from .grading import outcome as outcome
+from .harness import Eval as Eval
+from .harness import measure as measure
+from .rescore import main as main

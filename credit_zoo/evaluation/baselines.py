@@ -1,0 +1,96 @@
+"""What a benchmark gives to those who do not look: one answer for every question, or a guess among the choices."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from credit_zoo.evaluation.grading import Answered
+from credit_zoo.question import Question
+from credit_zoo.questions import Benchmark
+from credit_zoo.registry import UsageError
+
+BASELINES = {
+    "blank_image": "the model is shown white pictures",
+    "majority": "the one answer that is right most often among the questions asked, an upper bound for constants",
+    "random": "a choice drawn uniformly, or the truth of another question where there is no choice",
+}
+WHITE = (255, 255, 255)
+LETTERS = "ABCDEFGHI"
+FREQUENT = 20
+FREQUENT_BOXES = 20
+CENTRE_SIDES = (0.25, 0.5, 0.75, 1.0)  # of the picture's side
+
+
+def respond(answer: str) -> str:
+    """A response of the right form that gives this answer."""
+    return f"<think>-</think><answer>{answer}</answer>"
+
+
+def share_right(bench: Benchmark, questions: Sequence[Question], answer: str) -> float:
+    """The mean score of one answer to every question, in [0, 1]."""
+    return sum(bench.score(question, respond(answer)).correct for question in questions) / len(questions)
+
+
+def constant_answer(bench: Benchmark, training: Sequence[Question]) -> str:
+    """The answer that is right most often in training: the most frequent one, of boxes the best candidate's."""
+    counts = Counter(question.answer for question in training)
+    if training[0].kind != "box":
+        return counts.most_common(1)[0][0]
+    return max(box_candidates(counts), key=lambda box: share_right(bench, training, box))
+
+
+def box_candidates(counts: Counter[str]) -> list[str]:
+    """The most frequent boxes, and boxes around the centre of the area that all of them together span."""
+    frequent = [f"[{answer}]" for answer, _ in counts.most_common(FREQUENT_BOXES)]
+    corners = list(zip(*(map(float, answer.split(",")) for answer in counts), strict=True))
+    left, top, right, bottom = min(corners[0]), min(corners[1]), max(corners[2]), max(corners[3])
+    for side in CENTRE_SIDES:
+        x, y = (1 - side) * (right - left) / 2, (1 - side) * (bottom - top) / 2
+        frequent.append(f"[{left + x:g},{top + y:g},{right - x:g},{bottom - y:g}]")
+    return frequent
+
+
+def uniform_choice(bench: Benchmark, questions: Sequence[Question]) -> float | None:
+    """The expected score of a uniform guess among the choices, over the questions that have some; None without."""
+    guesses = [
+        sum(bench.score(question, respond(choice)).correct for choice in question.choices) / len(question.choices)
+        for question in questions
+        if question.choices
+    ]
+    return sum(guesses) / len(guesses) if guesses else None
+
+
+def blank(question: Question) -> Question:
+    """The question with a white picture of the same size."""
+    from PIL import Image
+
+    if question.image is None:
+        raise UsageError(f"{question.id} has no picture to blank")
+    return replace(question, image=Image.new("RGB", question.image.size, WHITE))
+
+
+def best_constant(bench: Benchmark, questions: Sequence[Question]) -> Answered:
+    """The one response that is right most often, among letters, frequent truths and boxes."""
+    counts = Counter(question.answer for question in questions)
+    boxes = Counter(question.answer for question in questions if question.kind == "box")
+    frequent = [answer for answer, _ in counts.most_common(FREQUENT)]
+    answers = [*LETTERS, *frequent, *(box_candidates(boxes) if boxes else ())]
+    best = max(answers, key=lambda answer: share_right(bench, questions, answer))
+    return Answered((respond(best),), (False,))
+
+
+def guesses(questions: Sequence[Question], samples: int, seed: int) -> list[Answered]:
+    """Random responses: a choice of the question's own, or the truth of a question of the same kind."""
+    draw = random.Random(seed)
+    truths: dict[str, list[str]] = {}
+    for question in questions:
+        answer = f"[{question.answer}]" if question.kind == "box" else question.answer
+        truths.setdefault(question.kind, []).append(answer)
+    return [
+        Answered(
+            tuple(respond(text) for text in draw.choices(question.choices or truths[question.kind], k=samples)),
+            (False,) * samples,
+        )
+        for question in questions
+    ]

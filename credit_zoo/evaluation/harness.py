@@ -1,0 +1,106 @@
+"""Measuring a policy on a benchmark: every question is asked, the answers are graded together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from credit_zoo.evaluation.generations import AnswerLog, Pass
+from credit_zoo.evaluation.grading import Answered, Measured, Rule, grade
+from credit_zoo.question import Question, Split
+from credit_zoo.registry import UsageError, check_range
+from credit_zoo.rollout import Asker, Sampling, skip_draws
+from credit_zoo.types import Prompts, Responses
+
+
+@dataclass(frozen=True)
+class Eval:
+    """How a policy is measured. The papers' protocol is avg@8 at temperature 1; `greedy` adds one pass at
+    temperature 0. `seed` fixes questions and draws, the same for every run that is to be compared.
+    """
+
+    questions: int = 200
+    samples: int = 8
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 64
+    greedy: bool = True
+    split: Split = "test"
+    batch: int = 16  # questions sampled together, fewer where they exceed `tokens`
+    tokens: int = 262_144  # of prompts and responses sampled together
+    seed: int = 1234
+
+    def __post_init__(self) -> None:
+        for name in ("questions", "samples", "batch", "tokens"):
+            check_range(f"eval.{name}", getattr(self, name), 1)
+        check_range("eval.temperature", self.temperature, 0)
+        check_range("eval.top_p", self.top_p, 0, 1, open_low=True)
+        check_range("eval.top_k", self.top_k, 0)
+        check_range("eval.max_tokens", self.max_tokens, 1)
+
+    def sampling(self, greedy: bool = False) -> Sampling:
+        """The draws of one pass."""
+        if greedy:
+            return Sampling(group=1, temperature=0.0, max_tokens=self.max_tokens)
+        return Sampling(self.samples, self.temperature, self.top_p, self.top_k, self.max_tokens)
+
+
+def measure(
+    asker: Asker,
+    questions: Sequence[Question],
+    settings: Eval,
+    title: str,
+    log: AnswerLog | None = None,
+    official: Rule | None = None,
+) -> Measured:
+    """Asks every question `settings.samples` times, and once more greedily; with a log, only what it does not hold."""
+    if not questions:
+        raise UsageError(f"{title}: there are no questions to ask")
+    sampled = _ask_all(asker, questions, settings, "sampled", title, log)
+    greedy = _ask_all(asker, questions, settings, "greedy", title, log) if settings.greedy else None
+    return grade(asker.bench, questions, sampled, greedy, official)
+
+
+def _ask_all(
+    asker: Asker, questions: Sequence[Question], settings: Eval, kind: Pass, title: str, log: AnswerLog | None
+) -> list[Answered]:
+    sampling = settings.sampling(greedy=kind == "greedy")
+    generator = torch.Generator().manual_seed(settings.seed)
+    answers = list(log.done[kind]) if log else []
+    skip_draws(generator, len(answers), sampling)
+    right = [asker.bench.score(q, text).correct for q, a in zip(questions, answers, strict=False) for text in a.texts]
+    with tqdm(total=len(questions), initial=len(answers), desc=title, leave=False, disable=None) as bar:
+        for start in range(len(answers), len(questions), settings.batch):
+            chunk = questions[start : start + settings.batch]
+            for some, prompts in _fitting(asker, chunk, sampling, settings.tokens):
+                responses = asker.respond(some, prompts, sampling, generator)
+                said = _answers(asker, responses, sampling.group)
+                if log:
+                    log.add(kind, said)
+                answers += said
+                right += [asker.bench.score(q, t).correct for q, a in zip(some, said, strict=True) for t in a.texts]
+                bar.set_postfix(score=f"{100 * sum(right) / len(right):.1f}", refresh=False)
+                bar.update(len(some))
+    return answers
+
+
+def _fitting(
+    asker: Asker, questions: Sequence[Question], sampling: Sampling, tokens: int
+) -> Iterator[tuple[Sequence[Question], Prompts]]:
+    """The questions in order, halved until the tokens of a batch, prompts and responses, are at most `tokens`."""
+    prompts = asker.prompts(questions)
+    if len(questions) == 1 or sampling.group * (prompts.ids.numel() + len(prompts) * sampling.max_tokens) <= tokens:
+        yield questions, prompts
+        return
+    middle = len(questions) // 2
+    yield from _fitting(asker, questions[:middle], sampling, tokens)
+    yield from _fitting(asker, questions[middle:], sampling, tokens)
+
+
+def _answers(asker: Asker, responses: Responses, group: int) -> list[Answered]:
+    texts = asker.policy.encoder.decode(responses.ids, responses.mask)
+    cut = responses.truncated.tolist()
+    starts = range(0, len(texts), group)
+    return [Answered(tuple(texts[at : at + group]), tuple(cut[at : at + group])) for at in starts]

@@ -1,0 +1,3 @@
+from .config import resolve as resolve
+from .experiment import run_experiment as run_experiment
+from .plan import plan_lines as plan_lines

@@ -1,0 +1,64 @@
+"""What a run would ask of a machine, by arithmetic alone: `dry_run=true` prints it.
+
+    weights    P w            split by ZeRO 3           P parameters, Q of them trained, w bytes each
+    gradients  Q w            split by ZeRO 2, 3
+    optimizer  Q (8 + 4)      split by ZeRO 1, 2, 3     two moments, and a float32 copy where w < 4
+    arithmetic 2 P per sampled token, 6 P per token trained on (8 P with gradient checkpointing)
+
+Activations, the sampler's cache and what an allocator wastes come on top. The time is what the arithmetic takes at
+the share of a GPU's peak that is named beside it, sampling token by token at a tenth of that: a guess, to tell hours
+from weeks.
+"""
+
+from collections.abc import Iterator
+
+from credit_zoo.policy import Model, Sizes, sizes
+from credit_zoo.rollout import Sampling
+from credit_zoo.training import Parallel, Train
+
+GIB = 2**30
+PROMPT_TOKENS = 400  # a picture of 640 x 480 in Qwen2.5-VL's tokens, and a question
+PEAK = 989e12  # dense bfloat16 operations a second of an NVIDIA H100 SXM, as its data sheet has it
+SHARE = 0.4
+
+
+def memory(found: Sizes, width: int, stage: int, processes: int, offload: str) -> float:
+    """GiB on each GPU for weights, gradients and optimizer."""
+
+    def share(split: bool) -> float:
+        return 1 / processes if split else 1.0
+
+    weights = 0.0 if offload == "all" else found.parameters * width * share(stage == 3)
+    gradients = found.trained * width * share(stage >= 2)
+    optimizer = 0.0 if offload != "none" else found.trained * (8 + (4 if width < 4 else 0)) * share(stage >= 1)
+    return (weights + gradients + optimizer) / GIB
+
+
+def plan_lines(model: Model, name: str, train: Train, sampling: Sampling, parallel: Parallel) -> Iterator[str]:
+    """The plan as lines of text."""
+    responses, processes = train.prompts * sampling.group, parallel.processes or 1
+    tokens, asked = responses * sampling.max_tokens, train.prompts * PROMPT_TOKENS
+    yield f"tokens a step      {tokens:,} sampled at most, {asked:,} of prompts at {PROMPT_TOKENS} each"
+    passes = -(-responses // (processes * train.micro_batch))
+    limit = f"{train.micro_batch} responses"
+    if train.micro_tokens:
+        passes = max(passes, -(-(tokens + asked) // (processes * train.micro_tokens)))
+        limit += f" and {train.micro_tokens:,} tokens"
+    yield f"passes a step      {passes} of at most {limit} on each of {processes} processes"
+    found = sizes(model, name)
+    if found is None:
+        yield f"memory and time    unknown: the config of {model.path} is not at hand"
+        return
+    billions = f"{found.parameters / 1e9:.3f} billion, {found.trained / 1e9:.3f} of them trained"
+    yield f"parameters         {billions}, {model.dtype}"
+    width = 4 if model.dtype == "float32" else 2
+    for stage in range(4):
+        chosen = parallel.zero == str(stage) or (stage == 0 and parallel.zero == "none")
+        needed = memory(found, width, stage, processes, parallel.offload if chosen else "none")
+        mark = f"   <- this run, offload {parallel.offload}" if chosen else ""
+        stage_name = f"ZeRO {stage}" if stage else "DDP   "
+        yield f"memory a GPU       {needed:8.1f} GiB without activations, {stage_name}{mark}"
+    trained = (8 if model.gradient_checkpointing else 6) * found.parameters * (tokens + asked)
+    seconds = (trained + 10 * 2 * found.parameters * tokens) / (SHARE * PEAK * processes)
+    gpus = f"{processes} x NVIDIA H100 at {100 * SHARE:.0f}% of its peak in training and {10 * SHARE:.0f}% in sampling"
+    yield f"time, a guess      {seconds:.1f} s a step, {seconds * train.steps / 3600:.2f} h in all, on {gpus}"

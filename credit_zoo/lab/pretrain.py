@@ -1,0 +1,255 @@
+"""Makes the small model: builds it, warm-starts it on worked solutions of the twins, measures it, writes it.
+
+    python -m credit_zoo.pretrain out=credit_zoo/policy/small
+
+A Qwen2.5-VL of about one million parameters learns from worked solutions of the twins' easy range; in the last
+`slip_steps` the solutions hold slips of two known kinds (a number misread from the image, a wrong result), so that
+reinforcement learning has something to do. A run that is started again goes on from its last checkpoint.
+"""
+
+import importlib
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from credit_zoo.cli import from_words
+from credit_zoo.evaluation import Eval, measure
+from credit_zoo.policy import (
+    Encoder,
+    Model,
+    Policy,
+    Rows,
+    Size,
+    build_encoder,
+    build_model,
+    export_policy,
+    weights_digest,
+    words_of,
+)
+from credit_zoo.questions import Benchmark, Data, Prompting, open_questions, short_text
+from credit_zoo.registry import BENCHMARKS
+from credit_zoo.results import machine
+from credit_zoo.rollout import Asker
+from credit_zoo.twins import Difficulty, SlippingPen, Span, TeachingPen, Twin
+from credit_zoo.types import Prompts
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Settings of the warm start. `mixture` weighs the twins; lengths are padded tokens."""
+
+    out: str = "credit_zoo/policy/small"
+    work: str = "runs/pretrain"
+    mixture: str = "refcoco:5,geometry3k:4,puzzles:4,mathvista:2,lisa_grounding:1"
+    vocabulary: str = "geometry3k,mathvista,puzzles,refcoco,lisa_grounding"
+    steps: int = 2400
+    slip_steps: int = 200
+    perception_slips: float = 0.35
+    reasoning_slips: float = 0.35
+    batch: int = 64
+    lr: float = 2e-3
+    slip_lr: float = 5e-4
+    weight_decay: float = 0.05
+    seed: int = 0
+    save_every: int = 250
+    response_length: int = 56
+
+    def shares(self) -> dict[str, float]:
+        """The twins and their shares of a batch, which add up to 1."""
+        pairs = [part.split(":") for part in self.mixture.split(",")]
+        whole = sum(float(weight) for _, weight in pairs)
+        return {name: float(weight) / whole for name, weight in pairs}
+
+    def learning_rate(self, step: int) -> float:
+        """Warm-up over 100 steps, cosine from `lr` to `slip_lr`, then linear to a tenth of it."""
+        clean = self.steps - self.slip_steps
+        if step < clean:
+            cosine = 0.5 * (1 + math.cos(math.pi * step / clean))
+            return min(1.0, (step + 1) / 100) * (self.slip_lr + (self.lr - self.slip_lr) * cosine)
+        return self.slip_lr * (1 - 0.9 * (step - clean) / self.slip_steps)
+
+
+class Solutions(IterableDataset[dict[str, Any]]):
+    """Encoded batches of worked solutions, the same for the same settings and step."""
+
+    def __init__(self, settings: Pretrain, encoder: Encoder, first_step: int) -> None:
+        self.settings, self.encoder, self.first_step = settings, encoder, first_step
+        self.twins = [load_twin(name) for name in settings.shares()]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for step in range(self.first_step, self.settings.steps):
+            yield self.batch(step)
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """The tensors of one step."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, step])
+        slips = step >= s.steps - s.slip_steps
+        prompts, solutions = [], []
+        for k, choice in enumerate(rng.choice(len(self.twins), size=s.batch, p=list(s.shares().values()))):
+            twin = self.twins[choice]
+            example = twin.example("train", step * s.batch + k, seed=s.seed)
+            pen = SlippingPen(rng, s.perception_slips, s.reasoning_slips) if slips else TeachingPen()
+            prompts.append((example.question.image, short_text(example.question)))
+            solutions.append(self._fitting(twin.solution(example, pen), example.solution))
+        encoded = self.encoder.prompts(prompts)
+        ids, mask = self.encoder.responses(solutions, s.response_length)
+        return {"ids": encoded.ids, "mask": encoded.mask, "vision": encoded.vision, "response": ids, "sampled": mask}
+
+    def _fitting(self, spans: Sequence[Span], clean: Sequence[Span]) -> str:
+        """A solution as text; one that its slips made too long gives way to the clean one."""
+        texts = ["".join(span.text for span in version) for version in (spans, clean)]
+        return next(t for t in texts if self.encoder.responses([t])[1].sum() <= self.settings.response_length)
+
+
+def load_twin(name: str) -> Twin:
+    """The twin of `credit_zoo/twins/<name>.py`."""
+    twin: Twin = importlib.import_module(f"credit_zoo.twins.{name}").TWIN
+    return twin
+
+
+def vocabulary(names: Iterable[str], examples: int = 400) -> list[str]:
+    """The words that the twins use, over both ends of both dials."""
+    texts: list[str] = []
+    for name in names:
+        twin = load_twin(name)
+        for index in range(examples):
+            example = twin.example("train", index, Difficulty(index % 2, index // 2 % 2), seed=1)
+            texts.append(short_text(example.question) + " ")
+            texts.append("".join(span.text for span in example.solution))
+    return words_of(texts)
+
+
+def loss_of(policy: Policy, batch: dict[str, Any]) -> Tensor:
+    """Mean negative log-probability of the solutions' tokens [nats]."""
+    prompts = Prompts(batch["ids"], batch["mask"], tuple(batch["vision"]))
+    rows = Rows(prompts, torch.arange(len(prompts)), batch["response"], batch["sampled"])
+    logp = policy(rows, temperature=1.0).logp
+    return -logp[rows.mask].mean()
+
+
+def optimizers_of(policy: Policy, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings, norms and biases; one learning rate serves both.
+
+    Source: Jordan et al., "Muon", 2024; the rate is scaled to AdamW's update size (Liu et al., arXiv:2502.16982).
+    """
+    named = list(policy.named_parameters())
+    inner = [p for name, p in named if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
+    matrices = {id(p) for p in inner}
+    others = [p for _, p in named if id(p) not in matrices]
+    return [
+        torch.optim.Muon(inner, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, weight_decay=weight_decay, betas=(0.9, 0.98)),
+    ]
+
+
+def _resume(settings: Pretrain, policy: Policy, optimizers: Sequence[torch.optim.Optimizer]) -> int:
+    """Loads the last checkpoint of the same settings, if there is one, and returns its step."""
+    path = Path(settings.work) / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["settings"] != asdict(settings):
+        sys.exit(f"{path} was made with other settings; give another work=FOLDER or delete it")
+    policy.load_state_dict(state["policy"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    step = int(state["step"])
+    curve = path.with_name("curve.jsonl")
+    kept = [line for line in curve.read_text().splitlines(keepends=True) if json.loads(line)["step"] < step]
+    curve.write_text("".join(kept))
+    return step
+
+
+def _save(settings: Pretrain, policy: Policy, optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
+    path = Path(settings.work) / "checkpoint.pt"
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    state = {"settings": asdict(settings), "policy": policy.state_dict(), "optimizers": states, "step": step}
+    torch.save(state, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def train(settings: Pretrain) -> Policy:
+    """Runs the warm start, or what is left of it."""
+    work = Path(settings.work)
+    work.mkdir(parents=True, exist_ok=True)
+    encoder = build_encoder(vocabulary(settings.vocabulary.split(",")), Size())
+    policy = Policy(build_model(encoder, Size(), settings.seed), encoder, Model(freeze_vision=False))
+    optimizers = optimizers_of(policy, settings.weight_decay)
+    first = _resume(settings, policy, optimizers)
+    loader = DataLoader(Solutions(settings, encoder, first), batch_size=None, num_workers=1, prefetch_factor=8)
+    started = time.time()
+    bar = tqdm(loader, "warm start", total=settings.steps, initial=first, mininterval=5)
+    for step, batch in enumerate(bar, start=first):
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = settings.learning_rate(step)
+        loss = loss_of(policy, batch)
+        policy.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        bar.set_postfix(loss=f"{loss.item():.3f}")
+        if step % 10 == 0:
+            with (work / "curve.jsonl").open("a") as curve:
+                line = {"step": step, "loss": round(loss.item(), 4), "seconds": round(time.time() - started, 1)}
+                curve.write(json.dumps(line) + "\n")
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            _save(settings, policy, optimizers, step + 1)
+            export_policy(policy, work / "model")
+    return policy
+
+
+def _seconds(work: Path) -> float:
+    """Seconds spent on the steps that count: the clock of the curve starts anew whenever the run goes on."""
+    clock = [json.loads(line)["seconds"] for line in (work / "curve.jsonl").read_text().splitlines()]
+    ends = [now for now, later in zip(clock, [*clock[1:], 0.0], strict=True) if later <= now]
+    return float(sum(ends))
+
+
+def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
+    """What the checkpoint was made of and what it can do before any reinforcement, per twin in percent."""
+    accuracy = {}
+    asked = Eval(questions=400, max_tokens=settings.response_length)
+    for name in settings.shares():
+        bench: Benchmark = BENCHMARKS[name].factory()
+        stream = open_questions(bench, "test", None, Data(), asked.seed, shuffle=False)
+        questions = [stream[index] for index in range(asked.questions)]
+        found = measure(Asker(policy, bench, Prompting(style="short")), questions, asked, name)
+        numbers = {"avg@8": found.accuracy, "greedy": found.greedy_accuracy or 0.0, "pass@8": found.pass_rate}
+        accuracy[name] = {key: round(100 * value, 1) for key, value in numbers.items()}
+    versions = {name: load_twin(name).version for name in settings.shares()}
+    hours = round(_seconds(Path(settings.work)) / 3600, 2)
+    return {
+        "settings": {k: v for k, v in asdict(settings).items() if k not in ("out", "work")},
+        "twin_versions": versions,
+        "parameters": sum(p.numel() for p in policy.parameters()),
+        "weights": weights_digest(policy),
+        "machine": asdict(machine(torch.get_num_threads())),
+        "hours": hours,
+        "test_questions": asked.questions,
+        "accuracy_percent": accuracy,
+    }
+
+
+def main(words: Sequence[str]) -> int:
+    """Trains, measures and writes the checkpoint with its record and curve; returns the exit status."""
+    settings = from_words(Pretrain, words)
+    policy = train(settings)
+    record = warm_start_record(settings, policy)
+    folder = export_policy(policy, Path(settings.out))
+    (folder / "warm_start.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / "curve.jsonl").write_text((Path(settings.work) / "curve.jsonl").read_text())
+    print(json.dumps(record["accuracy_percent"], indent=1))
+    return 0

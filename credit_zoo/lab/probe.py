@@ -1,0 +1,268 @@
+"""What a policy can do before reinforcement, what goes wrong in it, and whether signals and rules see that.
+
+    python -m credit_zoo.probe bench=geometry3k out=leaderboard/probes/geometry3k.json questions=200 samples=8
+
+Held-out questions of a twin are answered `samples` times each. The twin's checking pen then says for every token what
+it was there for (read from the picture, derived, filler) and which was the first wrong one, and an AUROC says how far
+a signal, or the weight W that a shaper gives, tells these apart (`probes.TASKS`; 0.5 is nothing):
+
+- signals: every sampled token with a role. `first_slip`: read and derived tokens of the wrong responses whose first
+  slip is such a token (not a wrongly copied operand, and not one behind the place where the form was left).
+- shapers: the same tokens in responses with an advantage that is not 0, for W means nothing in the others. Advantages
+  are GRPO's, from the score alone; settings are the rule's defaults, progress 1; a rule of scope "batch" sees all
+  responses at once. W multiplies advantages of both signs alike.
+
+Chance is measured too: with blank pictures, by one answer for all questions, and by guessing among choices.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from tqdm import tqdm
+
+from credit_zoo.cli import from_words
+from credit_zoo.evaluation import Eval, blank, constant_answer, measure, share_right, uniform_choice
+from credit_zoo.lab.probe_figures import Values, mistakes, separations, spreads, tasks
+from credit_zoo.lab.probe_record import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
+from credit_zoo.lab.token_roles import Labels, label
+from credit_zoo.objective import Grpo, shape, weights
+from credit_zoo.policy import Model, Policy, Rows, listening, token_signals, weights_digest
+from credit_zoo.question import Question, Split
+from credit_zoo.questions import Prompting
+from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, check_range
+from credit_zoo.results import interval, machine, origin, repeatable, utc_now
+from credit_zoo.rollout import Asker
+from credit_zoo.twins import Difficulty, Example, Twin, Verdict
+from credit_zoo.types import ShaperInputs, TokenSignals
+
+SIGNALS = ("logp", "entropy", "visual_similarity")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What to ask, and where to write it (`out=none`: print only). `training` questions are counted for the most
+    frequent answer; `batch` questions are sampled together; `perception` and `reasoning` are the twin's dials; `note`
+    says in the tables what the model is.
+    """
+
+    bench: str = "geometry3k"
+    model: str = "small"
+    out: str | None = None
+    note: str = ""
+    questions: int = 200
+    samples: int = 8
+    max_tokens: int = 56
+    temperature: float = 1.0
+    perception: float = 0.0
+    reasoning: float = 0.0
+    training: int = 2000
+    batch: int = 16
+    seed: int = 1234
+
+    def __post_init__(self) -> None:
+        for name in ("questions", "samples", "max_tokens", "training", "batch"):
+            check_range(f"probe.{name}", getattr(self, name), 1)
+        check_range("probe.temperature", self.temperature, 0, open_low=True)
+        check_range("probe.seed", self.seed, 0)
+        for name in ("perception", "reasoning"):
+            check_range(f"probe.{name}", getattr(self, name), 0, 1)
+
+    @property
+    def eval(self) -> Eval:
+        """The same draws as the harness makes."""
+        return Eval(
+            self.questions, self.samples, self.temperature, max_tokens=self.max_tokens, greedy=False, batch=self.batch,
+            seed=self.seed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """B = questions x samples responses, a question's side by side; `group` is the question's number."""
+
+    score: Float[Tensor, " B"]
+    group: Int64[Tensor, " B"]
+    ids: Int64[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    signals: TokenSignals
+
+    @property
+    def wrong(self) -> Bool[np.ndarray, " B"]:
+        """The responses that are not fully right."""
+        found: np.ndarray = (self.score < 1).numpy()
+        return found
+
+
+def twin_of(asker: Asker) -> Twin:
+    """The twin that is probed: real sets do not say what role a token has."""
+    twin = asker.bench.twin
+    if twin is None:
+        raise UsageError(
+            f"{type(asker.bench).__name__} has no procedural twin, and only a twin knows the roles of tokens"
+        )
+    return twin
+
+
+def examples(asker: Asker, probe: Probe, split: Split, count: int) -> list[Example]:
+    """The first examples of the twin's split under the probe's dials and seed."""
+    dials = Difficulty(probe.perception, probe.reasoning)
+    return [twin_of(asker).example(split, index, dials, probe.seed) for index in range(count)]
+
+
+def needs() -> tuple[str, ...]:
+    """The signals that the probe reports, and those that any shaper needs."""
+    return tuple(sorted({*SIGNALS, *(need for name in SHAPERS for need in SHAPERS[name].facts.needs)}))
+
+
+def draw(asker: Asker, questions: Sequence[Question], probe: Probe) -> Drawn:
+    """Samples, scores and measures, `probe.batch` questions at a time."""
+    generator = torch.Generator().manual_seed(probe.seed)
+    starts = range(0, len(questions), probe.batch)
+    chunks = [questions[start : start + probe.batch] for start in starts]
+    bar, wanted = tqdm(chunks, "samples", leave=False, disable=None), needs()
+    parts = [_draw_some(asker, chunk, probe, wanted, generator) for chunk in bar]
+    return Drawn(
+        torch.cat([part.score for part in parts]),
+        torch.cat([part.group + start for part, start in zip(parts, starts, strict=True)]),
+        torch.cat([part.ids for part in parts]),
+        torch.cat([part.mask for part in parts]),
+        TokenSignals({name: torch.cat([part.signals.values[name] for part in parts]) for name in wanted}),
+    )
+
+
+@torch.no_grad()
+def _draw_some(
+    asker: Asker, questions: Sequence[Question], probe: Probe, wanted: Sequence[str], generator: torch.Generator
+) -> Drawn:
+    prompts, policy = asker.prompts(questions), asker.policy
+    scores, responses = asker.judge(questions, prompts, probe.eval.sampling(), generator)
+    rows = Rows.of(prompts, responses)
+    with listening(policy, rows, wanted) as cosines:
+        found = policy(rows, probe.temperature)
+    signals = token_signals(wanted, found, cosines, rows.mask)
+    correct = torch.tensor([score.correct for group in scores for score in group], dtype=torch.float32)
+    return Drawn(correct, responses.row_of, responses.ids, responses.mask, signals)
+
+
+def check(asker: Asker, asked: Sequence[Example], drawn: Drawn) -> list[Verdict]:
+    """The twin's verdict on every response."""
+    texts = asker.policy.encoder.decode(drawn.ids, drawn.mask)
+    places = drawn.group.tolist()
+    return [twin_of(asker).check(asked[place], text) for place, text in zip(places, texts, strict=True)]
+
+
+def labels_of(asker: Asker, drawn: Drawn, verdicts: Sequence[Verdict]) -> Labels:
+    """The roles and first slips of the sampled tokens."""
+
+    def decode(ids: list[int]) -> str:
+        return str(asker.policy.encoder.tokenizer.decode(ids, skip_special_tokens=True))
+
+    pairs = list(zip(drawn.ids, drawn.mask, strict=True))
+    rows = [ids[mask].tolist() for ids, mask in pairs]
+    places = [mask.nonzero()[:, 0].tolist() for _, mask in pairs]
+    return label(decode, rows, places, verdicts, drawn.ids.shape[1])
+
+
+def accuracy(asker: Asker, asked: Sequence[Example], drawn: Drawn, probe: Probe) -> Accuracy:
+    """What the policy gets right, and what comes right without the picture or without any policy."""
+    questions = [example.question for example in asked]
+    blind = measure(asker, [blank(question) for question in questions], probe.eval, "blank pictures")
+    greedy = measure(asker, questions, replace(probe.eval, samples=1, temperature=0.0), "greedy")
+    scores = drawn.score.view(len(questions), -1).double().numpy()
+    seen, unseen = interval(scores.mean(1)[None]), interval(np.array([blind.mean]))
+    passed, failed = (scores >= 1).any(1), (scores < 1).any(1)
+    training = [example.question for example in examples(asker, probe, "train", probe.training)]
+    return Accuracy(
+        average=seen.value,
+        average_low=seen.low,
+        average_high=seen.high,
+        greedy=greedy.accuracy,
+        passed=float(passed.mean()),
+        mixed=float((passed & failed).mean()),
+        blind=unseen.value,
+        blind_low=unseen.low,
+        blind_high=unseen.high,
+        majority=share_right(asker.bench, questions, constant_answer(asker.bench, training)),
+        uniform_choice=uniform_choice(asker.bench, questions),
+        with_choices=sum(bool(question.choices) for question in questions) / len(questions),
+    )
+
+
+def shaper_inputs(drawn: Drawn) -> ShaperInputs:
+    """The responses as a rule sees them, with the score as reward."""
+    advantage = Grpo()(drawn.score, drawn.group)
+    return ShaperInputs(advantage, drawn.signals, drawn.mask, drawn.group, drawn.ids, progress=1.0)
+
+
+def shaper_weights(x: ShaperInputs) -> dict[str, Values]:
+    """The weights of every rule but the uniform one."""
+    names = [name for name in SHAPERS if name != "uniform"]
+    return {name: weights(shape(SHAPERS[name].factory(), x), x).numpy() for name in names}
+
+
+def credit(drawn: Drawn, labels: Labels) -> tuple[Separation, ...]:
+    """Whether signals, and then rules, tell tokens apart."""
+    x, group = shaper_inputs(drawn), drawn.group.numpy()
+    split = tasks(labels, drawn.wrong)
+    counted = (x.advantage != 0).numpy()[:, None]
+    weighed = {task: (positive & counted, negative & counted) for task, (positive, negative) in split.items()}
+    return (
+        *separations("signal", reported(drawn), split, group),
+        *separations("shaper", shaper_weights(x), weighed, group),
+    )
+
+
+def reported(drawn: Drawn) -> dict[str, Values]:
+    """The signals of the record."""
+    return {name: drawn.signals.values[name].numpy() for name in SIGNALS}
+
+
+def probe_policy(policy: Policy, probe: Probe, words: Sequence[str]) -> ProbeRecord:
+    """Everything, measured on one policy; `words` are what was typed."""
+    started, created = time.perf_counter(), utc_now()
+    entry = BENCHMARKS[probe.bench]
+    asker = Asker(policy, entry.factory(), Prompting(style="short"))
+    asked = examples(asker, probe, "test", probe.questions)
+    drawn = draw(asker, [example.question for example in asked], probe)
+    verdicts = check(asker, asked, drawn)
+    labels = labels_of(asker, drawn, verdicts)
+    return ProbeRecord(
+        schema=SCHEMA,
+        created=created,
+        command=("credit_zoo.probe", *repeatable(words)),
+        bench=probe.bench,
+        bench_version=entry.facts.version,
+        twin_version=twin_of(asker).version,
+        model=Path(probe.model).name,
+        weights=weights_digest(policy),
+        settings={name: value for name, value in asdict(probe).items() if name not in ("bench", "model", "out")},
+        accuracy=rounded(accuracy(asker, asked, drawn, probe)),
+        mistakes=rounded(mistakes(drawn.wrong, verdicts)),
+        spreads=rounded(tuple(spreads(reported(drawn), labels))),
+        separations=rounded(credit(drawn, labels)),
+        machine=machine(torch.get_num_threads()),
+        origin=origin(),
+        seconds=round(time.perf_counter() - started, 1),
+    )
+
+
+def main(words: Sequence[str]) -> int:
+    """Probes, prints and writes; returns the exit status."""
+    try:
+        probe = from_words(Probe, words)
+        record = probe_policy(Policy.load(Model(path=probe.model), frozen=True), probe, words)
+    except UsageError as error:
+        print(f"credit_zoo: {error}", file=sys.stderr)
+        return 2
+    print(probe_text(record))
+    if probe.out is not None:
+        save(record, Path(probe.out))
+        print(f"\nwrote {probe.out}")
+    return 0

@@ -1,0 +1,2 @@
+from .board import row as row
+from .pages import build as build

@@ -1,0 +1,93 @@
+"""Records to a table to markdown: `python -m credit_zoo.leaderboard [--check] [--results DIR] [--out FILE]`.
+
+Writes the page and, unless it goes elsewhere by `--out`, the generated parts of the README beside its folder.
+
+The numbers come from the records below `leaderboard/results/` and from `leaderboard/reported.csv` alone; the same
+files give the same bytes. A damaged or repeated record is named on stderr and at the end of the page, the others
+still count, and the exit code is 0; with `--check` it is 1 for these and for a page that is not up to date.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from credit_zoo.lab import load_all as probed
+from credit_zoo.lab import mistakes_table
+from credit_zoo.leaderboard.board import measurements, reported, table
+from credit_zoo.leaderboard.page import page
+from credit_zoo.leaderboard.readme import credit_block, fill, leaderboard_block, shapers_block, warm_start_block
+from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.results import atomic_write, load_all
+from credit_zoo.speed import table as costs
+
+WARM_START = Path(__file__).parents[1] / "policy" / "small" / "warm_start.json"
+
+
+@dataclass(frozen=True)
+class Built:
+    """The page, the page of what a step costs, what the README shows of both, and the records that were left out."""
+
+    page: str
+    costs: str
+    blocks: Mapping[str, str]
+    problems: tuple[str, ...]
+
+
+def build(results: Path) -> Built:
+    """Everything that is generated from a folder of records and the `reported.csv` beside it."""
+    if not results.parent.is_dir():
+        raise UsageError(f"{results.parent} does not exist: start from the repository's root or give --results")
+    records, problems = load_all(results)
+    problems = [problem.replace(f"{results}/", "") for problem in problems]
+    listings = SHAPERS.listings()
+    rules = {name: (entry.summary, entry.paper) for name, entry in listings.items() if entry.paper}
+    board = table(measurements(records))
+    probes = probed(results.parent / "probes")
+    speed = costs.read(results.parent / "speed")
+    blocks = {
+        "leaderboard": leaderboard_block(board),
+        "shapers": shapers_block(listings),
+        "warm_start": warm_start_block(WARM_START),
+        "mistakes": mistakes_table(probes),
+        "credit": credit_block(probes),
+        "speed": costs.summary(speed),
+    }
+    shown = page(board, reported(results.parent / "reported.csv"), rules, problems)
+    return Built(shown, costs.page(speed), blocks, tuple(problems))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code: 0, 1 for a failed check, 2 for a request that cannot be met."""
+    parser = argparse.ArgumentParser(prog="python -m credit_zoo.leaderboard", description="Rewrite the leaderboard.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 unless the page is up to date")
+    parser.add_argument("--results", type=Path, default=Path("leaderboard/results"), help="folder of records")
+    parser.add_argument("--out", type=Path, help="the page (default: LEADERBOARD.md beside the folder of records)")
+    given = parser.parse_args(words)
+    out = given.out or given.results.parent / "LEADERBOARD.md"
+    readme = given.results.parent.parent / "README.md"
+    try:
+        built = build(given.results)
+        pages = {out: built.page}
+        if given.out is None and readme.exists():
+            pages[given.results.parent / "SPEED.md"] = built.costs
+            pages[readme] = fill(readme.read_text(encoding="utf-8"), built.blocks)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for problem in built.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if given.check:
+        for path in stale:
+            print(f"{path} is not up to date: run python -m credit_zoo.leaderboard and commit it", file=sys.stderr)
+        return int(bool(stale or built.problems))
+    for path, text in pages.items():
+        atomic_write(path, text)
+        print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The generated parts of README.md, each between `<!-- name -->` and `<!-- /name -->`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from credit_zoo.lab import ProbeRecord, credit_table
+from credit_zoo.leaderboard.page import difference_cell
+from credit_zoo.registry import Listing, UsageError
+from credit_zoo.results import base_labels, escape, grid, kind, label
+
+
+def leaderboard_block(board: pd.DataFrame) -> str:
+    """The ranked rows of the tables that compare at least two, in short; the page has the rest."""
+    parts = []
+    for (section, measure), arms in board.groupby(["section", "measure"], sort=True) if len(board) else ():
+        ranked = arms[arms["ranked"].astype(bool)]
+        if len(ranked) < 2:
+            continue
+        trained, asked = json.loads(section), json.loads(measure)
+        title = (
+            f"{asked['bench']} ({kind(asked)}), trained on {trained['source']['bench']} for {trained['steps']} steps"
+        )
+        bases = base_labels(arms["base"])
+        rows = [
+            [
+                label(arm["shaper"]),
+                bases[arm["base"]],
+                str(len(arm["by_seed"])),
+                f"{100 * arm['before']:.1f}",
+                f"{100 * arm['value']:.1f} [{100 * arm['interval'].low:.1f}, {100 * arm['interval'].high:.1f}]",
+                difference_cell(arm),
+            ]
+            for arm in ranked.to_dict("records")
+        ]
+        header = ("shaper", "base", "seeds", "before", f"avg@{asked['samples']} [95%]", "vs uniform, paired [95%]")
+        parts.append(f"**{escape(title)}**\n\n{grid(header, rows)}")
+    return "\n".join(parts) if parts else "No two ranked rows to compare yet: a row is ranked from three seeds on.\n"
+
+
+def shapers_block(listings: Mapping[str, Listing]) -> str:
+    """The zoo."""
+    rows = [(f"`{name}`", one.summary, one.paper) for name, one in sorted(listings.items()) if one.paper]
+    return grid(("shaper", "rule", "paper"), rows)
+
+
+def warm_start_block(path: Path) -> str:
+    """What the small model can do before reinforcement."""
+    made = json.loads(path.read_text(encoding="utf-8"))
+    rows = [(name, *(f"{value:.1f}" for value in found.values())) for name, found in made["accuracy_percent"].items()]
+    names = list(next(iter(made["accuracy_percent"].values())))
+    steps = f"{made['settings']['steps']} steps of {made['settings']['batch']} solutions"
+    time = f"{made['hours']} hours on {made['machine']['cores']} cores"
+    asked = f"{made['test_questions']} test questions each, in percent"
+    return f"{made['parameters']:,} parameters, {steps}, {time}; {asked}.\n\n{grid(('twin', *names), rows)}"
+
+
+def credit_block(records: Sequence[ProbeRecord]) -> str:
+    """What signals and rules see in the small model on the twin that the tables train on."""
+    return credit_table([record for record in records if record.title == "geometry3k"])
+
+
+def fill(text: str, blocks: Mapping[str, str]) -> str:
+    """The README with every block between its marks."""
+    for name, block in blocks.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise UsageError(f"README.md has no place for '{name}': put {start.strip()} and {end} in it, once")
+        text = text[: text.index(start) + len(start)] + block + text[text.index(end) :]
+    return text

@@ -1,0 +1,13 @@
+from .advantages import Grpo as Grpo
+from .base import Base as Base
+from .losses import LossStats as LossStats
+from .losses import TokenBatch as TokenBatch
+from .losses import Totals as Totals
+from .rewards import Reward as Reward
+from .rewards import overlong_penalty as overlong_penalty
+from .shaping import ContractError as ContractError
+from .shaping import Ramp as Ramp
+from .shaping import Shaper as Shaper
+from .shaping import ramped as ramped
+from .shaping import shape as shape
+from .shaping import weights as weights

@@ -1,0 +1,35 @@
+"""A base: everything of the loss that is not the shaper, put together from registered pieces by a gin file."""
+
+from dataclasses import dataclass, field
+
+from credit_zoo.objective.advantages import Estimator, Grpo
+from credit_zoo.objective.losses import Aggregation, Objective, PolicyLoss, PpoClip, Ratio, SeqMeanTokenMean, TokenRatio
+from credit_zoo.registry import check_range
+
+
+@dataclass(frozen=True)
+class Base:
+    """The slots of the formula. `dynamic_sampling` keeps prompts of which some but not all responses are correct
+    and draws up to `max_refills` further batches until the step is full; `overlong_filter` takes responses cut at
+    the token limit out of the loss; `overlong_cache` tokens before the limit the soft punishment begins (0: none).
+    """
+
+    estimator: Estimator = field(default_factory=Grpo)
+    ratio: Ratio = field(default_factory=TokenRatio)
+    loss: PolicyLoss = field(default_factory=PpoClip)
+    aggregation: Aggregation = field(default_factory=SeqMeanTokenMean)
+    kl_beta: float = 0.0
+    dynamic_sampling: bool = False
+    max_refills: int = 3
+    overlong_filter: bool = False
+    overlong_cache: int = 0
+
+    def __post_init__(self) -> None:
+        check_range("base.kl_beta", self.kl_beta, 0)
+        check_range("base.max_refills", self.max_refills, 0)
+        check_range("base.overlong_cache", self.overlong_cache, 0)
+
+    @property
+    def objective(self) -> Objective:
+        """The loss of this base."""
+        return Objective(self.ratio, self.loss, self.aggregation, self.kl_beta)

@@ -1,0 +1,233 @@
+"""Questions to tensors: chat template, image patches and the image tokens that stand for them in the prompt.
+
+Every family's text and image go through its own joint processor, with the PIL image processor whatever else is
+installed and without the video processor, which needs torchvision. Qwen2-VL and Qwen2.5-VL take a shorter way to the
+same tensors, from tokenizer and image processor alone.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int64
+from PIL.Image import Image
+from torch import Tensor
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, GenerationConfig, ProcessorMixin
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import cached_file
+
+from credit_zoo.answers import Size, smart_resize
+from credit_zoo.registry import UsageError
+from credit_zoo.types import Prompts
+
+# What stands in a prompt for a picture or a video, by its names in configs and tokenizers: no config names all.
+VISION_TOKENS = (
+    *("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"),
+    *("image_token_index", "video_token_index", "boi_token_index", "eoi_token_index"),
+)
+TOKENIZER_VISION_TOKENS = (
+    *("image_token_id", "video_token_id", "boi_token_id", "eoi_token_id", "context_image_token_id"),
+    *("start_image_token_id", "end_image_token_id", "fake_image_token_id", "global_image_token_id"),
+)
+# Batches are padded to these lengths only: a CPU pays seconds for every new tensor shape.
+LENGTHS = (
+    16,
+    24,
+    32,
+    40,
+    48,
+    56,
+    64,
+    80,
+    96,
+    128,
+    192,
+    256,
+    384,
+    512,
+    768,
+    1024,
+    1536,
+    2048,
+    3072,
+    4096,
+    8192,
+    16384,
+    32768,
+)
+
+
+def padded_length(longest: int) -> int:
+    """The shortest of the fixed lengths that holds `longest` tokens."""
+    return next((length for length in LENGTHS if length >= longest), longest)
+
+
+def pad(
+    rows: Sequence[Tensor], length: int, value: int, left: bool
+) -> tuple[Int64[Tensor, "B S"], Bool[Tensor, "B S"]]:
+    """Stacks 1-D id tensors to `[B, length]` with a mask of what is not padding."""
+    ids = torch.full((len(rows), length), value, dtype=torch.int64)
+    mask = torch.zeros(len(rows), length, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        place = slice(length - len(row), length) if left else slice(0, len(row))
+        ids[i, place] = row
+        mask[i, place] = True
+    return ids, mask
+
+
+def joint_processor(kind: type[ProcessorMixin], path: str, tokenizer: Any, **options: Any) -> Any:
+    """The family's processor of text and images, without its video processor."""
+
+    class WithoutVideo(kind):
+        # SmolVLM's own asks its video processor for the number of frames.
+        apply_chat_template = ProcessorMixin.apply_chat_template
+
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in kind.get_attributes() if name != "video_processor"]
+
+    WithoutVideo.__name__ = kind.__name__  # a saved processor carries it
+    settings, _ = kind.get_processor_dict(path, **options)
+    parts = {
+        "image_processor": AutoImageProcessor.from_pretrained(path, backend="pil", **options),
+        "tokenizer": tokenizer,
+        "video_processor": None,
+    }
+    return WithoutVideo.from_args_and_dict([parts[name] for name in kind.get_attributes()], settings)
+
+
+def video_settings(path: str) -> Mapping[str, Any]:
+    """The settings of the video processor, which is not made here: an export keeps them."""
+    for name in ("processor_config.json", "video_preprocessor_config.json"):
+        file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
+        found = {} if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
+        found = found.get("video_processor", {}) if name == "processor_config.json" else found
+        if found:
+            return dict(found)
+    return {}
+
+
+def vision_tokens(config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that stand for pictures and videos, the image token first."""
+    named = [getattr(config, name, None) for name in VISION_TOKENS]
+    named += [getattr(tokenizer, name, None) for name in TOKENIZER_VISION_TOKENS]
+    # A tokenizer may name its video token in its vocabulary only.
+    named += [tokenizer.get_vocab().get("<video>")]
+    return tuple(dict.fromkeys(token for token in named if token is not None))
+
+
+def stop_tokens(path: str, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end a response: the checkpoint's own for generation, of which Gemma has two."""
+    try:
+        found = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:
+        found = None
+    more = [] if found is None else [found] if isinstance(found, int) else found
+    return tuple(dict.fromkeys([tokenizer.eos_token_id, *more]))
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """Tokenizer and image processor of one checkpoint. `stops` are the tokens that end a response, if it is not the
+    tokenizer's end of sequence alone; `video` is what its video processor would be made from.
+    """
+
+    tokenizer: Any
+    image_processor: Any
+    processor: Any
+    image_token: int
+    vision_tokens: tuple[int, ...]
+    stops: tuple[int, ...] = ()
+    video: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str, config: Any, trust_remote_code: bool = False) -> "Encoder":
+        """Reads tokenizer and processor of a folder or hub id; `config` is the model's."""
+        options = {"trust_remote_code": trust_remote_code}
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        image_token = getattr(config, "image_token_id", None)
+        if image_token is None:
+            raise UsageError(f"model {path} names no image_token_id in its config: it is not a vision-language model")
+        rest = (vision_tokens(config, tokenizer), stop_tokens(path, tokenizer), video_settings(path))
+        if config.model_type in ("qwen2_vl", "qwen2_5_vl"):
+            images = AutoImageProcessor.from_pretrained(path, backend="pil", **options)
+            template = Path(path) / "chat_template.jinja"
+            if tokenizer.chat_template is None and template.exists():
+                tokenizer.chat_template = template.read_text(encoding="utf-8")
+            return cls(tokenizer, images, None, image_token, *rest)
+        kind = PROCESSOR_MAPPING.get(type(config), None)
+        if kind is not None and {*kind.get_attributes()} <= {"image_processor", "tokenizer", "video_processor"}:
+            processor = joint_processor(kind, path, tokenizer, **options)
+        else:
+            processor = AutoProcessor.from_pretrained(path, **options)
+        return cls(tokenizer, None, processor, image_token, *rest)
+
+    @property
+    def stop_tokens(self) -> tuple[int, ...]:
+        return self.stops or (self.tokenizer.eos_token_id,)
+
+    @property
+    def pad_token(self) -> int:
+        pad_id = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
+
+    def save(self, folder: Path) -> None:
+        """Writes tokenizer and processor into a checkpoint's folder."""
+        images = self.image_processor or getattr(self.processor, "image_processor", None)
+        for part in (self.tokenizer, self.processor, images):
+            if part is not None:
+                part.save_pretrained(folder)
+        if self.video:
+            (folder / "video_preprocessor_config.json").write_text(json.dumps(self.video, indent=2), encoding="utf-8")
+
+    def input_size(self, size: Size) -> Size:
+        """The (width, height) at which the model sees a picture of `size`, by the rule of Qwen2-VL and Qwen2.5-VL."""
+        rule = self.image_processor
+        if rule is None:
+            raise UsageError("model.boxes=resized is the frame of Qwen2.5-VL; give thousandths, unit or pixels")
+        factor = rule.patch_size * rule.merge_size
+        return smart_resize(*size, factor, rule.size["shortest_edge"], rule.size["longest_edge"])
+
+    def prompts(self, items: Sequence[tuple[Image | None, str]]) -> Prompts:
+        """Encodes (image, text) pairs."""
+        encoded = [self._one(image, text) for image, text in items]
+        ids, mask = pad(
+            [row for row, _ in encoded], padded_length(max(len(r) for r, _ in encoded)), self.pad_token, True
+        )
+        return Prompts(ids, mask, tuple(vision for _, vision in encoded))
+
+    def _one(self, image: Image | None, text: str) -> tuple[Tensor, Mapping[str, Tensor]]:
+        content = [*([{"type": "image"}] if image is not None else []), {"type": "text", "text": text}]
+        chat = self.tokenizer if self.processor is None else self.processor
+        whole = chat.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        if self.processor is not None:
+            # The template has written all special tokens, the one of the beginning too.
+            batch = self.processor(
+                text=[whole], images=None if image is None else [image], return_tensors="pt", add_special_tokens=False
+            )
+            ids = batch.pop("input_ids")[0]
+            batch.pop("attention_mask")
+            return ids, {name: value for name, value in batch.items() if value.shape[:2] != (1, len(ids))}
+        if image is None:
+            return self._ids(whole), {}
+        vision = self.image_processor(images=[image], return_tensors="pt")
+        tokens = int(vision["image_grid_thw"].prod()) // self.image_processor.merge_size**2
+        token = self.tokenizer.convert_ids_to_tokens(self.image_token)
+        return self._ids(whole.replace(token, token * tokens)), dict(vision)
+
+    def _ids(self, text: str) -> Tensor:
+        return torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.int64)
+
+    def responses(self, texts: Sequence[str], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Encodes response texts with the stop token behind each: ids and mask `[B, T]`, right-padded."""
+        rows = [torch.cat([self._ids(text), torch.tensor(self.stop_tokens[:1])]) for text in texts]
+        return pad(rows, length or padded_length(max(map(len, rows))), self.pad_token, left=False)
+
+    def decode(self, ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> list[str]:
+        """The texts of responses, without special tokens."""
+        return [self.tokenizer.decode(row[keep], skip_special_tokens=True) for row, keep in zip(ids, mask, strict=True)]

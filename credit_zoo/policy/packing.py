@@ -1,0 +1,73 @@
+"""Which responses of a step are read together: a micro-batch.
+
+    tokens read = prompts of the micro-batch x their width + responses x width of the longest
+
+Responses to a prompt stay together, those of like length come together, and their padding is cut: the fewer tokens,
+the less time. What a step computes does not depend on it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from credit_zoo.policy.encoder import padded_length
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Rows of the step's responses, and the columns that hold all their tokens."""
+
+    rows: Int64[Tensor, " K"]
+    width: int
+
+    def cut(self, values: Tensor) -> Tensor:
+        """Its part of values for all responses `[B, T]`."""
+        return values[self.rows, : self.width]
+
+    def put(self, into: Tensor, values: Tensor) -> None:
+        """Writes its part of values for all responses."""
+        into[self.rows, : self.width] = values
+
+
+def pack(
+    row_of: Int64[Tensor, " B"], lengths: Int64[Tensor, " B"], prompt: int, widest: int, responses: int, tokens: int
+) -> list[MicroBatch]:
+    """Micro-batches of at most that many `responses` and `tokens` (0: any number), or of one response that has more.
+
+    `row_of[b]` is the prompt of response b, `lengths[b]` its tokens, `prompt` the prompts' width and `widest` the
+    responses'.
+    """
+    longest = torch.zeros(int(row_of.max()) + 1, dtype=lengths.dtype, device=lengths.device)
+    longest = longest.scatter_reduce(0, row_of, lengths, "amax")
+    keys = zip(longest[row_of].tolist(), row_of.tolist(), lengths.tolist(), range(len(row_of)), strict=True)
+    ordered = sorted(keys)
+
+    def width(rows: Sequence[tuple[int, ...]]) -> int:
+        return min(padded_length(max(length for _, _, length, _ in rows)), widest)
+
+    def fits(rows: Sequence[tuple[int, ...]]) -> bool:
+        read = len({asked for _, asked, _, _ in rows}) * prompt + len(rows) * width(rows)
+        return len(rows) <= responses and (not tokens or read <= tokens)
+
+    found = [ordered[:1]]
+    for row in ordered[1:]:
+        if fits([*found[-1], row]):
+            found[-1].append(row)
+        else:
+            found.append([row])
+    return [MicroBatch(torch.tensor([row[-1] for row in rows], device=row_of.device), width(rows)) for rows in found]
+
+
+def split(parts: Sequence[MicroBatch], count: int) -> list[MicroBatch]:
+    """Splits the largest until there are `count`, as many as the process has that needs most: all processes go
+    through the same number of passes.
+    """
+    found = list(parts)
+    while len(found) < count:
+        at = max(range(len(found)), key=lambda k: len(found[k].rows))
+        largest, half = found[at], len(found[at].rows) // 2
+        found[at : at + 1] = [MicroBatch(largest.rows[s], largest.width) for s in (slice(half), slice(half, None))]
+    return found

@@ -1,0 +1,234 @@
+"""Result files: one run, one file, written in one step, never overwritten, and refused when damaged.
+
+A file is JSON with one line per curve entry and per list of scores. Reading is strict: a file says exactly what
+the dataclasses of `credit_zoo.results.record` say, or it is named, with the field, and refused. Only fields with a
+`default_factory` may be missing: they are younger than the schema.
+"""
+
+import json
+import math
+import os
+import re
+import tempfile
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from credit_zoo.registry import UsageError
+from credit_zoo.results.record import SCHEMA, RunRecord
+
+__all__ = ["CorruptRecord", "RunRecord", "atomic_write", "load", "load_all", "plain", "record_path", "run_key", "write"]
+
+
+class CorruptRecord(UsageError):
+    """A result file that is not a record; the message names the file and the field."""
+
+
+def record_path(record: RunRecord) -> Path:
+    """`<trained bench>/<model>/<base>/<shaper>/seed<k>-<run id>.json`, below the folder of results.
+
+    The folders are for people; the run id, a time and random bits, keeps two runs apart that agree in all of them
+    (other settings, other steps, another machine), so branches of many runs merge without a conflict.
+    """
+    trained = record.training.source.bench if record.training else "untrained"
+    pieces = (record.base.name if record.base else "none", record.shaper.name if record.shaper else "none")
+    folders = [_slug(name) for name in (trained, record.model.name, *pieces)]
+    return Path(*folders, f"seed{record.seed}-{record.run_id}.json")
+
+
+def _slug(name: str) -> str:
+    """A name as a folder: no separators, nothing hidden, no way up."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "unnamed"
+
+
+def write(record: RunRecord, folder: Path) -> Path:
+    """Writes the record below `folder` and returns its path; refuses what `load` would refuse, and to overwrite."""
+    path = folder / record_path(record)
+    content = plain(record)
+    try:
+        _decode(RunRecord, content, "")
+    except UsageError as error:
+        raise CorruptRecord(f"{path} is not written: {error}") from None
+    if path.exists():
+        raise UsageError(f"{path} exists already and a record is never overwritten: give the run another run_id")
+    atomic_write(path, "".join(_lines(content, "")) + "\n")
+    return path
+
+
+def atomic_write(path: Path, text: str) -> None:
+    """Writes a text file that is there whole or not at all, whatever happens in between."""
+    atomic_bytes(path, text.encode())
+
+
+def atomic_bytes(path: Path, content: bytes) -> None:
+    """The same for any content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)  # mkstemp's own mode would hide the record from everyone else
+        os.replace(name, path)  # noqa: PTH105 - the call that makes it atomic is meant to be seen
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: dataclasses become dictionaries, tuples lists."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _lines(value: Any, indent: str) -> list[str]:
+    """JSON text in pieces: a list of plain values, or a small mapping inside a list, stands on one line."""
+    inner = indent + " "
+    parts = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(value, (dict, list)) or not any(isinstance(part, (dict, list)) for part in parts):
+        return [json.dumps(value, ensure_ascii=False, allow_nan=False)]
+    mapping = isinstance(value, dict)
+    keys = [f"{json.dumps(key, ensure_ascii=False)}: " if mapping else "" for key in value]
+    brackets = "{}" if mapping else "[]"
+    pieces = [brackets[0]]
+    for index, (key, part) in enumerate(zip(keys, parts, strict=True)):
+        pieces += ["," if index else "", "\n", inner, key, *_lines(part, inner)]
+    return [*pieces, "\n", indent, brackets[1]]
+
+
+def load(path: Path) -> RunRecord:
+    """The record of a file; raises `CorruptRecord` naming the file and the field unless it is one in every detail."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorruptRecord(f"{path} cannot be read as a record: {error}") from None
+    try:
+        if isinstance(content, dict) and isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
+            raise UsageError(f"schema: {content['schema']} is newer than {SCHEMA}; update credit_zoo to read it")
+        record = _decode(RunRecord, content, "")
+    except UsageError as error:
+        raise CorruptRecord(f"{path} is not a valid record: {error}") from None
+    assert isinstance(record, RunRecord)
+    return record
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
+    return mapping
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    """`value` as `kind`, or a `UsageError` that starts with the field's place."""
+    if is_dataclass(kind):
+        return _decode_fields(kind, value, where)
+    origin, options = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _decode_union(options, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_decode(options[0], part, f"{where}[{index}]") for index, part in enumerate(value))
+    if origin is Mapping and isinstance(value, dict):
+        return {_decode(str, key, where): _decode(options[1], part, f"{where}.{key}") for key, part in value.items()}
+    if origin is Literal and isinstance(value, str) and value in options:
+        return value
+    if origin is None and _is_plain(kind, value):
+        return value
+    raise UsageError(f"{where.lstrip('.') or 'the file'}: must be {_describe(kind)}, got {str(value)[:60]!r}")
+
+
+def _is_plain(kind: Any, value: Any) -> bool:
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, kind)
+
+
+def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    rest = [option for option in options if option is not type(None)]
+    if value is None and len(rest) < len(options):
+        return None
+    if len(rest) == 1:
+        return _decode(rest[0], value, where)
+    for option in rest:
+        if get_origin(option) is tuple and isinstance(value, list):
+            return _decode(option, value, where)
+        if get_origin(option) is None and _is_plain(option, value):
+            return value
+    raise UsageError(f"{where.lstrip('.')}: must be a plain value or a list of them, got {str(value)[:60]!r}")
+
+
+def _decode_fields(kind: Any, value: Any, where: str) -> Any:
+    types_of = get_type_hints(kind)
+    place = where.lstrip(".") or "the file"
+    if not isinstance(value, dict):
+        raise UsageError(f"{place}: must be a mapping, got {str(value)[:60]!r}")
+    later = {field.name for field in fields(kind) if field.default_factory is not MISSING}
+    missing, extra = sorted(types_of.keys() - value.keys() - later), sorted(value.keys() - types_of.keys())
+    if missing or extra:
+        faults = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("has unknown", extra)) if keys]
+        raise UsageError(f"{place}: {' and '.join(faults)}")
+    decoded = {name: _decode(types_of[name], value[name], f"{where}.{name}") for name in types_of if name in value}
+    try:
+        return kind(**decoded)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from None
+
+
+def _describe(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    names = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text", tuple: "a list"}
+    return names.get(get_origin(kind) or kind, "a mapping")
+
+
+def run_key(record: RunRecord) -> str:
+    """Everything that says what was run, seed included, and nothing that says when, where or with what result.
+
+    The operative gin text is left out: it also names what does not bear on the run, such as the list of benchmarks.
+    """
+    training = record.training
+    source = (training.source, training.steps, training.settings) if training else None
+    what = (record.contract_version, record.shaper, record.base, record.seed, record.model, source)
+    return json.dumps(plain(what), sort_keys=True)
+
+
+def _duplicates(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+    """Of runs that did and measured the same, the earliest counts: running again until it looks better is no way up.
+
+    A repetition with the same scores is a reproduction and no problem; one with others is named with the first.
+    """
+    seen: dict[tuple[str, str, tuple[object, ...]], tuple[Path, RunRecord]] = {}
+    kept, problems = [], []
+    for path, record in sorted(loaded, key=lambda item: (item[1].created, item[0])):
+        keys = [(run_key(record), evaluation.stage, evaluation.measure) for evaluation in record.evaluations]
+        first = next((seen[key] for key in keys if key in seen), None)
+        if first is None:
+            kept.append((path, record))
+            seen.update(dict.fromkeys(keys, (path, record)))
+        elif record.evaluations != first[1].evaluations:
+            problems.append(f"{path} repeats {first[0]} with other results: the earlier one counts")
+    return kept, problems
+
+
+def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
+    """(records, problems) of every `*.json` below `folder`, in the order of their paths.
+
+    A damaged file, and a run that stands there twice with different results, are named in the problems and left out;
+    the others count.
+    """
+    loaded, problems = [], []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            loaded.append((path, load(path)))
+        except CorruptRecord as error:
+            problems.append(str(error))
+    kept, repeated = _duplicates(loaded)
+    return [record for _, record in sorted(kept, key=lambda item: item[0])], problems + repeated

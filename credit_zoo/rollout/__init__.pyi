@@ -1,0 +1,11 @@
+from .correction import Mismatch as Mismatch
+from .correction import truncated_ratio as truncated_ratio
+from .engines import Rollout as Rollout
+from .engines import Sampler as Sampler
+from .engines import sampler as sampler
+from .sampling import Sampling as Sampling
+from .sampling import generators as generators
+from .sampling import sample as sample
+from .sampling import skip_draws as skip_draws
+from .vllm_server import main as main
+from .worker import Asker as Asker

@@ -1,0 +1,113 @@
+"""vLLM's engine around a checkpoint: the one module that imports vllm.
+
+What it samples from is what the trainer trains: vision tokens are forbidden, log-probabilities are those of the
+distribution that was sampled from, and token ids are handed on, never text that would have to be encoded again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from transformers import AutoConfig
+
+from credit_zoo.rollout.sampling import Sampling
+
+FORBID = -100.0  # the lowest bias that vLLM takes; exp(-100) of the rest's probability is none in float32
+_VISION = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt, in which one token stands for the whole picture, and a seed for each response to it."""
+
+    ids: tuple[int, ...]
+    image: Image | None
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Response:
+    """Sampled ids, stop token included, their log-probabilities [nats], and whether the limit cut it."""
+
+    ids: tuple[int, ...]
+    logp: tuple[float, ...]
+    truncated: bool
+
+
+class VllmEngine:
+    """A running engine. `options` are vLLM's own (`gpu_memory_utilization`, `tensor_parallel_size` ...)."""
+
+    def __init__(self, path: str, dtype: str, max_length: int, **options: Any) -> None:
+        from vllm import LLM, _custom_ops
+
+        if not torch.cuda.is_available():
+            # Packed weights could not be replaced: the head's, tied to the embedding, would stay what it was.
+            _custom_ops._supports_onednn = False
+        config = AutoConfig.from_pretrained(path)
+        vision = [getattr(config, name, None) for name in _VISION]
+        self._forbidden = {token: FORBID for token in vision if token is not None}
+        settings: dict[str, Any] = {
+            "enforce_eager": not torch.cuda.is_available(),
+            "limit_mm_per_prompt": {"image": 1},
+            "logprobs_mode": "processed_logprobs",
+            "enable_prefix_caching": True,
+            "enable_sleep_mode": torch.cuda.is_available(),
+            # With it vLLM moves a seeded generator back by an offset, which generators on the CPU do not have.
+            "enable_chunked_prefill": torch.cuda.is_available(),
+            "disable_log_stats": True,
+        }
+        self._llm = LLM(model=path, dtype=dtype, max_model_len=max_length, **{**settings, **options})
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Response]]:
+        """`len(request.seeds)` responses to every request, in order."""
+        prompts, settings = [], []
+        for request in requests:
+            prompt: dict[str, Any] = {"prompt_token_ids": list(request.ids)}
+            if request.image is not None:
+                prompt["multi_modal_data"] = {"image": request.image}
+            for seed in request.seeds:
+                prompts.append(prompt)
+                settings.append(self._settings(sampling, seed))
+        found = iter(self._llm.generate(prompts, settings, use_tqdm=False))
+        return [[_response(next(found).outputs[0]) for _ in request.seeds] for request in requests]
+
+    def _settings(self, sampling: Sampling, seed: int) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=sampling.max_tokens,
+            seed=seed,
+            logprobs=0,
+            logit_bias=self._forbidden,
+            detokenize=False,
+        )
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Takes weights under their names in a checkpoint; what was read with the old ones is forgotten."""
+        named = list(weights)
+        self._llm.apply_model(lambda model: model.load_weights(iter(named)) and None)
+        self._llm.reset_prefix_cache()
+        self._llm.reset_mm_cache()
+        self._llm.llm_engine.reset_encoder_cache()
+
+    def sleep(self) -> None:
+        """Frees the GPU's memory while the trainer works; does nothing where there is no GPU."""
+        if torch.cuda.is_available():
+            self._llm.sleep(level=1)
+
+    def wake(self) -> None:
+        """Ends `sleep`."""
+        if torch.cuda.is_available():
+            self._llm.wake_up()
+
+
+def _response(output: Any) -> Response:
+    ids = tuple(output.token_ids)
+    logp = tuple(float(entry[token].logprob) for token, entry in zip(ids, output.logprobs, strict=True))
+    return Response(ids, logp, output.finish_reason == "length")

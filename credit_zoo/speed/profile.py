@@ -1,0 +1,54 @@
+"""The parts of `python -m credit_zoo.profile`, and the file that each one writes."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from credit_zoo.registry import UsageError
+from credit_zoo.results import atomic_write, machine, package_versions, utc_now
+from credit_zoo.speed import computations
+from credit_zoo.speed.growth import growth
+from credit_zoo.speed.start import start
+from credit_zoo.speed.steps import steps
+from credit_zoo.speed.work import Work
+
+FOLDER = Path("leaderboard/speed")
+
+
+def _trl(work: Work) -> dict[str, Any]:
+    try:
+        from credit_zoo.speed.trl import trl
+    except ImportError as error:
+        raise UsageError(f"the comparison with TRL needs it: pip install 'credit_zoo[trl]' ({error})") from None
+    return trl(work)
+
+
+PARTS: Mapping[str, Callable[[Work], dict[str, Any]]] = {
+    "trl": _trl,
+    "steps": steps,
+    "signals": lambda work: computations.signals(work.repeats),
+    "head": lambda work: computations.head(max(work.repeats // 10, 1)),
+    "growth": growth,
+    "start": lambda work: start(3),
+}
+
+
+def measure(part: str, work: Work, out: Path) -> Path:
+    """Measures a part and writes what was found."""
+    found = PARTS[part](work)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    kept = {
+        "part": part,
+        "created": utc_now(),
+        "machine": asdict(machine(torch.get_num_threads(), gpu, 1 if gpu else 0)),
+        "versions": package_versions(),
+        "work": asdict(work),
+        "found": found,
+    }
+    path = out / f"{part if work.model == 'small' else f'{part}-{work.model}'}.json"
+    atomic_write(path, json.dumps(kept, indent=1) + "\n")
+    return path

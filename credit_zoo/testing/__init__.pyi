@@ -1,0 +1,1 @@
+from .contract import check_shaper as check_shaper

@@ -1,0 +1,136 @@
+"""Where a training run stands, on disk: written whole or not at all, checked by sum before it is used.
+
+    <out>/<run id>/run.json                         which run this is: key, start, and whether it ended
+    <out>/<run id>/saves/step-000050/               weights and optimizer state by parameter (safetensors),
+                                                    the reports so far (JSON), and the sums of both
+
+Nothing random has to be kept: what is drawn for a question follows from the run's seed and the question's number.
+The state is the same whatever engine wrote it, so that a run may go on with another number of processes.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from credit_zoo.registry import check_range
+from credit_zoo.results import atomic_write
+from credit_zoo.training.diagnostics import StepReport
+
+_STATE, _PROGRESS, _SUMS = "state.safetensors", "progress.json", "sums.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Saves `every` so many steps and after the last (0: only when told to stop); the last `keep` of them stay."""
+
+    every: int = 0
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        check_range("checkpoint.every", self.every, 0)
+        check_range("checkpoint.keep", self.keep, 1)
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether to save after a step, the last one among them."""
+        return self.every > 0 and (step % self.every == 0 or step == steps)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After some steps: the number of the next question, a report of each step, and the seconds it took."""
+
+    next: int = 0
+    reports: tuple[StepReport, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def step(self) -> int:
+        return len(self.reports)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A save that was read."""
+
+    progress: Progress
+    state: dict[str, Tensor]
+
+
+def save(folder: Path, progress: Progress, state: dict[str, Tensor], keep: int) -> Path:
+    """Writes `folder/saves/step-N` and drops all but the last `keep`."""
+    place = folder / "saves" / f"step-{progress.step:06d}"
+    part = place.with_name(f".{place.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_file(state, part / _STATE)
+    told = {**asdict(progress), "reports": [asdict(report) for report in progress.reports]}
+    (part / _PROGRESS).write_text(json.dumps(told), encoding="utf-8")
+    sums = {name: _sum(part / name) for name in (_STATE, _PROGRESS)}
+    (part / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
+    shutil.rmtree(place, ignore_errors=True)
+    part.rename(place)
+    for old in _saves(folder)[:-keep]:
+        shutil.rmtree(old)
+    return place
+
+
+def _saves(folder: Path) -> list[Path]:
+    return sorted((folder / "saves").glob("step-*"))
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = sha256()
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def latest(folder: Path) -> Saved | None:
+    """The last save that is whole; a damaged one is named on stderr and passed over."""
+    for place in reversed(_saves(folder)):
+        try:
+            sums = json.loads((place / _SUMS).read_text(encoding="utf-8"))
+            if any(_sum(place / name) != sums[name] for name in (_STATE, _PROGRESS)):
+                raise ValueError("its sum is not the one that was written")
+            told = json.loads((place / _PROGRESS).read_text(encoding="utf-8"))
+            return Saved(_progress(told), load_file(place / _STATE))
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            print(f"{place} is damaged ({error}): the save before it is used", file=sys.stderr)
+    return None
+
+
+def _progress(told: dict[str, Any]) -> Progress:
+    reports = [StepReport(**{**one, "weight_quantiles": tuple(one["weight_quantiles"])}) for one in told["reports"]]
+    return Progress(told["next"], tuple(reports), told["seconds"])
+
+
+def begin(folder: Path, key: str, created: str) -> None:
+    """Writes down which run a folder is of."""
+    atomic_write(folder / "run.json", json.dumps({"key": key, "created": created, "ended": False}) + "\n")
+
+
+def end(folder: Path) -> None:
+    """Marks the run as ended and drops its saves."""
+    told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    atomic_write(folder / "run.json", json.dumps({**told, "ended": True}) + "\n")
+    shutil.rmtree(folder / "saves", ignore_errors=True)
+
+
+def unended(out: Path, key: str) -> Sequence[tuple[Path, str]]:
+    """The folders of runs of this key that did not end, with their start, the latest last."""
+    found = []
+    for file in out.glob("*/run.json"):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        if told["key"] == key and not told["ended"]:
+            found.append((told["created"], file.parent))
+    return [(folder, created) for created, folder in sorted(found)]

@@ -1,0 +1,161 @@
+"""A step's batch: questions asked, answers rewarded, and, under dynamic sampling, dull prompts drawn anew."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from credit_zoo.objective import Base, Reward, overlong_penalty
+from credit_zoo.question import Question, Score
+from credit_zoo.questions import Questions
+from credit_zoo.rollout import Asker, Sampling, generators
+from credit_zoo.types import Prompts, Responses, RolloutBatch
+
+_COLUMNS = ("ids", "mask", "logp", "truncated")
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The processes that train together: the place of this one, and a way to tell all of them some numbers."""
+
+    rank: int = 0
+    size: int = 1
+    share: Callable[[list[int]], list[int]] = list
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A batch, the questions behind its groups, the number of the next question, and what was counted on the way:
+    prompts `asked` and `kept` by this process, and how often the batch was refilled.
+
+    A process that no group of the step fell to is `idle`: its batch is there to be read, and does not count.
+    """
+
+    batch: RolloutBatch
+    questions: tuple[Question, ...]
+    next: int
+    asked: int
+    kept: int
+    refills: int
+    idle: bool = False
+
+
+@dataclass(frozen=True)
+class Collector:
+    """How a step's batch is drawn. Which questions it holds, and what is drawn for each, does not depend on how many
+    processes share the work.
+    """
+
+    asker: Asker
+    base: Base
+    sampling: Sampling
+    reward: Reward
+    prompts: int  # per step, over all processes
+    peers: Peers = field(default_factory=Peers)
+
+    def __call__(self, questions: Questions, first: int, seed: int) -> Drawn:
+        """Asks the questions from number `first` on until `prompts` groups are kept, or `base.max_refills` refills
+        are used up.
+
+        Without dynamic sampling every group is kept. If a bounded refill ends short, the step trains on fewer
+        groups; if not one group was kept, on a dull one, whose advantages are all 0.
+        """
+        kept: list[_Group] = []
+        dull: list[_Group] = []
+        refills = 0
+        while True:
+            for group in self._ask(
+                questions, range(first + self.peers.rank, first + self.prompts, self.peers.size), seed
+            ):
+                (kept if self._keeps(group) else dull).append(group)
+            first += self.prompts
+            everywhere = self.peers.share([group.number for group in kept])
+            if len(everywhere) >= self.prompts or not self.base.dynamic_sampling or refills == self.base.max_refills:
+                break
+            refills += 1
+        chosen = sorted(everywhere)[: self.prompts] or sorted(self.peers.share([g.number for g in dull]))[:1]
+        asked, pad_token = [*kept, *dull], self.asker.policy.encoder.pad_token
+        used = [group for group in asked if group.number in chosen]
+        return Drawn(
+            batch=_assemble(used or asked[:1], pad_token),
+            questions=tuple(group.question for group in used),
+            next=first,
+            asked=len(asked),
+            kept=sum(group.number in chosen for group in kept),
+            refills=refills,
+            idle=not used,
+        )
+
+    def _keeps(self, group: "_Group") -> bool:
+        right = [score.correct for score in group.scores]
+        return not self.base.dynamic_sampling or min(right) < max(right)
+
+    def _ask(self, source: Questions, numbers: Sequence[int], seed: int) -> list["_Group"]:
+        questions = [source[number] for number in numbers]
+        prompts = self.asker.prompts(questions)
+        scores, responses = self.asker.judge(questions, prompts, self.sampling, generators(seed, numbers))
+        lengths = responses.mask.sum(1).tolist()
+        size = self.sampling.group
+        return [
+            _Group(
+                number=number,
+                question=question,
+                prompt=Prompts(prompts.ids[k : k + 1], prompts.mask[k : k + 1], prompts.vision[k : k + 1]),
+                responses=_rows(responses, slice(k * size, (k + 1) * size)),
+                scores=scores[k],
+                parts=[self._parts(*pair) for pair in zip(scores[k], lengths[k * size : (k + 1) * size], strict=True)],
+            )
+            for k, (number, question) in enumerate(zip(numbers, questions, strict=True))
+        ]
+
+    def _parts(self, score: Score, length: int) -> dict[str, float]:
+        parts = dict(self.reward.parts(score))
+        if self.base.overlong_cache:
+            parts["overlong"] = overlong_penalty(length, self.sampling.max_tokens, self.base.overlong_cache)
+        return parts
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One prompt with its responses, their scores and weighted rewards; `number` is the question's in the run."""
+
+    number: int
+    question: Question
+    prompt: Prompts
+    responses: Responses
+    scores: list[Score]
+    parts: list[dict[str, float]]
+
+
+def _rows(responses: Responses, index: slice) -> Responses:
+    """The responses of one prompt, which becomes row 0."""
+    ids, mask, logp, cut = (getattr(responses, name)[index] for name in _COLUMNS)
+    return Responses(ids, mask, logp, cut, torch.zeros(len(ids), dtype=torch.int64))
+
+
+def _assemble(groups: Sequence[_Group], pad_token: int) -> RolloutBatch:
+    """Groups to one batch: prompts padded to the longest, rewards as tensors."""
+    width = max(group.prompt.ids.shape[1] for group in groups)
+
+    def widened(x: Tensor, value: int) -> Tensor:
+        return pad(x, (width - x.shape[1], 0), value=value)
+
+    prompts = Prompts(
+        ids=torch.cat([widened(group.prompt.ids, pad_token) for group in groups]),
+        mask=torch.cat([widened(group.prompt.mask, 0) for group in groups]),
+        vision=tuple(vision for group in groups for vision in group.prompt.vision),
+    )
+    ids, mask, logp, cut = (torch.cat([getattr(g.responses, name) for g in groups]) for name in _COLUMNS)
+    row_of = torch.arange(len(groups)).repeat_interleave(torch.tensor([len(g.scores) for g in groups]))
+    every = [parts for group in groups for parts in group.parts]
+    reward_parts = {name: torch.tensor([parts[name] for parts in every]) for name in every[0]}
+    return RolloutBatch(
+        prompts=prompts,
+        responses=Responses(ids, mask, logp, cut, row_of),
+        group=torch.tensor([group.number for group in groups])[row_of],
+        correct=torch.tensor([score.correct for group in groups for score in group.scores]),
+        reward=torch.stack(list(reward_parts.values())).sum(0),
+        reward_parts=reward_parts,
+    )

@@ -1,0 +1,88 @@
+"""Numbers about a step: what the progress bar, the tracker and the record's curve show."""
+
+from dataclasses import asdict, dataclass
+
+from torch import Tensor
+
+from credit_zoo import masked
+from credit_zoo.objective import weights
+from credit_zoo.types import ShaperInputs
+
+
+@dataclass(frozen=True)
+class WeightSpread:
+    """How far a rule departs from uniform: the weights `W = A[b,t] / A[b]` of responses with an advantage.
+
+    `std` over all their tokens; `ess` the mean over responses of the effective share of tokens,
+    (sum W)^2 / (T sum W^2), 1 for uniform; `quantiles` p05, p50, p95.
+    """
+
+    std: float
+    ess: float
+    quantiles: tuple[float, float, float]
+
+    @classmethod
+    def part(cls, token_advantage: Tensor, x: ShaperInputs) -> tuple[Tensor, Tensor]:
+        """Weights `[B, T]` of a micro-batch and the mask of those that count."""
+        counted = x.mask & (x.advantage != 0)[:, None]
+        return weights(token_advantage, x).detach(), counted
+
+    @classmethod
+    def of(cls, w: Tensor, mask: Tensor) -> "WeightSpread":
+        """The spread of a step's weights `[B, T]`; a step without any advantage counts as uniform."""
+        if not mask.any():
+            return cls(0.0, 1.0, (1.0, 1.0, 1.0))
+        square = masked.count(mask) * masked.total(w.square(), mask)
+        ess = masked.total(w, mask).square() / square.clamp(min=1e-12)
+        rows = mask.any(1)
+        low, middle, high = (float(masked.quantile(w, mask, q)) for q in (0.05, 0.5, 0.95))
+        return cls(float(w[mask].std(correction=0)), float(ess[rows].mean()), (low, middle, high))
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step. Entropy and KL in nats per token; `accuracy` is the mean score of the sampled responses;
+    `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference). `sampler_...` is what sampler and
+    trainer disagree on (`credit_zoo.rollout.correction`).
+    """
+
+    step: int
+    loss: float
+    reward: float
+    accuracy: float
+    truncated: float
+    length: float
+    entropy: float
+    clip_fraction: float
+    old_kl: float
+    reference_kl: float
+    weight_std: float
+    weight_ess: float
+    weight_quantiles: tuple[float, float, float]
+    grad_norm: float
+    sampled_tokens: int
+    asked: int
+    kept: int
+    refills: int
+    seconds: float
+    sampler_ratio: float = 1.0
+    sampler_truncated: float = 0.0
+    sampler_ess: float = 1.0
+    sampler_difference: float = 0.0
+
+    def short(self) -> dict[str, str]:
+        """What fits beside a progress bar."""
+        return {
+            "reward": f"{self.reward:.3f}",
+            "acc": f"{self.accuracy:.3f}",
+            "entropy": f"{self.entropy:.3f}",
+            "clip": f"{self.clip_fraction:.3f}",
+            "wstd": f"{self.weight_std:.3f}",
+            "s": f"{self.seconds:.1f}",
+        }
+
+    def scalars(self) -> dict[str, float]:
+        """Every number, for a tracker."""
+        values = {name: value for name, value in asdict(self).items() if name != "weight_quantiles"}
+        names = ("weight_p05", "weight_p50", "weight_p95")
+        return {**values, **dict(zip(names, self.weight_quantiles, strict=True))}

@@ -1,0 +1,100 @@
+"""The training loop: sample, reward, advantage, signals, shape, loss, step, report."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+
+from credit_zoo.question import Question
+from credit_zoo.questions import Questions
+from credit_zoo.rollout import Mismatch
+from credit_zoo.training.collect import Drawn
+from credit_zoo.training.diagnostics import StepReport
+from credit_zoo.training.engine import NotFinite
+from credit_zoo.training.step import Done, Trainer, prepare, score_old, update
+
+
+class Diverged(RuntimeError):
+    """The loss or the policy's log-probabilities are no longer finite."""
+
+    def __init__(self, step: int, questions: Sequence[Question]) -> None:
+        self.step, self.questions = step, tuple(questions)
+        names = ", ".join(question.id for question in questions)
+        super().__init__(f"step {step}: the loss is not finite. Prompts of the step: {names}")
+
+
+def train_policy(
+    trainer: Trainer,
+    questions: Questions,
+    seed: int,
+    report: Callable[[StepReport, int], None],
+    begun: tuple[int, int] = (0, 0),
+) -> None:
+    """Runs the steps up to `train.steps`; after each, `report` is told of it and of the number of the next question.
+
+    `begun` is how many steps were done before and the number of the next question then. Raises `Diverged` before
+    a step that would spoil the weights.
+    """
+    done_steps, first = begun
+    for step in range(done_steps, trainer.train.steps):
+        started = time.perf_counter()
+        with trainer.engine.whole():
+            sync(trainer)
+            drawn = trainer.collector(questions, first, seed)
+        first = drawn.next
+        todo = prepare(trainer, drawn.batch, step / trainer.train.steps, drawn.idle)
+        rate = trainer.train.lr * trainer.train.rate(step)
+        try:
+            todo = score_old(trainer, todo) if trainer.two_pass else todo
+            done = [update(trainer, todo, rate) for _ in range(trainer.train.updates)]
+        except NotFinite:
+            raise Diverged(step + 1, drawn.questions) from None
+        report(_summary(trainer, drawn, done, step, time.perf_counter() - started), first)
+
+
+def sync(trainer: Trainer) -> None:
+    """Tells the weights to whoever samples in the policy's place, once for all processes that ask it."""
+    asker, accelerator = trainer.collector.asker, trainer.accelerator
+    if asker.sampler is not None:
+        if accelerator.is_main_process:
+            asker.sampler.sync(asker.policy)
+        accelerator.wait_for_everyone()
+
+
+def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, seconds: float) -> StepReport:
+    """The step's numbers over all processes."""
+    batch, last, counts = drawn.batch, done[-1], 0.0 if drawn.idle else 1.0
+    clipped = sum(one.stats.clipped for one in done) / len(done)
+    responses, reward, correct, truncated, sampled = trainer.total(
+        counts * len(batch.reward),
+        counts * float(batch.reward.sum()),
+        counts * float(batch.correct.sum()),
+        counts * float(batch.responses.truncated.sum()),
+        counts * float(batch.responses.mask.sum()),
+    )
+    stats = (last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl)
+    tokens, clips, entropy, old_kl, reference_kl = trainer.total(*stats)
+    asked, kept = trainer.total(drawn.asked, drawn.kept)
+    sampler = Mismatch(*trainer.total(*astuple(last.mismatch))).numbers()
+    per_token = 1 / max(tokens, 1)
+    return StepReport(
+        step=step + 1,
+        loss=last.loss,
+        reward=reward / responses,
+        accuracy=correct / responses,
+        truncated=truncated / responses,
+        length=sampled / responses,
+        entropy=entropy * per_token,
+        clip_fraction=clips * per_token,
+        old_kl=old_kl * per_token,
+        reference_kl=reference_kl * per_token,
+        weight_std=last.spread.std,
+        weight_ess=last.spread.ess,
+        weight_quantiles=last.spread.quantiles,
+        grad_norm=last.grad_norm,
+        sampled_tokens=int(sampled),
+        asked=int(asked),
+        kept=int(kept),
+        refills=drawn.refills,
+        **sampler,
+        seconds=seconds,
+    )

@@ -1,0 +1,273 @@
+"""One step of training once its responses are there: advantages, signals, shape, loss, update.
+
+Nothing here depends on how a step's responses are cut into micro-batches or spread over processes: the loss is
+divided by totals of the whole step, and a shaper of scope "batch" sees all responses of all processes.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from credit_zoo import masked
+from credit_zoo.objective import Base, LossStats, Ramp, Shaper, TokenBatch, Totals, ramped, shape
+from credit_zoo.policy import MicroBatch, Policy, Rows, listening, pack, split, token_signals
+from credit_zoo.registry import SHAPERS, UsageError, check_range
+from credit_zoo.rollout import Mismatch, truncated_ratio
+from credit_zoo.training.collect import Collector
+from credit_zoo.training.diagnostics import WeightSpread
+from credit_zoo.training.engine import Engine, NotFinite
+from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
+
+
+@dataclass(frozen=True)
+class Train:
+    """The schedule. `prompts` per step over all processes; `updates` per rollout; at most `micro_batch` responses and
+    `micro_tokens` tokens, prompts and padding included, are read at once (0: any number), which changes memory and
+    nothing else; `ramp` blends the shaper in over training.
+    """
+
+    steps: int = 100
+    prompts: int = 16
+    updates: int = 1
+    micro_batch: int = 64
+    micro_tokens: int = 0
+    lr: float = 1e-6
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: int = 0  # steps
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    ramp: Ramp = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "prompts", "updates", "micro_batch"):
+            check_range(f"train.{name}", getattr(self, name), 1)
+        check_range("train.micro_tokens", self.micro_tokens, 0)
+        check_range("train.lr", self.lr, 0)
+        check_range("train.weight_decay", self.weight_decay, 0)
+        check_range("train.warmup", self.warmup, 0)
+        check_range("train.max_grad_norm", self.max_grad_norm, 0, open_low=True)
+        for name, options in (("ramp", ("none", "linear")), ("schedule", ("constant", "linear", "cosine"))):
+            if getattr(self, name) not in options:
+                raise UsageError(f"train.{name} must be one of {', '.join(options)}, got {getattr(self, name)!r}")
+
+    def rate(self, step: int) -> float:
+        """The factor on `lr` at a step."""
+        done = step / self.steps
+        falls = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+        return min(1.0, (step + 1) / (self.warmup + 1)) * falls[self.schedule]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Everything that stays the same over the steps."""
+
+    policy: Policy
+    engine: Engine
+    accelerator: Accelerator
+    reference: Policy | None
+    shaper: Shaper
+    base: Base
+    train: Train
+    collector: Collector
+    sampler_cap: float = math.inf  # of the correction for a sampler that is not the policy itself
+
+    @property
+    def temperature(self) -> float:
+        return self.collector.sampling.temperature
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return SHAPERS.of(self.shaper).facts.needs
+
+    @property
+    def two_pass(self) -> bool:
+        """Whether signals come from a pass of their own: they must not move under several updates, and a shaper
+        of scope "batch" needs all of them before the first gradient.
+        """
+        return self.train.updates > 1 or SHAPERS.of(self.shaper).facts.scope == "batch"
+
+    def total(self, *values: float) -> list[float]:
+        """Sums over all processes."""
+        local = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        return [float(v) for v in self.accelerator.reduce(local, reduction="sum")]
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A step's responses on this process with all that the loss needs of them, `[B, ...]`. `shaped` and
+    `old_logp` are there after a pass of the old policy.
+    """
+
+    rows: Rows
+    inputs: ShaperInputs
+    totals: Totals
+    sampler_logp: Tensor
+    shaped: Tensor | None = None
+    old_logp: Tensor | None = None
+
+    def part(self, part: MicroBatch) -> ShaperInputs:
+        """What a shaper may look at of a micro-batch, but its signals."""
+        x = self.inputs
+        mask, ids = part.cut(x.mask), part.cut(x.ids)
+        return ShaperInputs(x.advantage[part.rows], TokenSignals(), mask, x.group[part.rows], ids, x.progress)
+
+
+def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool = False) -> Todo:
+    """Advantages, the loss mask, and the totals that the loss is divided by; no row of an `idle` process counts.
+
+    Every process gets as many rows as the fullest, so that all go through the same passes: a row that is there for
+    that alone has an empty mask.
+    """
+    device = trainer.accelerator.device
+    mask = batch.responses.mask & torch.tensor(not idle)
+    if trainer.base.overlong_filter:
+        mask = mask & ~batch.responses.truncated[:, None]
+    responses, tokens = trainer.total(0 if idle else len(mask), float(mask.sum()))
+    widest = int(trainer.accelerator.gather(torch.tensor([len(mask)], device=device)).max())
+
+    def grown(values: Tensor, fill: float) -> Tensor:
+        return torch.cat([values, values.new_full((widest - len(values), *values.shape[1:]), fill)]).to(device)
+
+    rows = Rows(
+        batch.prompts.to(device),
+        grown(batch.responses.row_of, 0),
+        grown(batch.responses.ids, trainer.policy.encoder.pad_token),
+        grown(batch.responses.mask, False),
+    )
+    advantage = grown(trainer.base.estimator(batch.reward, batch.group), 0.0)
+    inputs = ShaperInputs(
+        advantage, TokenSignals(), grown(mask, False), grown(batch.group, -1), rows.response_ids, progress
+    )
+    totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
+    return Todo(rows, inputs, totals, grown(batch.responses.logp, 0.0))
+
+
+def micro_batches(trainer: Trainer, todo: Todo) -> list[MicroBatch]:
+    """The step's responses as they are read together, the same number on every process."""
+    rows, train = todo.rows, trainer.train
+    prompt, widest = rows.prompt_length, rows.mask.shape[1]
+    found = pack(rows.row_of, rows.lengths, prompt, widest, train.micro_batch, train.micro_tokens)
+    here = torch.tensor([len(found)], device=trainer.accelerator.device)
+    return split(found, int(trainer.accelerator.gather(here).max()))
+
+
+def _score(trainer: Trainer, model: nn.Module, rows: Rows, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
+    """Log-probability, entropy and the shaper's signals of some rows, from one forward pass."""
+    with listening(trainer.policy, rows, trainer.needs) as cosines:
+        found = model(rows, trainer.temperature)
+    return found.logp, found.entropy, token_signals(trainer.needs, found, cosines, mask)
+
+
+@torch.no_grad()
+def measured(trainer: Trainer, todo: Todo) -> tuple[ShaperInputs, Tensor]:
+    """A pass without gradient over all responses: what the shaper may look at, and the log-probabilities `[B, T]`."""
+    mask = todo.inputs.mask
+    old_logp = torch.zeros(mask.shape, device=mask.device)
+    signals = {name: torch.zeros_like(old_logp) for name in trainer.needs}
+    for part in micro_batches(trainer, todo):
+        logp, _, found = _score(trainer, trainer.engine.module, todo.rows.select(part), part.cut(mask))
+        part.put(old_logp, logp)
+        for name in trainer.needs:
+            part.put(signals[name], found.values[name])
+    return replace(todo.inputs, signals=TokenSignals(signals)), old_logp
+
+
+def score_old(trainer: Trainer, todo: Todo) -> Todo:
+    """The pass of the old policy: its log-probabilities, and the token advantages from its signals."""
+    inputs, old_logp = measured(trainer, todo)
+    (broken,) = trainer.total(float(not old_logp[inputs.mask].isfinite().all()))
+    if broken:
+        raise NotFinite
+    shaped = _shape_everywhere(trainer, inputs) if trainer.accelerator.num_processes > 1 else _shape(trainer, inputs)
+    return Todo(todo.rows, inputs, todo.totals, todo.sampler_logp, shaped, old_logp)
+
+
+def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
+    return ramped(shape(trainer.shaper, x), x, trainer.train.ramp)
+
+
+def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
+    """Shapes the rows of all processes together and returns those of this one."""
+    gather = trainer.accelerator.gather
+    mask, group, ids = (gather(values) for values in (x.mask, x.group, x.ids))
+    signals = TokenSignals({name: gather(x.signals.values[name]) for name in trainer.needs})
+    whole = _shape(trainer, ShaperInputs(gather(x.advantage), signals, mask, group, ids, x.progress))
+    first = trainer.accelerator.process_index * len(x.mask)
+    return whole[first : first + len(x.mask)]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one update measured on this process; sums add up over processes."""
+
+    loss: float
+    stats: LossStats
+    entropy: float  # summed over valid tokens [nats]
+    spread: WeightSpread
+    grad_norm: float
+    mismatch: Mismatch
+
+
+def update(trainer: Trainer, todo: Todo, rate: float) -> Done:
+    """One optimizer step over all micro-batches, at a learning rate."""
+    batches = micro_batches(trainer, todo)
+    parts = []
+    # transformers checkpoints in training mode only; without it, evaluation mode keeps sampler and trainer one policy.
+    trainer.policy.train(trainer.policy.settings.gradient_checkpointing)
+    for batch in batches:
+        with trainer.engine.micro_batch(last=batch is batches[-1]):
+            parts.append(backward(trainer, todo, batch))
+    (loss,) = trainer.total(sum(part.loss for part in parts))
+    if not math.isfinite(loss):
+        trainer.engine.forget()
+        raise NotFinite
+    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
+    norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
+    stats = sum((part.stats for part in parts[1:]), parts[0].stats)
+    weights, counted = (
+        torch.zeros(todo.inputs.mask.shape, device=trainer.accelerator.device),
+        torch.zeros_like(todo.inputs.mask),
+    )
+    for batch, part in zip(batches, parts, strict=True):
+        batch.put(weights, part.weights[0])
+        batch.put(counted, part.weights[1])
+    spread = WeightSpread.of(trainer.accelerator.gather(weights), trainer.accelerator.gather(counted))
+    mismatch = sum((part.mismatch for part in parts), Mismatch())
+    return Done(loss, stats, sum(part.entropy for part in parts), spread, norm, mismatch)
+
+
+@dataclass(frozen=True)
+class _Part:
+    loss: float
+    stats: LossStats
+    entropy: float
+    weights: tuple[Tensor, Tensor]  # [B, T] and the mask of rows and tokens that count
+    mismatch: Mismatch
+
+
+def backward(trainer: Trainer, todo: Todo, part: MicroBatch) -> _Part:
+    """Forward, shape, loss and backward of one micro-batch."""
+    x, rows = todo.part(part), todo.rows.select(part)
+    if todo.shaped is None or todo.old_logp is None:
+        logp, entropy, signals = _score(trainer, trainer.engine.module, rows, x.mask)
+        old_logp = logp.detach()
+        # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
+        broken = not bool(logp[x.mask].isfinite().all())
+        advantage = torch.zeros_like(logp) if broken else _shape(trainer, replace(x, signals=signals))
+    else:
+        logp, entropy, _ = trainer.engine.module(rows, trainer.temperature)
+        advantage, old_logp = part.cut(todo.shaped), part.cut(todo.old_logp)
+    reference = None
+    if trainer.reference is not None:
+        with torch.no_grad():
+            reference = trainer.reference(rows, trainer.temperature).logp
+    correction, mismatch = truncated_ratio(old_logp, part.cut(todo.sampler_logp), x.mask, trainer.sampler_cap)
+    corrected = advantage if math.isinf(trainer.sampler_cap) else advantage * correction
+    loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), todo.totals)
+    trainer.engine.backward(loss)
+    summed = float(masked.total(entropy.detach(), x.mask).sum())
+    return _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)
