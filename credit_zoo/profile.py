@@ -14,25 +14,25 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from credit_zoo.cli import from_words
+from credit_zoo.cli import from_arguments
 from credit_zoo.leaderboard import pages
 from credit_zoo.registry import UsageError, unknown
 from credit_zoo.speed import FOLDER, PARTS, Work, measure, picture, table
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Returns the exit status: 0, or 2 for a request that cannot be met."""
     try:
-        if any(word in ("-h", "--help") for word in words):
+        if any(word in ("-h", "--help") for word in arguments):
             print(__doc__)
             return 0
-        named = [word for word in words if "=" not in word]
+        named = [word for word in arguments if "=" not in word]
         for name in named:
             if name not in PARTS:
                 raise unknown("part", name, PARTS)
-        settings = dict(word.partition("=")[::2] for word in words if "=" in word)
+        settings = dict(word.partition("=")[::2] for word in arguments if "=" in word)
         out = Path(settings.pop("out", str(FOLDER)))
-        work = from_words(Work, [f"{name}={value}" for name, value in settings.items()])
+        work = from_arguments(Work, [f"{name}={value}" for name, value in settings.items()])
         for part in tqdm(named or list(PARTS), desc="measure"):
             print(f"wrote {measure(part, work, out)}", file=sys.stderr)
         print(table.page(table.read(out)))

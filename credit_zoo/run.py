@@ -59,15 +59,15 @@ def explain(name: str) -> str:
     )
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status: 0, 1 for a run that broke, 2 for words that cannot be used."""
     try:
-        words = [word for word in words if not word.startswith("--local_rank=")]  # deepspeed's launcher adds it
-        if any(word in ("-h", "--help", "help") for word in words):
-            parse([word for word in words if word.startswith("plugins=")])
+        arguments = [word for word in arguments if not word.startswith("--local_rank=")]  # deepspeed's launcher adds it
+        if any(word in ("-h", "--help", "help") for word in arguments):
+            parse([word for word in arguments if word.startswith("plugins=")])
             print(help_text())
             return 0
-        return _run(parse(words))
+        return _run(parse(arguments))
     except UsageError as error:
         print(f"credit_zoo: {error}", file=sys.stderr)
         return 2
@@ -83,8 +83,12 @@ def _run(command: Command) -> int:
     if command.dry_run:
         from credit_zoo.experiment import plan_lines
 
-        x = experiment
-        print(x.operative, *plan_lines(x.model, command.model, x.train, x.sampling, x.parallel), sep="\n")
+        config = experiment
+        print(
+            config.gin_text,
+            *plan_lines(config.model, command.model, config.train, config.sampling, config.parallel),
+            sep="\n",
+        )
         return 0
     return max(run_experiment(command, experiment, seed) for seed in command.seeds)
 

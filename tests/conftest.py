@@ -21,7 +21,7 @@ import hypothesis
 import pytest
 import torch
 
-from credit_zoo.policy.policy import Model, Policy
+from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.policy.small_model import Size, build_encoder, build_model
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 
@@ -76,7 +76,7 @@ TINY = Size(width=32, layers=3, heads=2, key_value_heads=1, feed_forward=64, vis
 def tiny() -> Policy:
     """A policy of the real architecture with random weights, a new one for each test."""
     encoder = build_encoder(["find", " find", " the", " area", " of", " side"], TINY)
-    policy = Policy(build_model(encoder, TINY, seed=0), encoder, Model()).eval()
+    policy = Policy(build_model(encoder, TINY, seed=0), encoder, ModelConfig()).eval()
     with torch.no_grad():  # a random head is all but uniform, and rounding would be most of what tokens differ in
         policy.model.get_output_embeddings().weight.mul_(10)
     return policy

@@ -10,8 +10,8 @@ from credit_zoo.results.record import (
     Model,
     Piece,
     RunRecord,
-    TrainedOn,
     Training,
+    TrainingSource,
     Weights,
 )
 
@@ -49,7 +49,7 @@ def an_evaluation(correctness=(0.0, 0.5, 1.0, 0.5), **changes) -> Evaluation:
 def a_training(**changes) -> Training:
     """Two steps with weights."""
     done = Training(
-        source=TrainedOn("geometry3k", 1, "train", twin=True, revision="twin-1", rows=100),
+        source=TrainingSource("geometry3k", 1, "train", twin=True, revision="twin-1", rows=100),
         steps=2,
         settings={"lr": 1e-4, "group": 8, "layers": ("first", "last"), "freeze": True, "kl": None},
         tokens=4000,

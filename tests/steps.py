@@ -12,13 +12,13 @@ from credit_zoo.objective.base import Base
 from credit_zoo.objective.rewards import Reward
 from credit_zoo.policy.policy import Policy
 from credit_zoo.question import Question, Score, Source
-from credit_zoo.questions.prompting import Prompting
+from credit_zoo.questions.prompting import PromptConfig
 from credit_zoo.registry import SHAPERS
-from credit_zoo.rollout.sampling import Sampling, sample
-from credit_zoo.rollout.worker import Asker
+from credit_zoo.rollout.sampling import SamplingParams, sample
+from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.training.collect import Collector
-from credit_zoo.training.engine import Plain
-from credit_zoo.training.step import Train, Trainer, backward, micro_batches, prepare, score_old
+from credit_zoo.training.engine import TorchEngine
+from credit_zoo.training.step import TrainConfig, Trainer, backward, micro_batches, old_policy_pass, prepare
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 
@@ -39,7 +39,7 @@ def prompts(policy: Policy, count=3):
 def responses(policy: Policy, count=3, group=4, length=12, seed=0):
     """Sampled responses of unequal lengths; a gap in the mask, because a mask need not be a prefix."""
     drawn = sample(
-        policy, prompts(policy, count), Sampling(group, max_tokens=length), torch.Generator().manual_seed(seed)
+        policy, prompts(policy, count), SamplingParams(group, max_tokens=length), torch.Generator().manual_seed(seed)
     )
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, length + 1, (len(drawn.ids),), generator=generator)
@@ -84,21 +84,35 @@ class Numbers:
 
 
 def collector(policy, base, prompts=2):
-    asker = Asker(policy, Coin(), Prompting(style="short"))
-    return Collector(asker, base, Sampling(group=6, max_tokens=8), Reward(), prompts)
+    worker = RolloutWorker(policy, Coin(), PromptConfig(style="short"))
+    return Collector(worker, base, SamplingParams(group=6, max_tokens=8), Reward(), prompts)
 
 
 def trainer(
-    policy: Policy, shaper="uniform", micro_batch=64, base=None, updates=1, ramp="none", micro_tokens=0, **settings
+    policy: Policy,
+    shaper="uniform",
+    micro_batch=64,
+    base=None,
+    updates=1,
+    shaper_schedule="none",
+    micro_tokens=0,
+    **settings,
 ) -> Trainer:
     """A trainer around a copy of the policy, on the CPU."""
     policy = copy.deepcopy(policy).eval()
     base = base or Base()
     made = SHAPERS[shaper].factory(**settings)
-    train = Train(steps=4, micro_batch=micro_batch, micro_tokens=micro_tokens, updates=updates, ramp=ramp, lr=1e-3)
+    train = TrainConfig(
+        steps=4,
+        micro_batch=micro_batch,
+        micro_tokens=micro_tokens,
+        updates=updates,
+        shaper_schedule=shaper_schedule,
+        lr=1e-3,
+    )
     accelerator = Accelerator(cpu=True)
     trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
-    engine = Plain(
+    engine = TorchEngine(
         policy, torch.optim.SGD(trained.values()), accelerator, tuple(trained), *[tuple(trained.values())] * 2
     )
     return Trainer(policy, engine, accelerator, None, made, base, train, collector(policy, base))
@@ -106,9 +120,9 @@ def trainer(
 
 def loss_and_gradient(t: Trainer, data: RolloutBatch, progress=0.5):
     """The step's loss and its gradient as one vector, without an optimizer step."""
-    todo = prepare(t, data, progress)
-    todo = score_old(t, todo) if t.two_pass else todo
-    loss = sum(backward(t, todo, part).loss for part in micro_batches(t, todo))
+    update_batch = prepare(t, data, progress)
+    update_batch = old_policy_pass(t, update_batch) if t.two_pass else update_batch
+    loss = sum(backward(t, update_batch, part).loss for part in micro_batches(t, update_batch))
     gradient = torch.cat([p.grad.flatten() for p in t.policy.parameters() if p.grad is not None])
     return loss, gradient
 

@@ -12,7 +12,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 from credit_zoo.answers.boxes import asks_for_box, iou, parse_box, rescale, smart_resize, to_frame
 from credit_zoo.answers.grader import score_response
 from credit_zoo.question import Question
-from credit_zoo.questions.streams import Data, Framed, open_questions
+from credit_zoo.questions.streams import DataConfig, FramedQuestions, open_questions
 from credit_zoo.registry import BENCHMARKS
 
 SIDES = st.integers(1, 3000)
@@ -99,12 +99,12 @@ def test_a_real_question_is_told_in_the_models_frame(tmp_path, tiny, frame, told
     (tmp_path / "annotations.jsonl").write_text(json.dumps(row))
     Image.new("RGB", (64, 48)).save(tmp_path / "1.png")
     bench = BENCHMARKS["refcoco"].factory()
-    real = open_questions(bench, "test", str(tmp_path), Data(), 0, shuffle=False)
-    question = Framed(real, frame, tiny.encoder.input_size)[0]
+    real = open_questions(bench, "test", str(tmp_path), DataConfig(), 0, shuffle=False)
+    question = FramedQuestions(real, frame, tiny.encoder.input_size)[0]
     assert tuple(map(float, question.answer.split(","))) == pytest.approx(told)
     assert bench.score(question, f"<think>a</think><answer>{list(told)}</answer>").overlap == 1
-    twin = open_questions(bench, "test", None, Data(), 0, shuffle=False)
-    assert Framed(twin, frame, tiny.encoder.input_size)[0].answer == twin[0].answer
+    twin = open_questions(bench, "test", None, DataConfig(), 0, shuffle=False)
+    assert FramedQuestions(twin, frame, tiny.encoder.input_size)[0].answer == twin[0].answer
 
 
 @pytest.mark.parametrize("size", [(64, 48), (84, 84), (300, 100), (31, 200)])

@@ -138,7 +138,7 @@ def test_a_dry_run_prints_what_was_resolved_and_runs_nothing(capsys, tmp_path):
     assert main(["dry_run=true", "shaper=pepo", "pepo.alpha=0.25", "bench=mathvista", *places]) == 0
     text = capsys.readouterr().out
     assert "pepo.alpha = 0.25" in text
-    assert "train.ramp = 'linear'" in text
+    assert "train.shaper_schedule = 'linear'" in text
     assert list(tmp_path.iterdir()) == []
 
 
@@ -203,7 +203,7 @@ def test_a_word_of_the_wrong_form_is_refused(capsys, words, said):
         (["steps=0"], "train.steps must be in [1, inf), got 0"),
         (["sampling.group=0"], "sampling.group must be in [1, inf), got 0"),
         (["model.dtype=x"], "model.dtype must be one of float32, bfloat16, float16, got 'x'"),
-        (["train.ramp=x"], "train.ramp must be one of none, linear, got 'x'"),
+        (["train.shaper_schedule=x"], "train.shaper_schedule must be one of none, linear, got 'x'"),
         (["data.perception=7"], "data.perception must be in [0, 1], got 7.0"),
         (["eval.split=nope"], "eval.split must be one of train, val, test, all, got 'nope'"),
         (["reward.format=0", "reward.accuracy=0"], "must not all be 0"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from credit_zoo.cli.arguments import gin_files, parse, summary, trained_bench
-from credit_zoo.experiment.config import PIECES, benchmark, resolve, settings_of, things
+from credit_zoo.experiment.config import PIECES, benchmark, resolve, setting_groups, settings_of
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError
 
 SHIPPED = sorted(gin_files("shaper"))
@@ -29,7 +29,7 @@ def bound_by(*paths):
 
 
 def used_by(experiment):
-    return set(OPERATIVE.findall(experiment.operative))
+    return set(OPERATIVE.findall(experiment.gin_text))
 
 
 def files_of(command):
@@ -42,7 +42,7 @@ def files_of(command):
 
 def pieces_of(experiment):
     """Every dataclass of settings that a run reads, by the word that a user types."""
-    named = {name: getattr(experiment, name) for name in things() if name != "experiment"}
+    named = {name: getattr(experiment, name) for name in setting_groups() if name != "experiment"}
     named |= {
         registry.of(getattr(experiment.base, slot)).name: getattr(experiment.base, slot)
         for slot, registry in PIECES.items()
@@ -103,13 +103,13 @@ def test_a_number_in_a_file_of_a_method_is_one_of_its_settings_with_the_type_of_
 
 
 def test_no_two_things_share_a_name():
-    names = [name for name in things() if name != "experiment"]
+    names = [name for name in setting_groups() if name != "experiment"]
     names += [*SHAPERS, *(name for registry in PIECES.values() for name in registry), *BENCHMARKS]
     assert sorted(names) == sorted(set(names))
 
 
 def test_every_thing_has_settings_that_a_word_can_give():
-    kinds = {cls for thing, cls in things().items() if thing != "experiment"}
+    kinds = {cls for thing, cls in setting_groups().items() if thing != "experiment"}
     kinds |= {registry[name].factory for registry in (SHAPERS, *PIECES.values()) for name in registry}
     assert all(is_dataclass(kind) for kind in kinds)
 
@@ -131,7 +131,7 @@ def test_every_thing_has_settings_that_a_word_can_give():
         (["reward.format=0"], "reward", "format", 0.0),
         (["base=dapo", "base.overlong_filter=false"], "base", "overlong_filter", False),
         (["shaper=pepo_release", "pepo_release.temperature=1.25"], "shaper", "temperature", 1.25),
-        (["shaper=pepo", "train.ramp=none"], "train", "ramp", "none"),
+        (["shaper=pepo", "train.shaper_schedule=none"], "train", "shaper_schedule", "none"),
         (["scale=smoke", "eval.questions=7"], "eval", "questions", 7),
         (["train.max_grad_norm=inf"], "train", "max_grad_norm", float("inf")),
     ],
@@ -247,7 +247,7 @@ def test_nothing_of_a_resolve_reaches_the_next_one():
     resolved("shaper=pepo", "base=dapo", "pepo.alpha=0.7", "train.lr=0.5", "scale=8gpu", "model=qwen2_5_vl_3b")
     again = resolved()
     assert again == plain
-    assert again.operative == plain.operative
+    assert again.gin_text == plain.gin_text
 
 
 def test_a_refused_resolve_leaves_nothing_behind_either():
@@ -255,7 +255,7 @@ def test_a_refused_resolve_leaves_nothing_behind_either():
     for word in ("train.lr=-1", "pepo.alpha=0.3", "train.nothing=1"):
         with pytest.raises(UsageError):
             resolved("base=dapo", word)
-    assert resolved().operative == plain.operative
+    assert resolved().gin_text == plain.gin_text
 
 
 # The type checker of the tests wraps constructors, and gin then cannot see the defaults: hence a process without it.
@@ -268,7 +268,7 @@ for words in {words!r}:
     wanted = {{(name, field.name) for name, piece in pieces_of(experiment).items() for field in fields(piece)}}
     assert wanted <= used_by(experiment), (words, wanted - used_by(experiment))
     gin.clear_config()
-    gin.parse_config(experiment.operative)
+    gin.parse_config(experiment.gin_text)
     assert gin.get_configurable("experiment")() == experiment, words
 """
 
@@ -298,7 +298,7 @@ def test_the_settings_of_a_record_have_no_infinity():
 def test_a_benchmarks_settings_are_typed_by_its_name():
     command = parse(["bench=mathvista", "mathvista.drop_geometry3k=true", "eval_only=true"])
     assert benchmark(command, "mathvista").drop_geometry3k is True
-    assert "mathvista.drop_geometry3k = 'true'" in resolve(command).operative
+    assert "mathvista.drop_geometry3k = 'true'" in resolve(command).gin_text
     assert benchmark(parse(["bench=mathvista"]), "mathvista").drop_geometry3k is False
 
 

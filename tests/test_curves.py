@@ -8,7 +8,7 @@ import pytest
 from records import a_record, a_training
 
 from credit_zoo.leaderboard import curves
-from credit_zoo.results.record import Piece, TrainedOn
+from credit_zoo.results.record import Piece, TrainingSource
 from credit_zoo.results.store import write
 
 
@@ -54,7 +54,7 @@ def test_settings_and_bases_of_one_rule_are_lines_of_their_own():
 
 
 def test_different_setups_never_share_a_panel():
-    other = TrainedOn("mathvista", 1, "train", twin=True, revision="twin-1", rows=100)
+    other = TrainingSource("mathvista", 1, "train", twin=True, revision="twin-1", rows=100)
     trainings = [trained([0.5] * 12), trained([0.5] * 12, source=other), trained([0.5] * 12, settings={"lr": 1.0})]
     found = curves.panels([a_record(training=training) for training in trainings])
     assert [panel.title.split(" steps")[0] for panel in found] == [

@@ -30,10 +30,10 @@ def run(folder, *words, processes=1, shaper="pepo"):
     words = command(folder, *words, processes=processes, shaper=shaper)
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=one_thread())
     assert done.returncode == 0, done.stderr[-3000:]
-    return outcome(folder), done
+    return evaluation_fields(folder), done
 
 
-def outcome(folder):
+def evaluation_fields(folder):
     (weights,) = folder.glob("runs/*/model/model.safetensors")
     (record,), problems = load_all(folder / "leaderboard" / "results")
     assert problems == []
@@ -86,7 +86,7 @@ def test_a_process_that_no_group_falls_to_keeps_step_with_the_others(tmp_path, z
     """Two prompts a step, dull ones dropped without a refill: steps on which one process or both have none."""
     if zero != "none":
         pytest.importorskip("deepspeed")
-    words = ("base=dapo", "base.max_refills=0", "train.prompts=2", "steps=6", "sampling.group=2")
+    words = ("base=dapo", "base.max_resampling_rounds=0", "train.prompts=2", "steps=6", "sampling.group=2")
     expected, _ = run(tmp_path / "one", *words)
     kept = [step["kept"] for step in expected[1].training.curve]
     assert {0, 1} & set(kept)

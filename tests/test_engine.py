@@ -9,18 +9,26 @@ from accelerate import Accelerator
 from steps import Numbers, batch, collector, trainer
 
 from credit_zoo.registry import UsageError
-from credit_zoo.training.checkpoints import Checkpoint, Progress, begin, end, latest, save, unended
-from credit_zoo.training.engine import NotFinite, Parallel, plain
+from credit_zoo.training.checkpoints import (
+    CheckpointConfig,
+    TrainingState,
+    latest,
+    mark_finished,
+    mark_started,
+    save,
+    unfinished_runs,
+)
+from credit_zoo.training.engine import NonFiniteError, ParallelConfig, torch_engine
 from credit_zoo.training.loop import train_policy
-from credit_zoo.training.step import Train, prepare, update
+from credit_zoo.training.step import TrainConfig, prepare, update
 
 
 def adam(policy, steps=4):
     """A trainer with the optimizer of real runs."""
     t = trainer(policy, "pepo")
-    engine = plain(Accelerator(cpu=True), t.policy, rate=1e-3, weight_decay=0.1)
+    engine = torch_engine(Accelerator(cpu=True), t.policy, rate=1e-3, weight_decay=0.1)
     return dataclasses.replace(
-        t, engine=engine, train=Train(steps=steps, lr=1e-3), collector=collector(t.policy, t.base)
+        t, engine=engine, train=TrainConfig(steps=steps, lr=1e-3), collector=collector(t.policy, t.base)
     )
 
 
@@ -38,7 +46,7 @@ def test_what_was_saved_goes_on_bit_for_bit(tiny, tmp_path):
     def stop(report, following):
         done.append(report)
         if len(done) == 2:
-            save(tmp_path, Progress(following, tuple(done), 1.5), cut.engine.state(), keep=2)
+            save(tmp_path, TrainingState(following, tuple(done), 1.5), cut.engine.state(), keep=2)
             raise Enough
 
     cut, done = adam(tiny), []
@@ -57,7 +65,7 @@ def test_what_was_saved_goes_on_bit_for_bit(tiny, tmp_path):
 def progress(tiny, steps):
     t, reports = adam(tiny, steps), []
     train_policy(t, Numbers((2,)), 0, lambda report, following: reports.append(report))
-    return Progress(2 * steps, tuple(reports), 0.0), t.engine.state()
+    return TrainingState(2 * steps, tuple(reports), 0.0), t.engine.state()
 
 
 def test_a_damaged_save_is_named_and_the_one_before_is_used(tiny, tmp_path, capsys):
@@ -82,24 +90,24 @@ def test_only_the_last_saves_are_kept_and_half_a_save_is_none(tiny, tmp_path):
 
 def test_only_a_run_of_the_same_key_that_did_not_end_is_gone_on_with(tmp_path):
     for name, key in (("a", "k"), ("b", "k"), ("c", "other")):
-        begin(tmp_path / name, key, f"2026-01-0{'abc'.index(name) + 1}")
-    end(tmp_path / "b")
-    assert unended(tmp_path, "k") == [(tmp_path / "a", "2026-01-01")]
+        mark_started(tmp_path / name, key, f"2026-01-0{'abc'.index(name) + 1}")
+    mark_finished(tmp_path / "b")
+    assert unfinished_runs(tmp_path, "k") == [(tmp_path / "a", "2026-01-01")]
 
 
 def test_saves_fall_due_every_so_often_and_at_the_end():
-    assert [step for step in range(1, 8) if Checkpoint(every=3).due(step, 7)] == [3, 6, 7]
-    assert not any(Checkpoint().due(step, 7) for step in range(1, 8))
+    assert [step for step in range(1, 8) if CheckpointConfig(every=3).due(step, 7)] == [3, 6, 7]
+    assert not any(CheckpointConfig().due(step, 7) for step in range(1, 8))
 
 
 def test_a_gradient_that_is_not_finite_leaves_weights_and_moments_alone(tiny):
     t = adam(tiny)
-    todo = prepare(t, batch(tiny), 0.5)
-    update(t, todo, 1e-3)
+    update_batch = prepare(t, batch(tiny), 0.5)
+    update(t, update_batch, 1e-3)
     before = copy.deepcopy(t.engine.state())
     for parameter in t.engine.parameters:
         parameter.grad = torch.full_like(parameter, torch.inf)
-    with pytest.raises(NotFinite):
+    with pytest.raises(NonFiniteError):
         t.engine.step(1e-3, 1.0)
     after = t.engine.state()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -113,7 +121,7 @@ def test_a_gradient_that_is_not_finite_leaves_weights_and_moments_alone(tiny):
 ])  # fmt: skip
 def test_what_cannot_be_spread_so_is_refused(settings, said):
     with pytest.raises(UsageError, match=said):
-        Parallel(**settings)
+        ParallelConfig(**settings)
 
 
 def test_half_precision_weights_are_moved_in_float32(tiny):
@@ -121,7 +129,7 @@ def test_half_precision_weights_are_moved_in_float32(tiny):
     layer = torch.nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
     with torch.no_grad():
         layer.weight.fill_(1.0)
-    engine = plain(Accelerator(cpu=True), layer, rate=1e-5, weight_decay=0.0)
+    engine = torch_engine(Accelerator(cpu=True), layer, rate=1e-5, weight_decay=0.0)
     for _ in range(1000):
         layer.weight.grad = torch.ones_like(layer.weight)
         engine.step(1e-5, 1.0)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from credit_zoo.cli.arguments import gin_files
-from credit_zoo.experiment import experiment
+from credit_zoo.experiment import training_run
 from credit_zoo.leaderboard import board as tables
 from credit_zoo.leaderboard import pages
 from credit_zoo.objective.losses import Objective
 from credit_zoo.policy.export import export_policy, weights_digest
-from credit_zoo.policy.policy import SMALL_MODEL, Model, Policy
+from credit_zoo.policy.policy import SMALL_MODEL, ModelConfig, Policy
 from credit_zoo.results.provenance import repeatable
 from credit_zoo.results.store import load, load_all
 from credit_zoo.run import main
@@ -124,7 +124,7 @@ def test_the_first_lines_say_what_was_resolved(words, tmp_path, capsys):
 
 
 def test_a_record_holds_what_is_needed_to_repeat_and_compare_the_run(words, model, tmp_path, some_reward):
-    typed = ["shaper=pepo", "pepo.alpha=0.25", "train.lr=0.001", "train.ramp=none", "seed=5", *SIZES, *words]
+    typed = ["shaper=pepo", "pepo.alpha=0.25", "train.lr=0.001", "train.shaper_schedule=none", "seed=5", *SIZES, *words]
     assert main(typed) == 0
     found = the_record(tmp_path)
     assert found.command == repeatable(typed)
@@ -135,7 +135,7 @@ def test_a_record_holds_what_is_needed_to_repeat_and_compare_the_run(words, mode
     assert found.base.settings["loss"] == "ppo_clip(eps_low=0.2, eps_high=0.2)"
     for line in ("pepo.alpha = 0.25", "train.lr = 0.001", "train.steps = 2", "sampling.group = 2", "eval.samples = 2"):
         assert line in found.gin
-    assert found.model.revision == weights_digest(Policy.load(Model(str(model)))), "the weights before training"
+    assert found.model.revision == weights_digest(Policy.load(ModelConfig(str(model)))), "the weights before training"
     training = found.training
     assert training is not None
     assert training.source.twin
@@ -169,7 +169,7 @@ def test_the_weights_of_uniform_are_recorded_as_ones(words, tmp_path, some_rewar
 def test_training_moves_the_weights_that_it_saves(words, model, tmp_path, some_reward):
     assert main(["train.lr=0.01", *SIZES, *words]) == 0
     (saved,) = (tmp_path / "runs").glob("*/model")
-    old, new = (Policy.load(Model(str(path))).model.state_dict() for path in (model, saved))
+    old, new = (Policy.load(ModelConfig(str(path))).model.state_dict() for path in (model, saved))
     moved = {name for name in old if not torch.equal(old[name], new[name])}
     assert any("layers.0" in name for name in moved)
     assert not any("visual" in name for name in moved), "the vision tower is frozen"
@@ -185,7 +185,7 @@ def test_two_runs_of_one_seed_are_the_same_and_another_seed_is_not(words, tmp_pa
         found.append(the_record(tmp_path / results))
     first, second, other = found
 
-    def outcome(record):
+    def evaluation_fields(record):
         curve = [{k: v for k, v in entry.items() if k != "seconds"} for entry in record.training.curve]
         return (
             curve,
@@ -193,9 +193,9 @@ def test_two_runs_of_one_seed_are_the_same_and_another_seed_is_not(words, tmp_pa
             record.training.weights,
         )
 
-    assert outcome(first) == outcome(second)
+    assert evaluation_fields(first) == evaluation_fields(second)
     assert first.run_id != second.run_id
-    assert outcome(first)[0] != outcome(other)[0]
+    assert evaluation_fields(first)[0] != evaluation_fields(other)[0]
     assert first.evaluations[0].question_ids == other.evaluations[0].question_ids, "every seed is asked the same"
 
 
@@ -276,7 +276,7 @@ def test_a_run_that_diverges_saves_the_policy_and_the_prompts_and_writes_no_reco
     assert [line.split("\t")[0] for line in lines] == asked
     assert len(asked) == 2
     assert all(len(line.split("\t")) == 3 for line in lines)
-    saved = Policy.load(Model(str(folder))).model.state_dict()
+    saved = Policy.load(ModelConfig(str(folder))).model.state_dict()
     assert all(value.isfinite().all() for value in saved.values())
     assert not (tmp_path / "leaderboard").exists()
     assert leftovers(tmp_path) == []
@@ -297,10 +297,10 @@ def test_weights_that_break_during_training_end_the_run_like_a_broken_loss(words
 
 
 def test_the_prompts_of_a_broken_step_stay_one_line_each(tmp_path, tiny, monkeypatch):
-    question = type("Asked", (), {"id": "real-1", "text": "Find x.\n\tIn  degrees.", "answer": "30\n"})
+    question = type("EvalSet", (), {"id": "real-1", "text": "Find x.\n\tIn  degrees.", "answer": "30\n"})
     context = type("Context", (), {"folder": tmp_path, "policy": tiny})
     error = type("Broken", (), {"step": 4, "questions": [question]})
-    rescue = getattr(experiment._rescue, "__wrapped__", experiment._rescue)
+    rescue = getattr(training_run.save_diverged, "__wrapped__", training_run.save_diverged)
     folder = rescue(context, error)
     assert (folder / "prompts.tsv").read_text() == "real-1\tFind x. In degrees.\t30\n"
 
@@ -328,7 +328,7 @@ def test_running_out_of_memory_names_what_to_change(words, capsys, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nmore")
 
-    monkeypatch.setattr(experiment, "train_policy", full)
+    monkeypatch.setattr(training_run, "train_policy", full)
     assert main([*SIZES, *words]) == 1
     err = capsys.readouterr().err
     assert "out of memory" in err and "train.micro_batch" in err and "Traceback" not in err

@@ -8,12 +8,12 @@ from PIL import Image
 from steps import batch, pictures, trainer
 from torch.nn.functional import normalize
 
-from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.export import export_policy, weights_digest
-from credit_zoo.policy.policy import Model, Policy
-from credit_zoo.policy.signals import FIRST_LAYER, listening, token_signals
+from credit_zoo.policy.policy import ModelConfig, Policy
+from credit_zoo.policy.signals import FIRST_LAYER, listen, token_signals
 from credit_zoo.registry import UsageError
-from credit_zoo.rollout.sampling import Sampling, sample
+from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.training.step import prepare, update
 
 SIGNALS = tuple(FIRST_LAYER)
@@ -37,7 +37,7 @@ def folder(request, tmp_path_factory):
 
 
 def load(folder, **settings):
-    return Policy.load(Model(path=str(folder), **settings)).eval()
+    return Policy.load(ModelConfig(path=str(folder), **settings)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def prompts(policy):
 def rows_of(policy, seed=0, **settings):
     encoded = prompts(policy)
     settings = {"group": 3, "max_tokens": 24, **settings}
-    drawn = sample(policy, encoded, Sampling(**settings), torch.Generator().manual_seed(seed))
-    return Rows.of(encoded, drawn), drawn
+    drawn = sample(policy, encoded, SamplingParams(**settings), torch.Generator().manual_seed(seed))
+    return BatchLayout.of(encoded, drawn), drawn
 
 
 def alone(policy, rows, b, **options):
@@ -76,7 +76,7 @@ def alone(policy, rows, b, **options):
 
 
 def scored(policy, rows):
-    with listening(policy, rows, SIGNALS) as cosines:
+    with listen(policy, rows, SIGNALS) as cosines:
         found = policy(rows, 1.0)
     return found.logp, found.entropy, token_signals(SIGNALS, found, cosines, rows.mask).values
 
@@ -165,7 +165,7 @@ def test_the_picture_is_seen(policy):
     rows, _ = rows_of(policy)
     inverted = [Image.fromarray(255 - np.asarray(image)) for image in images()]
     shown = [policy.encoder.prompts([(image, "find the area") for image in some]) for some in (images(), inverted)]
-    before, after = (policy(Rows(seen, rows.row_of, rows.response_ids, rows.mask), 1.0)[0] for seen in shown)
+    before, after = (policy(BatchLayout(seen, rows.row_of, rows.response_ids, rows.mask), 1.0)[0] for seen in shown)
     assert (before - after)[rows.mask].abs().max() > 1e-3
 
 
@@ -177,7 +177,7 @@ def test_vision_tokens_have_probability_0_in_sampler_and_trainer(policy):
     assert not torch.isin(drawn.ids[drawn.mask], vision).any()
     for token in vision:
         ids = torch.full_like(rows.response_ids, int(token))[:, :1]
-        logp = policy(Rows(rows.prompts, rows.row_of, ids, rows.mask[:, :1]), 1.0).logp
+        logp = policy(BatchLayout(rows.prompts, rows.row_of, ids, rows.mask[:, :1]), 1.0).logp
         assert logp.exp().eq(0).all()
 
 
@@ -209,7 +209,7 @@ def test_neither_layout_nor_gradient_checkpointing_changes_values_signals_or_gra
     other = load(folder, layout=layout, gradient_checkpointing=saving).train(saving)
     results = []
     for one in (reference, other):
-        with listening(one, rows, SIGNALS) as cosines:
+        with listen(one, rows, SIGNALS) as cosines:
             found = one(rows, 1.0)
             found.logp[rows.mask].mean().backward()
         signals = token_signals(SIGNALS, found, cosines, rows.mask).values
@@ -258,4 +258,4 @@ def test_adapters_train_alone_and_export_merged_as_a_plain_folder(folder, tmp_pa
 
 def test_a_rank_below_0_is_refused():
     with pytest.raises(UsageError, match="lora_rank"):
-        Model(lora_rank=-1)
+        ModelConfig(lora_rank=-1)

@@ -12,7 +12,7 @@ from credit_zoo.leaderboard import board as tables
 from credit_zoo.leaderboard import page, pages
 from credit_zoo.registry import UsageError
 from credit_zoo.results.provenance import Origin
-from credit_zoo.results.record import Decoding, Model, Piece, TrainedOn
+from credit_zoo.results.record import Decoding, Model, Piece, TrainingSource
 from credit_zoo.results.store import write
 
 RULES = {"pepo": ("Tokens that look.", "arXiv:0"), "uniform": ("Every token alike.", "arXiv:1")}
@@ -157,7 +157,7 @@ def test_different_measurements_never_share_a_table(name):
         {"contract_version": 2},
         {"training": a_training(steps=3)},
         {"training": a_training(settings={"lr": 1.0})},
-        {"training": a_training(source=TrainedOn("geometry3k", 1, "train", False, "real-1", 100))},
+        {"training": a_training(source=TrainingSource("geometry3k", 1, "train", False, "real-1", 100))},
     ],
     ids=["model", "contract", "steps", "settings", "source"],
 )

@@ -12,14 +12,14 @@ from steps import Numbers, batch, collector, loss_and_gradient, reordered, train
 from credit_zoo.objective.advantages import DrGrpo, Grpo
 from credit_zoo.objective.base import Base
 from credit_zoo.objective.losses import PpoClip, SeqMeanTokenSum, TokenMean
-from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
 from credit_zoo.registry import SHAPERS, UsageError
-from credit_zoo.training.collect import Peers
+from credit_zoo.training.collect import ProcessGroup
 from credit_zoo.training.diagnostics import WeightSpread
-from credit_zoo.training.engine import NotFinite
+from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.loop import Diverged, train_policy
-from credit_zoo.training.step import Train, prepare, score_old, update
+from credit_zoo.training.step import TrainConfig, old_policy_pass, prepare, update
 
 BASES = {
     "grpo": Base(),
@@ -66,7 +66,7 @@ def test_uniform_is_the_textbook_gradient(tiny):
     """GRPO on-policy: the gradient of  -1/B sum_b A_b 1/T_b sum_t log p."""
     data = batch(tiny)
     policy = copy.deepcopy(tiny)
-    rows = Rows.of(data.prompts, data.responses)
+    rows = BatchLayout.of(data.prompts, data.responses)
     logp = policy(rows, 1.0).logp
     loss = torch.zeros(())
     for b in range(len(data.reward)):
@@ -83,8 +83,12 @@ def test_the_ramp_is_uniform_at_the_first_step_and_the_shaper_at_the_end(tiny):
     data = batch(tiny)
     uniform = loss_and_gradient(trainer(tiny), data)
     shaped = loss_and_gradient(trainer(tiny, "pepo", temperature=0.1), data)
-    assert_same(uniform, loss_and_gradient(trainer(tiny, "pepo", ramp="linear", temperature=0.1), data, progress=0.0))
-    assert_same(shaped, loss_and_gradient(trainer(tiny, "pepo", ramp="linear", temperature=0.1), data, progress=1.0))
+    assert_same(
+        uniform, loss_and_gradient(trainer(tiny, "pepo", shaper_schedule="linear", temperature=0.1), data, progress=0.0)
+    )
+    assert_same(
+        shaped, loss_and_gradient(trainer(tiny, "pepo", shaper_schedule="linear", temperature=0.1), data, progress=1.0)
+    )
     assert (uniform[1] - shaped[1]).norm() > 0.01 * uniform[1].norm()
 
 
@@ -101,16 +105,16 @@ def test_truncated_responses_are_left_out_by_the_overlong_filter_but_count_in_th
     truncated[1] = True
     data = dataclasses.replace(data, responses=dataclasses.replace(data.responses, truncated=truncated))
     for kept, base in ((False, Base(overlong_filter=True)), (True, Base())):
-        todo = prepare(trainer(tiny, base=base), data, 0.0)
-        assert bool(todo.inputs.mask[1].any()) is kept
-        assert torch.equal(todo.inputs.advantage, Grpo()(data.reward, data.group))
+        update_batch = prepare(trainer(tiny, base=base), data, 0.0)
+        assert bool(update_batch.inputs.mask[1].any()) is kept
+        assert torch.equal(update_batch.inputs.advantage, Grpo()(data.reward, data.group))
 
 
 def test_several_updates_leave_the_ratio_of_one(tiny):
     data = batch(tiny)
     t = trainer(tiny, "pepo", updates=2)
-    todo = score_old(t, prepare(t, data, 0.5))
-    first, second = update(t, todo, 1.0), update(t, todo, 1.0)
+    update_batch = old_policy_pass(t, prepare(t, data, 0.5))
+    first, second = update(t, update_batch, 1.0), update(t, update_batch, 1.0)
     assert first.stats.old_kl < 1e-6 < second.stats.old_kl
     assert first.stats.clipped == 0
 
@@ -146,25 +150,25 @@ def test_weight_spread_by_hand():
 
 
 def test_dynamic_sampling_refills_with_the_next_questions_until_the_batch_is_full(tiny):
-    collect = collector(tiny, Base(dynamic_sampling=True, max_refills=5))
+    collect = collector(tiny, Base(dynamic_sampling=True, max_resampling_rounds=5))
     drawn = collect(Numbers((1, 2)), 0, seed=0)
     assert [q.answer for q in drawn.questions] == ["2", "2"] and drawn.kept == 2
-    assert (drawn.asked, drawn.refills) == (4, 1) and drawn.next == 4
+    assert (drawn.asked, drawn.resampling_rounds) == (4, 1) and drawn.next == 4
     for group in drawn.batch.group.unique():
         right = drawn.batch.correct[drawn.batch.group == group]
         assert 0 < right.sum() < len(right)
 
 
 def test_a_bounded_refill_that_finds_nothing_trains_on_one_dull_group_without_effect(tiny):
-    collect = collector(tiny, Base(dynamic_sampling=True, max_refills=2))
+    collect = collector(tiny, Base(dynamic_sampling=True, max_resampling_rounds=2))
     drawn = collect(Numbers((1,)), 0, seed=0)
-    assert (drawn.asked, drawn.kept, drawn.refills, len(drawn.batch.reward)) == (6, 0, 2, 6)
+    assert (drawn.asked, drawn.kept, drawn.resampling_rounds, len(drawn.batch.reward)) == (6, 0, 2, 6)
     assert Grpo()(drawn.batch.reward, drawn.batch.group).eq(0).all()
 
 
 def test_without_dynamic_sampling_every_group_is_kept(tiny):
     drawn = collector(tiny, Base())(Numbers((1, 2)), 0, seed=0)
-    assert (drawn.asked, drawn.kept, drawn.refills, len(drawn.batch.reward)) == (2, 2, 0, 12)
+    assert (drawn.asked, drawn.kept, drawn.resampling_rounds, len(drawn.batch.reward)) == (2, 2, 0, 12)
 
 
 def test_the_overlong_punishment_is_a_part_of_the_reward(tiny):
@@ -178,12 +182,14 @@ def test_the_overlong_punishment_is_a_part_of_the_reward(tiny):
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_two_processes_draw_what_one_draws(tiny, dynamic):
     """Each has its share of the groups of one process: the same questions, responses and group numbers."""
-    base, numbers = Base(dynamic_sampling=dynamic, max_refills=2), Numbers((2, 1, 2, 3, 2))
+    base, numbers = Base(dynamic_sampling=dynamic, max_resampling_rounds=2), Numbers((2, 1, 2, 3, 2))
     alone = collector(tiny, base, prompts=4)(numbers, 3, seed=7)
     with ThreadPoolExecutor(2) as threads:
         meeting = Meeting(2)
         shares = list(threads.map(lambda k: shared_draw(tiny, base, numbers, meeting, k), range(2)))
-    assert {s.next for s in shares} == {alone.next} and {s.refills for s in shares} == {alone.refills}
+    assert {s.next for s in shares} == {alone.next} and {s.resampling_rounds for s in shares} == {
+        alone.resampling_rounds
+    }
     assert sum(s.kept for s in shares) == alone.kept and sum(s.asked for s in shares) == alone.asked
     found = {int(g): (s.batch.responses.ids[s.batch.group == g], s.batch.reward[s.batch.group == g])
              for s in shares if not s.idle for g in s.batch.group.unique()}  # fmt: skip
@@ -209,16 +215,16 @@ class Meeting:
 
 def shared_draw(policy, base, numbers, meeting, rank):
     policy = copy.deepcopy(policy)
-    peers = Peers(rank, 2, lambda own: meeting.share(rank, own))
-    return dataclasses.replace(collector(policy, base, prompts=4), peers=peers)(numbers, 3, seed=7)
+    processes = ProcessGroup(rank, 2, lambda own: meeting.share(rank, own))
+    return dataclasses.replace(collector(policy, base, prompts=4), processes=processes)(numbers, 3, seed=7)
 
 
 def test_a_process_without_a_group_adds_nothing(tiny):
     data, t = batch(tiny), trainer(tiny, "pepo")
-    todo = prepare(t, data, 0.5, idle=True)
+    update_batch = prepare(t, data, 0.5, idle=True)
     before = copy.deepcopy(t.policy.state_dict())
-    done = update(t, todo, 1.0)
-    assert (done.loss, done.grad_norm, todo.totals.responses, todo.totals.tokens) == (0, 0, 0, 0)
+    done = update(t, update_batch, 1.0)
+    assert (done.loss, done.grad_norm, update_batch.totals.responses, update_batch.totals.tokens) == (0, 0, 0, 0)
     assert all(torch.equal(value, before[name]) for name, value in t.policy.state_dict().items())
 
 
@@ -228,7 +234,7 @@ def training(tiny, **settings):
 
 
 def test_the_loop_moves_the_policy_and_reports_every_step(tiny):
-    t = training(tiny, shaper="pepo", ramp="linear")
+    t = training(tiny, shaper="pepo", shaper_schedule="linear")
     before = copy.deepcopy(t.policy.state_dict())
     reports = []
     train_policy(t, Numbers((2,)), seed=0, report=lambda report, _: reports.append(report))
@@ -258,20 +264,20 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone(tiny):
             return log_ratio * torch.nan, advantage > torch.inf
 
     t = trainer(tiny, base=Base(loss=Broken()))
-    todo = prepare(t, batch(tiny), 0.0)
+    update_batch = prepare(t, batch(tiny), 0.0)
     before = copy.deepcopy(t.policy.state_dict())
-    with pytest.raises(NotFinite):
-        update(t, todo, 1.0)
+    with pytest.raises(NonFiniteError):
+        update(t, update_batch, 1.0)
     assert all(torch.equal(value, before[name]) for name, value in t.policy.state_dict().items())
 
 
 def test_schedules_by_hand():
-    assert [Train(steps=4, schedule="linear").rate(s) for s in range(4)] == [1, 0.75, 0.5, 0.25]
-    assert Train(steps=4, schedule="cosine").rate(2) == pytest.approx(0.5)
-    assert [Train(steps=9, warmup=3).rate(s) for s in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+    assert [TrainConfig(steps=4, lr_schedule="linear").rate(s) for s in range(4)] == [1, 0.75, 0.5, 0.25]
+    assert TrainConfig(steps=4, lr_schedule="cosine").rate(2) == pytest.approx(0.5)
+    assert [TrainConfig(steps=9, warmup=3).rate(s) for s in range(5)] == [0.25, 0.5, 0.75, 1, 1]
 
 
 @pytest.mark.parametrize(("name", "value"), [("steps", 0), ("lr", -1.0), ("micro_batch", 0), ("max_grad_norm", 0.0)])
 def test_settings_out_of_range_are_named_as_typed(name, value):
     with pytest.raises(UsageError, match=f"train.{name}"):
-        Train(**{name: value})
+        TrainConfig(**{name: value})

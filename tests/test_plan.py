@@ -8,12 +8,12 @@ from credit_zoo.cli.arguments import parse
 from credit_zoo.experiment.config import resolve
 from credit_zoo.experiment.plan import GIB, memory, plan_lines
 from credit_zoo.policy.model_size import Sizes, sizes
-from credit_zoo.policy.policy import Model
+from credit_zoo.policy.policy import ModelConfig
 from credit_zoo.registry import CONFIGS, UsageError
-from credit_zoo.training.engine import Parallel
+from credit_zoo.training.engine import ParallelConfig
 
 RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.txt"))
-ANYWHERE = Model(path="nowhere/at-all", dtype="bfloat16")
+ANYWHERE = ModelConfig(path="nowhere/at-all", dtype="bfloat16")
 
 
 def test_sizes_are_those_that_the_models_cards_print():
@@ -22,7 +22,7 @@ def test_sizes_are_those_that_the_models_cards_print():
     assert sizes(ANYWHERE, "qwen2_5_vl_3b").trained == pytest.approx(3.09e9, rel=2e-3)
     assert sizes(ANYWHERE, "internvl3_2b").parameters == pytest.approx(2.09e9, rel=2e-3)
     assert sizes(ANYWHERE, "internvl3_2b").trained == pytest.approx(1.54e9 + 151_674 * 1536, rel=3e-3)
-    assert sizes(Model(), "small").parameters == 1_552_384
+    assert sizes(ModelConfig(), "small").parameters == 1_552_384
     assert sizes(ANYWHERE, "small") is None
 
 
@@ -46,8 +46,13 @@ def test_float32_needs_no_copy():
 def test_a_recipe_is_pepos_budget(name):
     x = resolve(parse([f"recipe={name}", "data=hub"]))
     assert x.train.prompts * x.sampling.group == 64 and x.train.steps == 262
-    assert (x.shaper.alpha, x.shaper.temperature, x.train.ramp, x.base.kl_beta) == (0.05, 1.8, "linear", 0.001)
-    assert (x.train.lr, x.train.schedule, x.sampling.top_k, x.sampling.max_tokens) == (1e-6, "cosine", 50, 1024)
+    assert (x.shaper.alpha, x.shaper.temperature, x.train.shaper_schedule, x.base.kl_beta) == (
+        0.05,
+        1.8,
+        "linear",
+        0.001,
+    )
+    assert (x.train.lr, x.train.lr_schedule, x.sampling.top_k, x.sampling.max_tokens) == (1e-6, "cosine", 50, 1024)
     assert (x.base.loss.eps_low, x.base.loss.eps_high) == (0.2, 0.2)
     assert x.base.dynamic_sampling == name.startswith("pepo_d")
     lines = list(plan_lines(x.model, name.split("_", 2)[2], x.train, x.sampling, x.parallel))
@@ -60,7 +65,7 @@ def test_a_recipe_is_pepos_budget(name):
 def test_typed_words_override_a_recipes():
     command = parse(["recipe=pepo_g_qwen2_5_vl_3b", "shaper=uniform", "train.lr=2e-6", "scale=1gpu", "data=hub"])
     assert (command.shaper, command.scale) == ("uniform", "1gpu")
-    assert command.words[0] == "recipe=pepo_g_qwen2_5_vl_3b"
+    assert command.arguments[0] == "recipe=pepo_g_qwen2_5_vl_3b"
     assert [text for thing, key, text in command.settings if (thing, key) == ("train", "lr")] == ["2e-6"]
     with pytest.raises(UsageError, match="There are: pepo_d"):
         parse(["recipe=pepo_x"])
@@ -68,7 +73,7 @@ def test_typed_words_override_a_recipes():
 
 def test_without_a_config_the_plan_says_so():
     x = resolve(parse(["scale=smoke"]))
-    assert "unknown" in list(plan_lines(ANYWHERE, "small", x.train, x.sampling, Parallel()))[-1]
+    assert "unknown" in list(plan_lines(ANYWHERE, "small", x.train, x.sampling, ParallelConfig()))[-1]
 
 
 def test_kept_configs_belong_to_a_model():

@@ -7,15 +7,15 @@ import torch
 from steps import pictures, prompts, responses
 from torch.nn.functional import normalize
 
-from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
-from credit_zoo.policy.signals import FIRST_LAYER, listening, token_signals
+from credit_zoo.policy.signals import FIRST_LAYER, listen, token_signals
 from credit_zoo.registry import UsageError
 from credit_zoo.types import Responses
 
 
 def rows_of(policy, **settings):
-    return Rows.of(prompts(policy, settings.get("count", 3)), responses(policy, **settings))
+    return BatchLayout.of(prompts(policy, settings.get("count", 3)), responses(policy, **settings))
 
 
 def pixels(policy, rows):
@@ -44,7 +44,7 @@ def test_log_probabilities_and_entropies_are_those_of_the_models_logits(tiny):
 @pytest.mark.parametrize("length", [1, 12, 80])  # 80 is longer than the prompts
 def test_hooks_give_the_mean_cosine_over_stored_hidden_states(tiny, name, length):
     rows = rows_of(tiny, length=length)
-    with listening(tiny, rows, [name]) as cosines:
+    with listen(tiny, rows, [name]) as cosines:
         got = tiny(rows, 1.0)
     found = token_signals([name], got, cosines, rows.mask).values[name]
     states = whole_model(tiny, rows, output_hidden_states=True).hidden_states
@@ -62,18 +62,18 @@ def test_hooks_give_the_mean_cosine_over_stored_hidden_states(tiny, name, length
 
 def test_gradient_checkpointing_does_not_make_the_hooks_count_twice(tiny):
     rows = rows_of(tiny)
-    with listening(tiny, rows, ["visual_similarity"]) as plain:
+    with listen(tiny, rows, ["visual_similarity"]) as plain:
         tiny(rows, 1.0)
     checkpointing = dataclasses.replace(tiny.settings, gradient_checkpointing=True)
     policy = Policy(tiny.model, tiny.encoder, checkpointing).train()
-    with listening(policy, rows, ["visual_similarity"]) as again:
+    with listen(policy, rows, ["visual_similarity"]) as again:
         policy(rows, 1.0).logp.sum().backward()
     torch.testing.assert_close(again.means(), plain.means(), atol=1e-6, rtol=0)
 
 
 def test_no_hook_stays_behind(tiny):
     rows = rows_of(tiny)
-    with pytest.raises(RuntimeError, match="inside"), listening(tiny, rows, ["visual_similarity"]):
+    with pytest.raises(RuntimeError, match="inside"), listen(tiny, rows, ["visual_similarity"]):
         raise RuntimeError("inside")
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in tiny.modules())
 
@@ -82,7 +82,7 @@ def test_a_sampled_image_token_is_no_image(tiny):
     rows = rows_of(tiny)
     ids = rows.response_ids.clone()
     ids[:, 0] = tiny.encoder.image_token
-    changed = Rows(rows.prompts, rows.row_of, ids, rows.mask)
+    changed = BatchLayout(rows.prompts, rows.row_of, ids, rows.mask)
     assert changed.image_mask(tiny.encoder.image_token).sum() == 36 * len(ids)
 
 
@@ -90,8 +90,8 @@ def test_a_row_without_an_image_is_refused_where_the_image_is_looked_at(tiny):
     text_only = tiny.encoder.prompts([(None, "find the area")])
     ids = torch.full((1, 4), 5)
     ones = torch.ones(1, 4, dtype=torch.bool)
-    rows = Rows.of(text_only, Responses(ids, ones, torch.zeros(1, 4), torch.zeros(1) > 0, torch.zeros(1).long()))
-    with pytest.raises(UsageError, match="prompt of row 0 has none"), listening(tiny, rows, ["visual_similarity"]):
+    rows = BatchLayout.of(text_only, Responses(ids, ones, torch.zeros(1, 4), torch.zeros(1) > 0, torch.zeros(1).long()))
+    with pytest.raises(UsageError, match="prompt of row 0 has none"), listen(tiny, rows, ["visual_similarity"]):
         pass
     assert tiny(rows, 1.0).logp.isfinite().all()
 

@@ -15,7 +15,7 @@ SMALL = Size(width=32, layers=2, heads=2, key_value_heads=1, feed_forward=64, vi
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "Size", lambda: SMALL)
-    return Pretrain(work=str(tmp_path / "work"), steps=4, slip_steps=2, batch=4, save_every=2)
+    return Pretrain(work=str(tmp_path / "work"), steps=4, error_steps=2, batch=4, save_every=2)
 
 
 def weights(policy):
@@ -48,13 +48,13 @@ def test_a_checkpoint_of_other_settings_is_refused(settings):
 
 
 def test_the_last_steps_hold_slips_and_the_first_ones_none():
-    settings = Pretrain(steps=4, slip_steps=2, batch=32, mixture="geometry3k:5,mathvista:3")
+    settings = Pretrain(steps=4, error_steps=2, batch=32, mixture="geometry3k:5,mathvista:3")
     encoder = build_encoder(vocabulary(["geometry3k", "mathvista"], 50), Size())
     found = Solutions(settings, encoder, 0)
     for step, slipped in ((0, False), (3, True)):
         batch = found.batch(step)
         texts = encoder.decode(batch["response"], batch["sampled"])
-        rng_free = dataclasses.replace(settings, slip_steps=0)
+        rng_free = dataclasses.replace(settings, error_steps=0)
         clean = Solutions(rng_free, encoder, 0).batch(step)
         differing = sum(a != b for a, b in zip(texts, encoder.decode(clean["response"], clean["sampled"]), strict=True))
         assert (differing > 8) is slipped and (differing == 0) is not slipped
@@ -69,7 +69,7 @@ def test_every_parameter_has_one_optimizer_and_embeddings_are_not_orthogonalised
 
 
 def test_the_learning_rate_warms_up_falls_and_ends_low():
-    s = Pretrain(steps=1000, slip_steps=200, lr=2e-3, slip_lr=5e-4)
+    s = Pretrain(steps=1000, error_steps=200, lr=2e-3, error_lr=5e-4)
     assert s.learning_rate(0) == pytest.approx(2e-3 / 100, rel=1e-2)
     assert s.learning_rate(100) == pytest.approx(2e-3, rel=0.05)
     assert s.learning_rate(799) == pytest.approx(5e-4, rel=1e-2) and s.learning_rate(800) == 5e-4

@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from credit_zoo.evaluation.baselines import blank, box_candidates, constant_answer, share_right, uniform_choice
-from credit_zoo.evaluation.harness import Eval, measure
+from credit_zoo.evaluation.baselines import (
+    blank_image,
+    box_candidates,
+    constant_accuracy,
+    constant_answer,
+    uniform_choice,
+)
+from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.lab import probe as command
 from credit_zoo.lab.auroc import auroc
-from credit_zoo.lab.probe import Probe, check, draw, examples, labels_of, probe_policy, shaper_inputs, shaper_weights
+from credit_zoo.lab.probe import Probe, check, draw, examples, probe_policy, shaper_inputs, shaper_weights, token_labels
 from credit_zoo.lab.probe_figures import mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import (
     Separation,
@@ -25,16 +31,16 @@ from credit_zoo.lab.probe_record import (
     save,
 )
 from credit_zoo.lab.token_roles import NO_ROLE, ROLES, Labels, label, token_spans
-from credit_zoo.policy.policy import Model, Policy
+from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.question import Question
-from credit_zoo.questions.prompting import Prompting
+from credit_zoo.questions.prompting import PromptConfig
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
 from credit_zoo.results.stats import probability_of_improvement
 from credit_zoo.results.store import CorruptRecord
-from credit_zoo.rollout.worker import Asker
+from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.twins.canvas import WHITE
 from credit_zoo.twins.contract import Verdict
-from credit_zoo.twins.writers import TeachingPen
+from credit_zoo.twins.solutions import SolutionWriter
 
 GEOMETRY = BENCHMARKS["geometry3k"].factory()
 FEW = Probe(questions=3, samples=4, training=20, batch=2, max_tokens=24)
@@ -98,7 +104,7 @@ def test_an_auroc_without_one_kind_or_of_scores_that_are_not_finite_is_refused()
 
 @pytest.fixture(scope="module")
 def small():
-    return Policy.load(Model(), frozen=True)
+    return Policy.load(ModelConfig(), frozen=True)
 
 
 def example_of(family):
@@ -113,7 +119,7 @@ def texts_by_label(policy, text, labels):
     roles = {
         role: [t for t, k in zip(tokens, labels.role[0], strict=False) if k == ROLES.index(role)] for role in ROLES
     }
-    return roles, [t for t, slip in zip(tokens, labels.slip[0], strict=False) if slip]
+    return roles, [t for t, slip in zip(tokens, labels.error[0], strict=False) if slip]
 
 
 def labelled(policy, text, verdict):
@@ -153,7 +159,7 @@ def test_roles_and_the_first_slip_of_a_misread_solution(small):
     pieces[place[1]] = wrong
     slipped = "".join(pieces)
     verdict = GEOMETRY.twin.check(example, slipped)
-    assert verdict.first_slip == "perception"
+    assert verdict.first_error == "perception"
     roles, slip = texts_by_label(small, slipped, labelled(small, slipped, verdict))
     assert roles["read"] == list(right + wrong) and slip == list(wrong)
     assert "<think>" in roles["filler"] and "</answer>" in roles["filler"] and "=" in roles["filler"]
@@ -164,11 +170,11 @@ def test_nothing_has_a_role_behind_the_place_where_the_form_was_left(small):
     example = example_of("angle sum")
     first, rest = "".join(s.text for s in example.solution[:2]), "; Q=3</think><answer>3</answer>"
     verdict = GEOMETRY.twin.check(example, first + rest)
-    assert not verdict.followed and verdict.first_slip is None
+    assert not verdict.followed and verdict.first_error is None
     labels = labelled(small, first + rest, verdict)
     known = len(small.encoder.tokenizer(first, add_special_tokens=False)["input_ids"])
     assert (labels.role[0, :known] != NO_ROLE).all() and (labels.role[0, known:] == NO_ROLE).all()
-    assert not labels.slip.any()
+    assert not labels.error.any()
 
 
 def test_a_token_across_two_roles_has_that_of_most_characters_and_the_content_where_they_tie():
@@ -183,7 +189,7 @@ def test_a_token_across_two_roles_has_that_of_most_characters_and_the_content_wh
 
 MADE = Labels(
     role=np.array([[2, 0, 1, 2], [0, 1, 1, -1], [0, 2, 1, -1]], dtype=np.int8),
-    slip=np.array([[False, True, False, False], [False, True, False, False], [False, True, False, False]]),
+    error=np.array([[False, True, False, False], [False, True, False, False], [False, True, False, False]]),
 )
 
 
@@ -237,7 +243,7 @@ def asked(answer, kind="math", choices=()):
 
 def test_chance_by_hand():
     questions = [asked("3"), asked("5"), asked("3"), asked("7")]
-    assert constant_answer(GEOMETRY, questions) == "3" and share_right(GEOMETRY, questions, "3") == 0.5
+    assert constant_answer(GEOMETRY, questions) == "3" and constant_accuracy(GEOMETRY, questions, "3") == 0.5
     assert uniform_choice(GEOMETRY, questions) is None
     choosing = [asked("a", "choice", ("a", "b")), asked("d", "choice", ("b", "c", "d", "e")), asked("9")]
     assert uniform_choice(GEOMETRY, choosing) == (1 / 2 + 1 / 4) / 2
@@ -248,7 +254,9 @@ def test_the_constant_box_is_the_best_of_frequent_and_centre_boxes():
     candidates = box_candidates(Counter(box.answer for box in boxes))
     assert "[3,3,9,9]" in candidates and "[0,0,12,12]" in candidates and "[4.5,4.5,7.5,7.5]" in candidates
     best = constant_answer(GEOMETRY, boxes)
-    assert all(share_right(GEOMETRY, boxes, best) >= share_right(GEOMETRY, boxes, one) for one in candidates)
+    assert all(
+        constant_accuracy(GEOMETRY, boxes, best) >= constant_accuracy(GEOMETRY, boxes, one) for one in candidates
+    )
 
 
 # --- the probe ---------------------------------------------------------------------------------------------------
@@ -256,42 +264,42 @@ def test_the_constant_box_is_the_best_of_frequent_and_centre_boxes():
 
 def test_a_blank_picture_is_blank_and_nothing_else_changes():
     question = GEOMETRY.twin.example("test", 0).question
-    found = blank(question)
+    found = blank_image(question)
     assert found.image.size == question.image.size and found.image.getcolors() == [(84 * 84, WHITE)]
     assert dataclasses.replace(found, image=None) == dataclasses.replace(question, image=None)
     assert question.image.getcolors() != found.image.getcolors()
     with pytest.raises(UsageError, match="no picture"):
-        blank(dataclasses.replace(question, image=None))
+        blank_image(dataclasses.replace(question, image=None))
 
 
 def test_its_answers_are_those_of_the_harness_and_its_questions_are_held_out(tiny):
-    asker = Asker(tiny, GEOMETRY, Prompting(style="short"))
-    chosen = examples(asker, FEW, "test", FEW.questions)
+    worker = RolloutWorker(tiny, GEOMETRY, PromptConfig(style="short"))
+    chosen = examples(worker, FEW, "test", FEW.questions)
     questions = [one.question for one in chosen]
     assert [q.id for q in questions] == [f"geometry3k-test-{FEW.seed}-{k}" for k in range(3)]
-    drawn = draw(asker, questions, FEW)
+    drawn = draw(worker, questions, FEW)
     assert drawn.group.tolist() == [0] * 4 + [1] * 4 + [2] * 4 and drawn.ids.shape == (12, 24)
-    harness = measure(asker, questions, Eval(3, 4, max_tokens=24, greedy=False, batch=2, seed=FEW.seed), "t")
+    harness = measure(worker, questions, EvalConfig(3, 4, max_tokens=24, greedy=False, batch=2, seed=FEW.seed), "t")
     assert drawn.score.view(3, 4).mean(1).tolist() == pytest.approx(list(harness.mean))
     assert set(drawn.signals) >= {"logp", "entropy", "visual_similarity"}
-    assert len(check(asker, chosen, drawn)) == 12
+    assert len(check(worker, chosen, drawn)) == 12
 
 
 def test_a_taught_solution_is_labelled_whole_and_weighed_by_every_rule_but_the_uniform_one(small):
-    asker = Asker(small, GEOMETRY, Prompting(style="short"))
-    chosen = examples(asker, FEW, "test", 3)
-    drawn = draw(asker, [one.question for one in chosen], FEW)
+    worker = RolloutWorker(small, GEOMETRY, PromptConfig(style="short"))
+    chosen = examples(worker, FEW, "test", 3)
+    drawn = draw(worker, [one.question for one in chosen], FEW)
     mixed = dataclasses.replace(drawn, score=torch.tensor([1.0, 0, 0, 0] * 3))
     weighed = shaper_weights(shaper_inputs(mixed))
     assert weighed.keys() == set(SHAPERS) - {"uniform"}
     assert all(
         values.shape == drawn.mask.shape and not values[~drawn.mask.numpy()].any() for values in weighed.values()
     )
-    texts = ["".join(s.text for s in GEOMETRY.twin.solution(one, TeachingPen())) for one in chosen]
+    texts = ["".join(s.text for s in GEOMETRY.twin.solution(one, SolutionWriter())) for one in chosen]
     ids, mask = small.encoder.responses(texts)
     taught = dataclasses.replace(drawn, ids=ids, mask=mask, group=torch.arange(3), score=torch.ones(3))
-    verdicts = check(asker, chosen, taught)
-    labels = labels_of(asker, taught, verdicts)
+    verdicts = check(worker, chosen, taught)
+    labels = token_labels(worker, taught, verdicts)
     last = mask.sum(1).numpy() - 1
     assert all(
         (labels.role[row, : last[row]] >= 0).all() and labels.role[row, last[row]] == NO_ROLE for row in range(3)

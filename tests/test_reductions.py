@@ -151,11 +151,11 @@ def test_the_ramp_goes_from_uniform_to_the_shaper(name):
     x = hard_cases()["ordinary values"]
     result = shaped(name, x)
     uniform = shaped("uniform", x)
-    assert torch.equal(shaping.ramped(result, replace(x, progress=0.0), "linear"), uniform)
-    torch.testing.assert_close(shaping.ramped(result, replace(x, progress=1.0), "linear"), result)
-    half = shaping.ramped(result, replace(x, progress=0.5), "linear")
+    assert torch.equal(shaping.scheduled(result, replace(x, progress=0.0), "linear"), uniform)
+    torch.testing.assert_close(shaping.scheduled(result, replace(x, progress=1.0), "linear"), result)
+    half = shaping.scheduled(result, replace(x, progress=0.5), "linear")
     torch.testing.assert_close(half, (result + uniform) / 2)
-    assert torch.equal(shaping.ramped(result, replace(x, progress=0.0), "none"), result)
+    assert torch.equal(shaping.scheduled(result, replace(x, progress=0.0), "none"), result)
 
 
 def test_permuted_pepo_has_the_weights_of_pepo_in_another_order():

@@ -6,18 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steps import prompts
 
-from credit_zoo.policy.batch_layout import Rows
-from credit_zoo.rollout.sampling import BLOCK, Sampling, invert, restrict, sample
+from credit_zoo.policy.batch_layout import BatchLayout
+from credit_zoo.rollout.sampling import BLOCK, SamplingParams, invert, restrict, sample
 
 
 def draw(policy, seed=0, **settings):
-    return sample(policy, prompts(policy), Sampling(**settings), torch.Generator().manual_seed(seed))
+    return sample(policy, prompts(policy), SamplingParams(**settings), torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_sampling_log_probabilities_are_the_trainers(tiny, temperature):
     drawn = draw(tiny, group=4, max_tokens=16, temperature=temperature)
-    logp = tiny(Rows.of(prompts(tiny), drawn), temperature).logp
+    logp = tiny(BatchLayout.of(prompts(tiny), drawn), temperature).logp
     torch.testing.assert_close(drawn.logp[drawn.mask], logp[drawn.mask], atol=2e-5, rtol=0)
 
 
@@ -55,7 +55,7 @@ def test_a_draw_is_the_first_token_whose_cumulative_probability_exceeds_the_chan
     chance[0], chance[1] = 0.0, 1 - 2**-53
     logits[1, vocabulary // 2 :] = -1e4  # the last tokens are impossible
     logits[1, 0] = 0.0
-    token, logp = invert(logits.clone(), Sampling(), chance)
+    token, logp = invert(logits.clone(), SamplingParams(), chance)
     p = logits.double().softmax(-1)
     reached = p.cumsum(-1).gather(-1, token[:, None])[:, 0]
     chosen = p.gather(-1, token[:, None])[:, 0]

@@ -5,7 +5,7 @@ from typing import Literal, Optional
 
 import pytest
 
-from credit_zoo.cli.settings import coerce, from_words, setting
+from credit_zoo.cli.settings import coerce, from_arguments, setting
 from credit_zoo.registry import UsageError
 
 
@@ -102,15 +102,15 @@ def test_a_setting_is_the_field_of_its_name():
 
 
 def test_words_make_an_instance_and_the_others_keep_their_defaults():
-    assert from_words(Every, []) == Every()
-    assert from_words(Every, ["whole=2", "flag=true", "text=a=b"]) == Every(whole=2, flag=True, text="a=b")
+    assert from_arguments(Every, []) == Every()
+    assert from_arguments(Every, ["whole=2", "flag=true", "text=a=b"]) == Every(whole=2, flag=True, text="a=b")
 
 
 def test_a_word_without_a_value_is_refused():
     with pytest.raises(UsageError, match="'whole' is not of the form SETTING=VALUE"):
-        from_words(Every, ["whole"])
+        from_arguments(Every, ["whole"])
 
 
 def test_a_word_of_the_wrong_type_names_the_class_and_the_setting():
     with pytest.raises(UsageError, match=r"every\.whole must be a whole number, got 'x'"):
-        from_words(Every, ["whole=x"])
+        from_arguments(Every, ["whole=x"])

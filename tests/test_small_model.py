@@ -6,27 +6,27 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from credit_zoo.evaluation.harness import Eval, measure
+from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.objective.base import Base
 from credit_zoo.objective.rewards import Reward
-from credit_zoo.policy.policy import SMALL_MODEL, Model, Policy
-from credit_zoo.questions.prompting import Prompting, short_text
-from credit_zoo.questions.streams import Data, open_questions
+from credit_zoo.policy.policy import SMALL_MODEL, ModelConfig, Policy
+from credit_zoo.questions.prompting import PromptConfig, short_text
+from credit_zoo.questions.streams import DataConfig, open_questions
 from credit_zoo.registry import BENCHMARKS, SHAPERS
-from credit_zoo.rollout.sampling import Sampling
-from credit_zoo.rollout.worker import Asker
+from credit_zoo.rollout.sampling import SamplingParams
+from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.training.collect import Collector
-from credit_zoo.training.engine import plain
+from credit_zoo.training.engine import torch_engine
 from credit_zoo.training.loop import train_policy
-from credit_zoo.training.step import Train, Trainer
+from credit_zoo.training.step import TrainConfig, Trainer
 from credit_zoo.twins.contract import Difficulty
 
-SHORT = Prompting(style="short")
+SHORT = PromptConfig(style="short")
 
 
 @pytest.fixture(scope="module")
 def small():
-    return Policy.load(Model())
+    return Policy.load(ModelConfig())
 
 
 def test_it_is_an_unmodified_qwen2_5_vl_in_safetensors_of_at_most_12_megabytes(small):
@@ -51,10 +51,10 @@ def test_questions_and_solutions_survive_the_tokenizer_in_known_words(small, nam
 
 def ask(policy, name, questions=24, **settings):
     bench = BENCHMARKS[name].factory()
-    chosen = Eval(questions=questions, samples=4, max_tokens=56, greedy=False, **settings)
-    stream = open_questions(bench, "test", None, Data(), chosen.seed, shuffle=False)
+    chosen = EvalConfig(questions=questions, samples=4, max_tokens=56, greedy=False, **settings)
+    stream = open_questions(bench, "test", None, DataConfig(), chosen.seed, shuffle=False)
     asked = [stream[index] for index in range(questions)]
-    return bench, chosen, asked, measure(Asker(policy, bench, SHORT), asked, chosen, name)
+    return bench, chosen, asked, measure(RolloutWorker(policy, bench, SHORT), asked, chosen, name)
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def ask(policy, name, questions=24, **settings):
 def test_it_looks_at_the_picture(small, name):
     bench, chosen, asked, seeing = ask(small, name, questions=48)
     blank = [dataclasses.replace(q, image=q.image.point(lambda _: 255)) for q in asked]
-    blind = measure(Asker(small, bench, SHORT), blank, chosen, "blind")
+    blind = measure(RolloutWorker(small, bench, SHORT), blank, chosen, "blind")
     assert seeing.accuracy > 0.15 and blind.accuracy < 0.1
     assert seeing.pass_rate > seeing.accuracy + 0.15
 
@@ -71,15 +71,17 @@ def test_it_looks_at_the_picture(small, name):
 @pytest.mark.parametrize("shaper", ["uniform", "pepo"])
 def test_its_reward_rises_within_forty_steps(small, shaper):
     torch.manual_seed(0)
-    policy = Policy.load(Model())
+    policy = Policy.load(ModelConfig())
     bench, base = BENCHMARKS["geometry3k"].factory(), Base()
-    train = Train(steps=40, prompts=16, lr=6e-5)
-    collector = Collector(Asker(policy, bench, SHORT), base, Sampling(max_tokens=56), Reward(), prompts=16)
+    train = TrainConfig(steps=40, prompts=16, lr=6e-5)
+    collector = Collector(
+        RolloutWorker(policy, bench, SHORT), base, SamplingParams(max_tokens=56), Reward(), prompts=16
+    )
     made = SHAPERS[shaper].factory()
     accelerator = Accelerator(cpu=True)
-    engine = plain(accelerator, policy, train.lr, weight_decay=0.0)
+    engine = torch_engine(accelerator, policy, train.lr, weight_decay=0.0)
     trainer = Trainer(policy, engine, accelerator, None, made, base, train, collector)
     rewards = []
-    questions = open_questions(bench, "train", None, Data(), 0, shuffle=True)
+    questions = open_questions(bench, "train", None, DataConfig(), 0, shuffle=True)
     train_policy(trainer, questions, seed=0, report=lambda step, following: rewards.append(step.accuracy))
     assert sum(rewards[-10:]) / 10 > sum(rewards[:10]) / 10 + 0.03

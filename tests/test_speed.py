@@ -10,13 +10,13 @@ from steps import batch, trainer
 
 from credit_zoo import profile as command
 from credit_zoo.policy import lm_head as head
-from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
-from credit_zoo.policy.signals import layer_similarity, listening
+from credit_zoo.policy.signals import layer_similarity, listen
 from credit_zoo.speed import meter, picture, profile, release, table
 from credit_zoo.speed.growth import LADDERS
 from credit_zoo.speed.work import Work, architecture, random_batch, random_policy, trainers, training_step, with_layout
-from credit_zoo.training.step import prepare, score_old, update
+from credit_zoo.training.step import old_policy_pass, prepare, update
 
 TINY = Work(prompts=2, group=4, tokens=8, repeats=1, shapers="pepo")
 
@@ -62,7 +62,7 @@ def test_the_release_s_way_gives_the_same_numbers(policy):
     """Where no token is forbidden, which it does not know."""
     policy = Policy(policy.model, replace(policy.encoder, vision_tokens=()), policy.settings)
     data = random_batch(policy, TINY)
-    rows = Rows.of(data.prompts, data.responses)
+    rows = BatchLayout.of(data.prompts, data.responses)
     with torch.no_grad():
         ours, theirs = policy(rows, 1.0), with_layout(policy, "plain", release.ReleasePolicy)(rows, 1.0)
     torch.testing.assert_close(ours.logp, theirs.logp, atol=1e-4, rtol=0)
@@ -114,8 +114,8 @@ def test_signals_cost_no_pass_of_their_own_unless_the_rule_needs_the_whole_batch
     t = trainer(tiny, shaper)
     calls = []
     t.policy.register_forward_hook(lambda *_: calls.append(1))
-    todo = prepare(t, batch(t.policy), 0.5)
-    update(t, score_old(t, todo) if t.two_pass else todo, 1e-6)
+    update_batch = prepare(t, batch(t.policy), 0.5)
+    update(t, old_policy_pass(t, update_batch) if t.two_pass else update_batch, 1e-6)
     assert len(calls) == passes
 
 
@@ -129,8 +129,8 @@ def test_signals_add_less_than_a_percent_to_the_peak(policy):
 
 def test_similarity_keeps_no_states(policy):
     data = random_batch(policy, TINY)
-    rows = Rows.of(data.prompts, data.responses)
-    with torch.no_grad(), listening(policy, rows, ["visual_similarity"]) as cosines:
+    rows = BatchLayout.of(data.prompts, data.responses)
+    with torch.no_grad(), listen(policy, rows, ["visual_similarity"]) as cosines:
         policy(rows, 1.0)
     held = [*cosines.directions.values(), *cosines.sums.values()]
     width = policy.decoder.norm.weight.numel()

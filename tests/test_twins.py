@@ -20,10 +20,10 @@ from credit_zoo.answers.grader import score_response
 from credit_zoo.question import Split
 from credit_zoo.twins import refcoco
 from credit_zoo.twins.canvas import CELL, GLYPHS, Canvas
-from credit_zoo.twins.contract import Difficulty, Pen, Span, V
+from credit_zoo.twins.contract import Difficulty, Span, Steps, V
 from credit_zoo.twins.objects import Thing
+from credit_zoo.twins.solutions import CLOSE, END, OPEN, ErrorWriter, SolutionChecker, SolutionWriter
 from credit_zoo.twins.twin import Example, Twin
-from credit_zoo.twins.writers import CLOSE, END, OPEN, CheckingPen, SlippingPen, TeachingPen
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 DIALS = (Difficulty(), Difficulty(0.5, 0.5), Difficulty(1, 1))
@@ -61,7 +61,7 @@ def _examples(twin: Twin, count: int, difficulty: Difficulty = DIALS[0]) -> tupl
     return _some(twin.name, 1500 if difficulty == DIALS[0] else 300, difficulty)[:count]
 
 
-class _Reads(TeachingPen):
+class _Reads(SolutionWriter):
     """Keeps every value that a solution reads."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ def test_taught_solution_ends_with_the_answer_and_checks_clean(twin: Twin, diffi
         score = score_response(example.question, text)
         assert score.correct == 1 and score.formatted
         verdict = twin.check(example, text)
-        assert verdict.followed and verdict.first_slip is None and not verdict.slips
+        assert verdict.followed and verdict.first_error is None and not verdict.errors
         if example.question.kind == "choice":
             assert example.question.choices.count(example.question.answer) == 1
             assert len(set(example.question.choices)) == len(example.question.choices)
@@ -136,13 +136,13 @@ def test_slips_are_found_where_they_were_made(twin: Twin, difficulty: Difficulty
     rng = np.random.default_rng(5)
     kinds: Counter[str] = Counter()
     for example in _examples(twin, 300, difficulty):
-        pen = SlippingPen(rng)
+        pen = ErrorWriter(rng)
         text = _joined(twin.solution(example, pen))
         verdict = twin.check(example, text)
         assert verdict.followed, text
-        assert list(verdict.slips) == sorted(pen.slips, key=lambda slip: slip[1]), text
-        assert verdict.first_slip == (verdict.slips[0][0] if verdict.slips else None)
-        kinds.update(kind for kind, _, _ in pen.slips)
+        assert list(verdict.errors) == sorted(pen.errors, key=lambda error: error[1]), text
+        assert verdict.first_error == (verdict.errors[0][0] if verdict.errors else None)
+        kinds.update(kind for kind, _, _ in pen.errors)
     assert 60 < kinds["perception"] < 140
     assert 45 < kinds["reasoning"] < 140
 
@@ -204,12 +204,12 @@ def test_boxes_are_whole_cells_on_the_grid(twin: Twin) -> None:
             assert score_response(question, f"{OPEN}x{CLOSE}[0,0,12,12]{END}").correct < 0.5
 
 
-def _named(words: str, things: Sequence[Thing]) -> list[Thing]:
+def _named(words: str, setting_groups: Sequence[Thing]) -> list[Thing]:
     wanted = set(words.split()) - {"the", "object", "person"}
-    return [thing for thing in things if wanted <= {thing.kind, thing.color, thing.size}]
+    return [thing for thing in setting_groups if wanted <= {thing.kind, thing.color, thing.size}]
 
 
-def _referred(text: str, things: Sequence[Thing]) -> list[Thing]:
+def _referred(text: str, setting_groups: Sequence[Thing]) -> list[Thing]:
     for words, lies in (
         ("left of", lambda one, other: one.right <= other.left),
         ("right of", lambda one, other: one.left >= other.right),
@@ -217,16 +217,16 @@ def _referred(text: str, things: Sequence[Thing]) -> list[Thing]:
         ("below", lambda one, other: one.top >= other.bottom),
     ):
         if words in text:
-            these, those = (_named(part, things) for part in text.split(words))
+            these, those = (_named(part, setting_groups) for part in text.split(words))
             assert len(those) == 1 and len(these) > 1
             return [thing for thing in these if thing not in those and lies(thing, those[0])]
     for word, edge, best in (
         ("leftmost", "left", min), ("rightmost", "right", max), ("topmost", "top", min), ("lowest", "bottom", max),
     ):  # fmt: skip
         if word in text:
-            these = _named(text.replace(word, ""), things)
+            these = _named(text.replace(word, ""), setting_groups)
             return [thing for thing in these if getattr(thing, edge) == best(getattr(each, edge) for each in these)]
-    return _named(text, things)
+    return _named(text, setting_groups)
 
 
 @pytest.mark.parametrize("difficulty", DIALS, ids=str)
@@ -268,14 +268,14 @@ def test_check_never_raises(text: str, cut: int, index: int) -> None:
         assert not twin.check(example, taught[: min(cut, len(taught) - 1)]).followed
 
 
-def _sum_and_half(pen: Pen) -> None:
+def _sum_and_half(pen: Steps) -> None:
     a, b = pen.read("A", 50), pen.read("B", 60)
     total = pen.derive("sum", f"{a}+{b}", a + b)
     pen.answer(pen.derive("x", f"180-{total}", 180 - total))
 
 
 @pytest.mark.parametrize(
-    ("steps", "answer", "slips"),
+    ("steps", "answer", "errors"),
     [
         ("A=50; B=60; sum=50+60=110; x=180-110=70", "70", []),
         ("A=55; B=60; sum=55+60=115; x=180-115=65", "65", ["perception"]),
@@ -285,24 +285,24 @@ def _sum_and_half(pen: Pen) -> None:
         ("A=50; B=60; sum=50+60=110; x=180-110=70", "71", ["reasoning"]),
     ],
 )
-def test_check_by_hand(steps: str, answer: str, slips: list[str]) -> None:
-    verdict = CheckingPen(f"{OPEN}{steps}{CLOSE}{answer}{END}").follow(_sum_and_half)
-    assert verdict.followed and [kind for kind, _, _ in verdict.slips] == slips
+def test_check_by_hand(steps: str, answer: str, errors: list[str]) -> None:
+    verdict = SolutionChecker(f"{OPEN}{steps}{CLOSE}{answer}{END}").follow(_sum_and_half)
+    assert verdict.followed and [kind for kind, _, _ in verdict.errors] == errors
 
 
 def test_leaving_the_form_keeps_what_was_before() -> None:
     text = f"{OPEN}A=55; B=60; then I guess"
-    verdict = CheckingPen(text).follow(_sum_and_half)
-    assert not verdict.followed and verdict.first_slip == "perception"
+    verdict = SolutionChecker(text).follow(_sum_and_half)
+    assert not verdict.followed and verdict.first_error == "perception"
     assert [text[start:end] for start, end, role in verdict.roles if role == "read"] == ["55", "60"]
 
 
-def _box(pen: Pen) -> None:
+def _box(pen: Steps) -> None:
     pen.answer(pen.reads("box", (3, 5, 6, 7)))
 
 
 @pytest.mark.parametrize(
-    ("steps", "answer", "followed", "slips"),
+    ("steps", "answer", "followed", "errors"),
     [
         ("box=3,5,6,7", "[3,5,6,7]", True, []),
         ("box=3,4,6,7", "[3,4,6,7]", True, ["perception"]),
@@ -312,9 +312,9 @@ def _box(pen: Pen) -> None:
         ("box=3,5,6,7", "[3,5,6,7,8]", False, []),
     ],
 )
-def test_check_lists_by_hand(steps: str, answer: str, followed: bool, slips: list[str]) -> None:
-    verdict = CheckingPen(f"{OPEN}{steps}{CLOSE}{answer}{END}").follow(_box)
-    assert verdict.followed == followed and [kind for kind, _, _ in verdict.slips] == slips
+def test_check_lists_by_hand(steps: str, answer: str, followed: bool, errors: list[str]) -> None:
+    verdict = SolutionChecker(f"{OPEN}{steps}{CLOSE}{answer}{END}").follow(_box)
+    assert verdict.followed == followed and [kind for kind, _, _ in verdict.errors] == errors
 
 
 @pytest.mark.parametrize(("dials", "name"), [((7, 0), "perception"), ((0, -0.1), "reasoning")])

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from credit_zoo.policy.batch_layout import Rows
-from credit_zoo.policy.policy import Model, Policy
-from credit_zoo.questions.prompting import Prompting
-from credit_zoo.questions.streams import Data, open_questions
+from credit_zoo.policy.batch_layout import BatchLayout
+from credit_zoo.policy.policy import ModelConfig, Policy
+from credit_zoo.questions.prompting import PromptConfig
+from credit_zoo.questions.streams import DataConfig, open_questions
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results.store import load_all
-from credit_zoo.rollout.engines import Rollout, sampler
-from credit_zoo.rollout.sampling import Sampling, generators, sample
-from credit_zoo.rollout.worker import Asker
+from credit_zoo.rollout.engines import RolloutConfig, sampler
+from credit_zoo.rollout.sampling import SamplingParams, generators, sample
+from credit_zoo.rollout.worker import RolloutWorker
 
 PYTHON = os.environ.get("CREDIT_ZOO_VLLM")  # of the environment that has vLLM
 pytestmark = pytest.mark.skipif(not PYTHON, reason="vLLM's environment is made by make test-vllm")
@@ -29,7 +29,7 @@ CPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "PYTHONPATH": str(SITE),
 }
-DRAWN = Sampling(group=8, max_tokens=56)
+DRAWN = SamplingParams(group=8, max_tokens=56)
 
 
 @pytest.fixture(scope="module")
@@ -59,30 +59,30 @@ def url(tmp_path_factory):
 
 
 @pytest.fixture
-def asker(url):
-    policy = Policy.load(Model())
-    made = sampler(Rollout("vllm", url), policy, 256)
+def worker(url):
+    policy = Policy.load(ModelConfig())
+    made = sampler(RolloutConfig("vllm", url), policy, 256)
     made.sync(policy)
-    return Asker(policy, BENCHMARKS["geometry3k"].factory(), Prompting(style="short"), made)
+    return RolloutWorker(policy, BENCHMARKS["geometry3k"].factory(), PromptConfig(style="short"), made)
 
 
 @pytest.fixture(scope="module")
 def questions():
-    stream = open_questions(BENCHMARKS["geometry3k"].factory(), "test", None, Data(), 1234, shuffle=False)
+    stream = open_questions(BENCHMARKS["geometry3k"].factory(), "test", None, DataConfig(), 1234, shuffle=False)
     return [stream[k] for k in range(32)]
 
 
-def drawn(asker, questions, sampling=DRAWN, seed=0):
-    prompts = asker.prompts(questions)
-    return prompts, asker.respond(questions, prompts, sampling, generators(seed, range(len(questions))))
+def drawn(worker, questions, sampling=DRAWN, seed=0):
+    prompts = worker.encode(questions)
+    return prompts, worker.generate(questions, prompts, sampling, generators(seed, range(len(questions))))
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0.7}, {"temperature": 1.3, "top_k": 0}])
-def test_log_probabilities_are_the_trainers(asker, questions, settings):
-    sampling = Sampling(group=8, max_tokens=56, **settings)
-    prompts, found = drawn(asker, questions, sampling)
+def test_log_probabilities_are_the_trainers(worker, questions, settings):
+    sampling = SamplingParams(group=8, max_tokens=56, **settings)
+    prompts, found = drawn(worker, questions, sampling)
     with torch.no_grad():
-        logp = asker.policy(Rows.of(prompts, found), sampling.temperature).logp
+        logp = worker.policy(BatchLayout.of(prompts, found), sampling.temperature).logp
     difference = (logp - found.logp)[found.mask].abs()
     middle, late = (float(difference.quantile(q)) for q in (0.5, 0.99))
     print(
@@ -90,49 +90,49 @@ def test_log_probabilities_are_the_trainers(asker, questions, settings):
         f"median {middle:.2g}, 99% {late:.2g}, largest {difference.max():.2g}"
     )
     assert difference.mean() < 1e-3
-    assert not torch.isin(found.ids[found.mask], torch.tensor(asker.policy.encoder.vision_tokens)).any()
+    assert not torch.isin(found.ids[found.mask], torch.tensor(worker.policy.encoder.vision_tokens)).any()
 
 
-def test_greedy_answers_are_those_of_our_own_sampler(asker, questions):
-    greedy = Sampling(group=1, temperature=0.0, max_tokens=56)
-    prompts, found = drawn(asker, questions, greedy)
-    ours = sample(asker.policy, prompts, greedy, generators(0, range(len(questions))))
+def test_greedy_answers_are_those_of_our_own_sampler(worker, questions):
+    greedy = SamplingParams(group=1, temperature=0.0, max_tokens=56)
+    prompts, found = drawn(worker, questions, greedy)
+    ours = sample(worker.policy, prompts, greedy, generators(0, range(len(questions))))
     for name in ("ids", "mask", "truncated", "row_of"):
         assert torch.equal(getattr(found, name), getattr(ours, name))
-    texts = asker.policy.encoder.decode(found.ids, found.mask)
-    right = [asker.bench.score(question, text).correct for question, text in zip(questions, texts, strict=True)]
+    texts = worker.policy.encoder.decode(found.ids, found.mask)
+    right = [worker.bench.score(question, text).correct for question, text in zip(questions, texts, strict=True)]
     assert sum(right) / len(right) > 0.8
 
 
-def test_a_seed_repeats_itself_and_another_one_does_not(asker, questions):
-    one, same, other = (drawn(asker, questions[:8], seed=seed)[1].ids for seed in (3, 3, 4))
+def test_a_seed_repeats_itself_and_another_one_does_not(worker, questions):
+    one, same, other = (drawn(worker, questions[:8], seed=seed)[1].ids for seed in (3, 3, 4))
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert len({tuple(row.tolist()) for row in one}) > len(one) / 2
 
 
-def test_a_response_ends_at_a_stop_token_or_is_truncated(asker, questions):
-    _, found = drawn(asker, questions, Sampling(group=8, max_tokens=20))
-    ended = torch.isin(found.ids, torch.tensor(asker.policy.encoder.stop_tokens)) & found.mask
+def test_a_response_ends_at_a_stop_token_or_is_truncated(worker, questions):
+    _, found = drawn(worker, questions, SamplingParams(group=8, max_tokens=20))
+    ended = torch.isin(found.ids, torch.tensor(worker.policy.encoder.stop_tokens)) & found.mask
     assert torch.equal(ended.any(1), ~found.truncated) and found.truncated.any()
-    assert found.ids[~found.mask].eq(asker.policy.encoder.pad_token).all()
+    assert found.ids[~found.mask].eq(worker.policy.encoder.pad_token).all()
 
 
-def test_the_engine_samples_from_the_weights_that_it_was_told(asker, questions):
+def test_the_engine_samples_from_the_weights_that_it_was_told(worker, questions):
     """The embedding, and so the head, is turned towards one token: from then on the engine says little else."""
-    token = asker.policy.encoder.tokenizer.convert_tokens_to_ids("7")
+    token = worker.policy.encoder.tokenizer.convert_tokens_to_ids("7")
     with torch.no_grad():
-        asker.policy.decoder.norm.weight.zero_()
-        asker.policy.decoder.norm.weight[0] = 1.0
-        embedding = asker.policy.model.get_input_embeddings().weight
+        worker.policy.decoder.norm.weight.zero_()
+        worker.policy.decoder.norm.weight[0] = 1.0
+        embedding = worker.policy.model.get_input_embeddings().weight
         embedding[:, 0] = 1.0
         embedding[token, 0] = 100.0
-    _, before = drawn(asker, questions[:4])
-    asker.sampler.sync(asker.policy)
-    prompts, after = drawn(asker, questions[:4])
+    _, before = drawn(worker, questions[:4])
+    worker.sampler.sync(worker.policy)
+    prompts, after = drawn(worker, questions[:4])
     share = [float((found.ids == token)[found.mask].float().mean()) for found in (before, after)]
     assert share[0] < 0.1 and share[1] > 0.9
     with torch.no_grad():
-        logp = asker.policy(Rows.of(prompts, after), 1.0).logp
+        logp = worker.policy(BatchLayout.of(prompts, after), 1.0).logp
     torch.testing.assert_close(logp[after.mask], after.logp[after.mask], atol=1e-4, rtol=0)
 
 

@@ -6,4 +6,4 @@ from .arguments import parse as parse
 from .arguments import summary as summary
 from .arguments import trained_bench as trained_bench
 from .settings import coerce as coerce
-from .settings import from_words as from_words
+from .settings import from_arguments as from_arguments

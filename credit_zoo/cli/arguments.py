@@ -4,6 +4,7 @@ A word without a dot picks a file of `configs/AXIS/` or sets a run option; a wor
 """
 
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, unknow
 
 AXES = ("shaper", "base", "bench", "model", "scale")
 SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine")}
+# Settings under the names of version 0.1, which go on working for one version, with a warning.
+RENAMED = {
+    "train.ramp": "train.shaper_schedule",
+    "train.schedule": "train.lr_schedule",
+    "base.max_refills": "base.max_resampling_rounds",
+}
 OPTIONS: Mapping[str, str] = {
     "recipe": "the words of a paper's recipe, which typed ones override: a file of configs/recipe/",
     "seed": "one or several, 0,1,2: a run for each",
@@ -36,7 +43,7 @@ OPTIONS: Mapping[str, str] = {
 class Command:
     """What was typed, checked for form: axes, options, and (thing, setting, text) triples."""
 
-    words: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     shaper: str = "uniform"
     base: str = "grpo"
     bench: tuple[str, ...] = ("geometry3k",)
@@ -56,15 +63,18 @@ class Command:
     settings: tuple[tuple[str, str, str], ...] = ()
 
 
-def parse(words: Sequence[str]) -> Command:
+def parse(arguments: Sequence[str]) -> Command:
     """Checks the words against the axes, the options and the names there are."""
-    typed, words = words, _with_recipe(words)
+    typed, arguments = arguments, _with_recipe(arguments)
     plain: dict[str, str] = {}
     settings: list[tuple[str, str, str]] = []
-    for word in words:
+    for word in arguments:
         name, equals, text = word.partition("=")
         if not equals or not text:
             raise UsageError(f"'{word}' is not of the form NAME=VALUE; `--help` shows the grammar")
+        if name in RENAMED:
+            print(f"credit_zoo: {name} is now called {RENAMED[name]}; the old name goes in 0.3", file=sys.stderr)
+            name = RENAMED[name]
         if "." in name:
             thing, _, key = name.partition(".")
             settings.append((thing, key, text))
@@ -81,18 +91,18 @@ def parse(words: Sequence[str]) -> Command:
     return _command(tuple(typed), plain, tuple(settings))
 
 
-def _with_recipe(words: Sequence[str]) -> list[str]:
+def _with_recipe(arguments: Sequence[str]) -> list[str]:
     """The words of the recipe that is named, without those that are typed as well, and then the typed ones."""
-    named = [word.partition("=")[2] for word in words if word.startswith("recipe=")]
+    named = [word.partition("=")[2] for word in arguments if word.startswith("recipe=")]
     if not named:
-        return list(words)
+        return list(arguments)
     recipes = {path.stem: path for path in sorted((CONFIGS / "recipe").glob("*.txt"))}
     if named[0] not in recipes:
         raise unknown("recipe", named[0], recipes)
     lines = recipes[named[0]].read_text(encoding="utf-8").splitlines()
     told = [word for line in lines for word in line.partition("#")[0].split()]
-    typed = {word.partition("=")[0] for word in words}
-    return [word for word in told if word.partition("=")[0] not in typed] + list(words)
+    typed = {word.partition("=")[0] for word in arguments}
+    return [word for word in told if word.partition("=")[0] not in typed] + list(arguments)
 
 
 def _refuse_repeated(settings: Sequence[tuple[str, str, str]]) -> None:
@@ -105,7 +115,7 @@ def _refuse_repeated(settings: Sequence[tuple[str, str, str]]) -> None:
         seen[name] = text
 
 
-def _command(words: tuple[str, ...], plain: dict[str, str], settings: tuple[tuple[str, str, str], ...]) -> Command:
+def _command(arguments: tuple[str, ...], plain: dict[str, str], settings: tuple[tuple[str, str, str], ...]) -> Command:
     plugins = tuple(plain.pop("plugins", "").split(",")) if "plugins" in plain else ()
     for plugin in plugins:
         if not plugin:
@@ -128,7 +138,7 @@ def _command(words: tuple[str, ...], plain: dict[str, str], settings: tuple[tupl
     for listed in ("bench", "baseline"):
         if listed in values:
             values[listed] = tuple(values[listed].split(","))
-    command = Command(words=words, plugins=plugins, settings=settings, **values)
+    command = Command(arguments=arguments, plugins=plugins, settings=settings, **values)
     _check_names(command)
     return command
 

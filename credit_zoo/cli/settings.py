@@ -65,10 +65,10 @@ def _describe(kind: Any) -> str:
     return names.get(kind, "text")
 
 
-def from_words(cls: type[S], words: Sequence[str]) -> S:
+def from_arguments(cls: type[S], arguments: Sequence[str]) -> S:
     """An instance of a dataclass from `setting=value` words, for the commands that have one group of settings."""
     values: dict[str, Any] = {}
-    for word in words:
+    for word in arguments:
         name, equals, text = word.partition("=")
         if not equals:
             raise UsageError(f"'{word}' is not of the form SETTING=VALUE")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from credit_zoo.evaluation.grading import Answered
+from credit_zoo.evaluation.grading import Completions
 from credit_zoo.question import Question
 from credit_zoo.questions import Benchmark
 from credit_zoo.registry import UsageError
@@ -22,14 +22,14 @@ FREQUENT_BOXES = 20
 CENTRE_SIDES = (0.25, 0.5, 0.75, 1.0)  # of the picture's side
 
 
-def respond(answer: str) -> str:
+def as_response(answer: str) -> str:
     """A response of the right form that gives this answer."""
     return f"<think>-</think><answer>{answer}</answer>"
 
 
-def share_right(bench: Benchmark, questions: Sequence[Question], answer: str) -> float:
+def constant_accuracy(bench: Benchmark, questions: Sequence[Question], answer: str) -> float:
     """The mean score of one answer to every question, in [0, 1]."""
-    return sum(bench.score(question, respond(answer)).correct for question in questions) / len(questions)
+    return sum(bench.score(question, as_response(answer)).correct for question in questions) / len(questions)
 
 
 def constant_answer(bench: Benchmark, training: Sequence[Question]) -> str:
@@ -37,7 +37,7 @@ def constant_answer(bench: Benchmark, training: Sequence[Question]) -> str:
     counts = Counter(question.answer for question in training)
     if training[0].kind != "box":
         return counts.most_common(1)[0][0]
-    return max(box_candidates(counts), key=lambda box: share_right(bench, training, box))
+    return max(box_candidates(counts), key=lambda box: constant_accuracy(bench, training, box))
 
 
 def box_candidates(counts: Counter[str]) -> list[str]:
@@ -53,15 +53,15 @@ def box_candidates(counts: Counter[str]) -> list[str]:
 
 def uniform_choice(bench: Benchmark, questions: Sequence[Question]) -> float | None:
     """The expected score of a uniform guess among the choices, over the questions that have some; None without."""
-    guesses = [
-        sum(bench.score(question, respond(choice)).correct for choice in question.choices) / len(question.choices)
+    random_answers = [
+        sum(bench.score(question, as_response(choice)).correct for choice in question.choices) / len(question.choices)
         for question in questions
         if question.choices
     ]
-    return sum(guesses) / len(guesses) if guesses else None
+    return sum(random_answers) / len(random_answers) if random_answers else None
 
 
-def blank(question: Question) -> Question:
+def blank_image(question: Question) -> Question:
     """The question with a white picture of the same size."""
     from PIL import Image
 
@@ -70,17 +70,17 @@ def blank(question: Question) -> Question:
     return replace(question, image=Image.new("RGB", question.image.size, WHITE))
 
 
-def best_constant(bench: Benchmark, questions: Sequence[Question]) -> Answered:
+def best_constant_answer(bench: Benchmark, questions: Sequence[Question]) -> Completions:
     """The one response that is right most often, among letters, frequent truths and boxes."""
     counts = Counter(question.answer for question in questions)
     boxes = Counter(question.answer for question in questions if question.kind == "box")
     frequent = [answer for answer, _ in counts.most_common(FREQUENT)]
     answers = [*LETTERS, *frequent, *(box_candidates(boxes) if boxes else ())]
-    best = max(answers, key=lambda answer: share_right(bench, questions, answer))
-    return Answered((respond(best),), (False,))
+    best = max(answers, key=lambda answer: constant_accuracy(bench, questions, answer))
+    return Completions((as_response(best),), (False,))
 
 
-def guesses(questions: Sequence[Question], samples: int, seed: int) -> list[Answered]:
+def random_answers(questions: Sequence[Question], samples: int, seed: int) -> list[Completions]:
     """Random responses: a choice of the question's own, or the truth of a question of the same kind."""
     draw = random.Random(seed)
     truths: dict[str, list[str]] = {}
@@ -88,8 +88,8 @@ def guesses(questions: Sequence[Question], samples: int, seed: int) -> list[Answ
         answer = f"[{question.answer}]" if question.kind == "box" else question.answer
         truths.setdefault(question.kind, []).append(answer)
     return [
-        Answered(
-            tuple(respond(text) for text in draw.choices(question.choices or truths[question.kind], k=samples)),
+        Completions(
+            tuple(as_response(text) for text in draw.choices(question.choices or truths[question.kind], k=samples)),
             (False,) * samples,
         )
         for question in questions

@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from credit_zoo.evaluation.grading import Answered
+from credit_zoo.evaluation.grading import Completions
 from credit_zoo.question import Question
 from credit_zoo.registry import UsageError
 from credit_zoo.results import atomic_bytes, digest, plain
@@ -23,13 +23,13 @@ Pass = Literal["sampled", "greedy"]
 _FIELDS = tuple(field.name for field in fields(Question) if field.name != "image")
 
 
-class AnswerLog:
+class GenerationLog:
     """An open log; `done` holds the answers per pass. One process writes it: a second one gets a log of its own."""
 
     def __init__(self, folder: Path, head: Mapping[str, Any], questions: Sequence[Question]) -> None:
         self.head = {**head, "asked": digest(json.dumps(_asked(question)) for question in questions)}
         self.questions = questions
-        self.done: dict[Pass, list[Answered]] = {"sampled": [], "greedy": []}
+        self.done: dict[Pass, list[Completions]] = {"sampled": [], "greedy": []}
         folder.mkdir(parents=True, exist_ok=True)
         name = digest([json.dumps(self.head, sort_keys=True)])
         self._file = _locked(folder, name)
@@ -51,7 +51,7 @@ class AnswerLog:
         if not good:
             self._write([{"head": self.head}])
 
-    def add(self, kind: Pass, answers: Sequence[Answered]) -> None:
+    def add(self, kind: Pass, answers: Sequence[Completions]) -> None:
         """Appends the answers to the next questions of a pass; they are on disk when this returns."""
         start = len(self.done[kind])
         asked = self.questions[start : start + len(answers)]
@@ -96,11 +96,11 @@ def _row(line: str) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _answered(row: Mapping[str, Any]) -> Answered:
-    return Answered(tuple(row["texts"]), tuple(row["truncated"]))
+def _answered(row: Mapping[str, Any]) -> Completions:
+    return Completions(tuple(row["texts"]), tuple(row["truncated"]))
 
 
-def read_log(path: Path) -> tuple[dict[str, Any], list[Question], list[Answered], list[Answered] | None]:
+def read_generations(path: Path) -> tuple[dict[str, Any], list[Question], list[Completions], list[Completions] | None]:
     """What a kept log holds: the head, the questions without their pictures, the sampled and the greedy answers."""
     try:
         head, *rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().strip().split("\n")]

@@ -15,7 +15,7 @@ Rule: TypeAlias = Callable[[Question, str], float]
 
 
 @dataclass(frozen=True)
-class Answered:
+class Completions:
     """What was said to one question: the responses' texts, and which of them were cut at the token limit."""
 
     texts: tuple[str, ...]
@@ -23,7 +23,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvalResult:
     """What came out, per question: mean score of the samples, score of the greedy answer (None without), whether
     any sample was right; over all responses, the shares without an answer, without the format, and truncated.
     `official` is avg@N under the published rule, None for a set without one.
@@ -69,17 +69,17 @@ class Measured:
 def grade(
     bench: Benchmark,
     questions: Sequence[Question],
-    sampled: Sequence[Answered],
-    greedy: Sequence[Answered] | None = None,
+    sampled: Sequence[Completions],
+    greedy: Sequence[Completions] | None = None,
     official: Rule | None = None,
-) -> Measured:
+) -> EvalResult:
     """Scores what was said to every question, and once more by the published rule where one is given; the same
     answers always give the same scores.
     """
     scores = [[bench.score(q, text) for text in said.texts] for q, said in zip(questions, sampled, strict=True)]
     every: list[Score] = [score for group in scores for score in group]
     once = None if greedy is None else [bench.score(q, a.texts[0]) for q, a in zip(questions, greedy, strict=True)]
-    return Measured(
+    return EvalResult(
         questions=tuple(questions),
         mean=tuple(sum(s.correct for s in group) / len(group) for group in scores),
         greedy=None if once is None else tuple(score.correct for score in once),
@@ -91,7 +91,7 @@ def grade(
     )
 
 
-def _mean(rule: Rule, questions: Sequence[Question], sampled: Sequence[Answered]) -> float:
+def _mean(rule: Rule, questions: Sequence[Question], sampled: Sequence[Completions]) -> float:
     means = [
         sum(rule(question, text) for text in said.texts) / len(said.texts)
         for question, said in zip(questions, sampled, strict=True)
@@ -99,7 +99,7 @@ def _mean(rule: Rule, questions: Sequence[Question], sampled: Sequence[Answered]
     return sum(means) / len(means)
 
 
-def outcome(measured: Measured, trained: str, baselines: Mapping[str, float]) -> dict[str, Any]:
+def evaluation_fields(measured: EvalResult, trained: str, baselines: Mapping[str, float]) -> dict[str, Any]:
     """The fields of a record's `Evaluation` that say how it came out; `trained` is the set that is trained on."""
     unleaked = measured.without(trained)
     return {

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from credit_zoo.answers import GRADER_VERSION, RULES, Symbolic
-from credit_zoo.evaluation.generations import read_log
-from credit_zoo.evaluation.grading import Measured, grade, outcome
+from credit_zoo.evaluation.generations import read_generations
+from credit_zoo.evaluation.grading import EvalResult, evaluation_fields, grade
 from credit_zoo.questions import Benchmark
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import Evaluation, RunRecord, load, new_run_id, origin, utc_now, write
@@ -21,9 +21,9 @@ from credit_zoo.results import Evaluation, RunRecord, load, new_run_id, origin, 
 NOTE = "graded anew"
 
 
-def regrade(path: Path) -> Measured:
+def regrade(path: Path) -> EvalResult:
     """What a kept log is worth under the rules of today."""
-    head, questions, sampled, greedy = read_log(path)
+    head, questions, sampled, greedy = read_generations(path)
     bench: Benchmark = BENCHMARKS[head["bench"]].factory()
     rule = None if head["twin"] else RULES.get(head["bench"])
     return grade(bench, questions, sampled, greedy, rule)
@@ -31,7 +31,7 @@ def regrade(path: Path) -> Measured:
 
 def second_opinion(path: Path) -> str:
     """Of the sampled answers to questions of kind "math" that are wrong: how many are right symbolically."""
-    head, questions, sampled, _ = read_log(path)
+    head, questions, sampled, _ = read_generations(path)
     bench: Benchmark = BENCHMARKS[head["bench"]].factory()
     wrong = more = 0
     with Symbolic() as symbolic:
@@ -57,10 +57,10 @@ def _record_of(path: Path, results: Path) -> tuple[RunRecord, Evaluation]:
     return record, matching[0]
 
 
-def _updated(old: Evaluation, measured: Measured) -> Evaluation:
+def _updated(old: Evaluation, measured: EvalResult) -> Evaluation:
     if len(measured.mean) != old.questions:
         raise UsageError(f"the log of {old.bench} holds {len(measured.mean)} questions, its record {old.questions}")
-    fields = outcome(measured, BENCHMARKS[old.bench].facts.trains_on, old.beside.baselines)
+    fields = evaluation_fields(measured, BENCHMARKS[old.bench].facts.trains_on, old.beside.baselines)
     return replace(old, grader=f"rules v{GRADER_VERSION}", bench_version=BENCHMARKS[old.bench].facts.version, **fields)
 
 
@@ -76,14 +76,14 @@ def _rewritten(record: RunRecord, changed: Mapping[tuple[str, str], Evaluation])
     )
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0, or 2 for a request that cannot be met."""
     parser = argparse.ArgumentParser(prog="python -m credit_zoo.rescore", description="Grade kept answers anew.")
     parser.add_argument("logs", nargs="+", type=Path, help="<out>/<run id>/answers/*.jsonl.gz")
     parser.add_argument("--results", type=Path, default=Path("leaderboard/results"), help="folder of records")
     parser.add_argument("--write", action="store_true", help="write new records")
     parser.add_argument("--symbolic", action="store_true", help="say what math-verify would count right besides")
-    given = parser.parse_args(words)
+    given = parser.parse_args(arguments)
     runs: dict[str, tuple[RunRecord, dict[tuple[str, str], Evaluation]]] = {}
     try:
         for path in given.logs:

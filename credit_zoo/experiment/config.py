@@ -29,71 +29,71 @@ from credit_zoo.registry import (
 )
 
 if TYPE_CHECKING:
-    from credit_zoo.evaluation import Eval
+    from credit_zoo.evaluation import EvalConfig
     from credit_zoo.objective import Base, Reward, Shaper
-    from credit_zoo.policy import Model
-    from credit_zoo.questions import Benchmark, Data, Prompting
-    from credit_zoo.rollout import Rollout, Sampling
-    from credit_zoo.training import Checkpoint, Parallel, Train
+    from credit_zoo.policy import ModelConfig
+    from credit_zoo.questions import Benchmark, DataConfig, PromptConfig
+    from credit_zoo.rollout import RolloutConfig, SamplingParams
+    from credit_zoo.training import CheckpointConfig, ParallelConfig, TrainConfig
 
 # The slots of a base and where their pieces are registered.
 PIECES: Mapping[str, Registry[Any]] = {
     "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
 }  # fmt: skip
-TRAINING_THINGS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
+TRAINING_GROUPS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
 
 
 @dataclass(frozen=True)
-class Experiment:
+class ExperimentConfig:
     """Everything a run needs, as settings: what the words resolve to."""
 
     shaper: "Shaper"
     base: "Base"
-    train: "Train"
-    sampling: "Sampling"
-    eval: "Eval"
-    model: "Model"
-    prompt: "Prompting"
+    train: "TrainConfig"
+    sampling: "SamplingParams"
+    eval: "EvalConfig"
+    model: "ModelConfig"
+    prompt: "PromptConfig"
     reward: "Reward"
-    data: "Data"
-    parallel: "Parallel"
-    checkpoint: "Checkpoint"
-    rollout: "Rollout"
-    operative: str = field(default="", compare=False)
+    data: "DataConfig"
+    parallel: "ParallelConfig"
+    checkpoint: "CheckpointConfig"
+    rollout: "RolloutConfig"
+    gin_text: str = field(default="", compare=False)
 
 
 @cache
-def things() -> Mapping[str, type]:
+def setting_groups() -> Mapping[str, type]:
     """The groups of settings by the word that a user types; registers them with gin on first use."""
-    from credit_zoo.evaluation import Eval
+    from credit_zoo.evaluation import EvalConfig
     from credit_zoo.objective import Base, Reward
-    from credit_zoo.policy import Model
-    from credit_zoo.questions import Data, Prompting
-    from credit_zoo.rollout import Rollout, Sampling
-    from credit_zoo.training import Checkpoint, Parallel, Train
+    from credit_zoo.policy import ModelConfig
+    from credit_zoo.questions import DataConfig, PromptConfig
+    from credit_zoo.rollout import RolloutConfig, SamplingParams
+    from credit_zoo.training import CheckpointConfig, ParallelConfig, TrainConfig
 
     found: dict[str, type] = {
         "base": Base,
-        "train": Train,
-        "sampling": Sampling,
-        "eval": Eval,
-        "model": Model,
-        "prompt": Prompting,
+        "train": TrainConfig,
+        "sampling": SamplingParams,
+        "eval": EvalConfig,
+        "model": ModelConfig,
+        "prompt": PromptConfig,
         "reward": Reward,
-        "data": Data,
-        "parallel": Parallel,
-        "checkpoint": Checkpoint,
-        "rollout": Rollout,
-        "experiment": Experiment,
+        "data": DataConfig,
+        "parallel": ParallelConfig,
+        "checkpoint": CheckpointConfig,
+        "rollout": RolloutConfig,
+        "experiment": ExperimentConfig,
     }
     for name, cls in found.items():
         gin.register(name)(cls)
     return found
 
 
-def resolve(command: Command) -> Experiment:
+def resolve(command: Command) -> ExperimentConfig:
     """Parses the files and the typed settings; refuses what is unknown, out of range, or used by nothing."""
-    things()
+    setting_groups()
     trained_bench(command)
     shaper = SHAPERS[command.shaper]
     # The budget first: what a model needs of it (responses scored at once) overrides it.
@@ -108,7 +108,7 @@ def resolve(command: Command) -> Experiment:
             finalize_config=False,
             print_includes_and_imports=False,
         )
-        experiment: Experiment = gin.get_configurable("experiment")()
+        experiment: ExperimentConfig = gin.get_configurable("experiment")()
     except UsageError as error:
         raise UsageError(str(error).split("\n  In call to configurable")[0]) from None
     _refuse_unused(command, experiment)
@@ -118,7 +118,7 @@ def resolve(command: Command) -> Experiment:
     # gin leaves out what has no literal of its own, and does not make the benchmarks.
     more = [f"{binding}\n" for binding in _bindings(command) if binding.endswith("1e999")]
     more += [f"{thing}.{key} = {text!r}\n" for thing, key, text in command.settings if thing in BENCHMARKS]
-    return dataclasses.replace(experiment, operative="".join([gin.operative_config_str(), *more]))
+    return dataclasses.replace(experiment, gin_text="".join([gin.operative_config_str(), *more]))
 
 
 def _optional(command: Command) -> Iterator[tuple[dict[str, Path], str]]:
@@ -148,21 +148,21 @@ def benchmark(command: Command, name: str) -> "Benchmark":
 
 
 def _class_of(thing: str) -> type:
-    if thing in things() and thing != "experiment":
-        return things()[thing]
+    if thing in setting_groups() and thing != "experiment":
+        return setting_groups()[thing]
     for registry in (SHAPERS, *PIECES.values()):
         if thing in registry:
             return registry[thing].factory
     pieces = [name for registry in PIECES.values() for name in registry]
-    known = [*(t for t in things() if t != "experiment"), *SHAPERS, *pieces, *BENCHMARKS]
+    known = [*(t for t in setting_groups() if t != "experiment"), *SHAPERS, *pieces, *BENCHMARKS]
     raise unknown("group of settings", thing, known)
 
 
-def _refuse_unused(command: Command, experiment: Experiment) -> None:
+def _refuse_unused(command: Command, experiment: ExperimentConfig) -> None:
     """A setting that was typed but that nothing of this run reads."""
     base = experiment.base
     pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
-    training = () if command.eval_only else (command.shaper, *pieces, *TRAINING_THINGS)
+    training = () if command.eval_only else (command.shaper, *pieces, *TRAINING_GROUPS)
     benches = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
     used = {"eval", "model", "prompt", "data", "rollout", *training, *benches}
     for thing, key, _ in command.settings:
@@ -170,13 +170,13 @@ def _refuse_unused(command: Command, experiment: Experiment) -> None:
             continue
         if thing in BENCHMARKS:
             raise UsageError(f"{thing}.{key} was set, but bench={','.join(command.bench)} does not use it")
-        if command.eval_only and thing in (*TRAINING_THINGS, command.shaper, *pieces):
+        if command.eval_only and thing in (*TRAINING_GROUPS, command.shaper, *pieces):
             raise UsageError(f"{thing}.{key} was set, but eval_only=true trains nothing")
         owner = f"shaper={command.shaper}" if thing in SHAPERS else f"base={command.base}"
         raise UsageError(f"{thing}.{key} was set, but {owner} does not use it")
 
 
-def _refuse_unfit(command: Command, experiment: Experiment) -> None:
+def _refuse_unfit(command: Command, experiment: ExperimentConfig) -> None:
     """Settings that are right each on its own, but not together."""
     if command.eval_only:
         return

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -11,47 +11,49 @@ from accelerate import Accelerator
 from credit_zoo import CONTRACT_VERSION
 from credit_zoo.answers import GRADER_VERSION
 from credit_zoo.cli import Command
-from credit_zoo.evaluation import Measured, outcome
-from credit_zoo.experiment.config import Experiment, benchmark, settings_of
+from credit_zoo.evaluation import EvalResult, evaluation_fields
+from credit_zoo.experiment.config import ExperimentConfig, benchmark, settings_of
 from credit_zoo.policy import Policy
 from credit_zoo.question import Question, Source, Split
 from credit_zoo.questions import Benchmark
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import digest, machine, origin, record, repeatable
-from credit_zoo.rollout import Sampler
+from credit_zoo.rollout import RolloutEngine
 from credit_zoo.training import StepReport
 
 ROUND = 5  # decimals of the curve
 Stage = Literal["before", "after"]
+# What records of schema 1 call settings that have another name now.
+RECORD_NAMES = {"lr_schedule": "schedule", "max_resampling_rounds": "max_refills"}
 
 
 @dataclass(frozen=True)
-class Context:
+class RunContext:
     """What one run works with."""
 
     command: Command
-    x: Experiment
+    config: ExperimentConfig
     seed: int
     run_id: str
     created: str
     accelerator: Accelerator
     policy: Policy
     weights: str  # digest of the weights that the run starts from
-    sampler: Sampler | None = None  # who samples in the policy's place
+    sampler: RolloutEngine | None = None  # who samples in the policy's place
 
     @property
     def folder(self) -> Path:
         """Checkpoints, logs and nothing that must be kept."""
         return Path(self.command.out) / self.run_id
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Prints once, whatever the number of processes."""
         if self.accelerator.is_main_process:
             print(text, flush=True)
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvalSet:
     """The questions that a benchmark is measured on."""
 
     bench: Benchmark
@@ -61,7 +63,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingSummary:
     """What was trained on, and a report of every step."""
 
     source: Source
@@ -71,10 +73,15 @@ class Trained:
 
 
 def evaluation(
-    x: Experiment, name: str, asked: Asked, measured: Measured, stage: Stage, baselines: Mapping[str, float]
+    config: ExperimentConfig,
+    name: str,
+    asked: EvalSet,
+    measured: EvalResult,
+    stage: Stage,
+    baselines: Mapping[str, float],
 ) -> record.Evaluation:
     """One measurement as the record has it."""
-    facts, e = BENCHMARKS[name].facts, x.eval
+    facts, e = BENCHMARKS[name].facts, config.eval
     return record.Evaluation(
         bench=name,
         bench_version=facts.version,
@@ -86,36 +93,49 @@ def evaluation(
         samples=e.samples,
         decoding=record.Decoding(e.temperature, e.top_p, e.top_k, e.max_tokens, e.seed),
         grader=f"rules v{GRADER_VERSION}",
-        prompt=digest([x.prompt.style, *(x.prompt.text(asked.bench, q) for q in asked.questions)]),
+        prompt=digest([config.prompt.style, *(config.prompt.text(asked.bench, q) for q in asked.questions)]),
         metric="accuracy",
         question_ids=digest(f"{q.id} {q.answer}" for q in asked.questions),
-        **outcome(measured, facts.trains_on, baselines),
+        **evaluation_fields(measured, facts.trains_on, baselines),
     )
 
 
-def _training(context: Context, trained: Trained) -> record.Training:
-    x, reports = context.x, trained.reports
+def recorded(piece: object) -> dict[str, Any]:
+    """The settings of a piece by the names that records have for them."""
+    return {RECORD_NAMES.get(name, name): value for name, value in settings_of(piece).items()}
+
+
+def _training(context: RunContext, trained: TrainingSummary) -> record.Training:
+    config, reports = context.config, trained.reports
     settings = {
         **{
             f"train.{k}": v
-            for k, v in settings_of(x.train).items()
-            if k not in ("steps", "ramp", "micro_batch", "micro_tokens")
+            for k, v in recorded(config.train).items()
+            if k not in ("steps", "shaper_schedule", "micro_batch", "micro_tokens")
         },
-        **{f"sampling.{k}": v for k, v in settings_of(x.sampling).items()},
-        **{f"reward.{k}": v for k, v in settings_of(x.reward).items()},
-        **({} if x.rollout.engine == "hf" else {"rollout.engine": x.rollout.engine, "rollout.cap": x.rollout.cap}),
-        "model.freeze_vision": x.model.freeze_vision,
+        **{f"sampling.{k}": v for k, v in settings_of(config.sampling).items()},
+        **{f"reward.{k}": v for k, v in settings_of(config.reward).items()},
+        **(
+            {}
+            if config.rollout.engine == "hf"
+            else {"rollout.engine": config.rollout.engine, "rollout.cap": config.rollout.cap}
+        ),
+        "model.freeze_vision": config.model.freeze_vision,
         **{f"{trained.bench}.{k}": v for k, v in settings_of(benchmark(context.command, trained.bench)).items()},
     }
-    counters = {name: sum(getattr(r, name) for r in reports) for name in ("asked", "kept", "refills")}
+    counters = {
+        "asked": sum(r.asked for r in reports),
+        "kept": sum(r.kept for r in reports),
+        "refills": sum(r.resampling_rounds for r in reports),
+    }
     curve = tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports)
     source = trained.source
     return record.Training(
-        source=record.TrainedOn(
+        source=record.TrainingSource(
             trained.bench, BENCHMARKS[trained.bench].facts.version, trained.split, source.twin, source.revision,
             source.rows,
         ),
-        steps=x.train.steps,
+        steps=config.train.steps,
         settings=settings,
         tokens=sum(r.sampled_tokens for r in reports),
         counters=counters,
@@ -135,24 +155,24 @@ def _weights(reports: Sequence[StepReport]) -> record.Weights:
 
 
 def run_record(
-    context: Context, evaluations: Sequence[record.Evaluation], trained: Trained | None, seconds: float
+    context: RunContext, evaluations: Sequence[record.Evaluation], trained: TrainingSummary | None, seconds: float
 ) -> record.RunRecord:
     """The whole record of a run; `trained` is None for a model that was measured only."""
-    command, x = context.command, context.x
+    command, config = context.command, context.config
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    shaper = {**settings_of(x.shaper), "ramp": x.train.ramp}
+    shaper = {**settings_of(config.shaper), "ramp": config.train.shaper_schedule}
     return record.RunRecord(
         schema=record.SCHEMA,
         contract_version=CONTRACT_VERSION,
         run_id=context.run_id,
         created=context.created,
-        command=repeatable(command.words),
+        command=repeatable(command.arguments),
         seed=context.seed,
         shaper=record.Piece(command.shaper, shaper) if trained else None,
-        base=record.Piece(command.base, settings_of(x.base)) if trained else None,
-        gin=x.operative,
+        base=record.Piece(command.base, recorded(config.base)) if trained else None,
+        gin=config.gin_text,
         model=record.Model(
-            Path(x.model.path).name, context.weights, sum(p.numel() for p in context.policy.parameters())
+            Path(config.model.path).name, context.weights, sum(p.numel() for p in context.policy.parameters())
         ),
         training=_training(context, trained) if trained else None,
         evaluations=tuple(evaluations),

@@ -12,9 +12,9 @@ from weeks.
 
 from collections.abc import Iterator
 
-from credit_zoo.policy import Model, Sizes, sizes
-from credit_zoo.rollout import Sampling
-from credit_zoo.training import Parallel, Train
+from credit_zoo.policy import ModelConfig, Sizes, sizes
+from credit_zoo.rollout import SamplingParams
+from credit_zoo.training import ParallelConfig, TrainConfig
 
 GIB = 2**30
 PROMPT_TOKENS = 400  # a picture of 640 x 480 in Qwen2.5-VL's tokens, and a question
@@ -34,7 +34,9 @@ def memory(found: Sizes, width: int, stage: int, processes: int, offload: str) -
     return (weights + gradients + optimizer) / GIB
 
 
-def plan_lines(model: Model, name: str, train: Train, sampling: Sampling, parallel: Parallel) -> Iterator[str]:
+def plan_lines(
+    model: ModelConfig, name: str, train: TrainConfig, sampling: SamplingParams, parallel: ParallelConfig
+) -> Iterator[str]:
     """The plan as lines of text."""
     responses, processes = train.prompts * sampling.group, parallel.processes or 1
     tokens, asked = responses * sampling.max_tokens, train.prompts * PROMPT_TOKENS

@@ -3,7 +3,7 @@
     python -m credit_zoo.pretrain out=credit_zoo/policy/small
 
 A Qwen2.5-VL of about one million parameters learns from worked solutions of the twins' easy range; in the last
-`slip_steps` the solutions hold slips of two known kinds (a number misread from the image, a wrong result), so that
+`error_steps` the solutions hold errors of two known kinds (a number misread from the image, a wrong result), so that
 reinforcement learning has something to do. A run that is started again goes on from its last checkpoint.
 """
 
@@ -23,13 +23,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from credit_zoo.cli import from_words
-from credit_zoo.evaluation import Eval, measure
+from credit_zoo.cli import from_arguments
+from credit_zoo.evaluation import EvalConfig, measure
 from credit_zoo.policy import (
+    BatchLayout,
     Encoder,
-    Model,
+    ModelConfig,
     Policy,
-    Rows,
     Size,
     build_encoder,
     build_model,
@@ -37,11 +37,11 @@ from credit_zoo.policy import (
     weights_digest,
     words_of,
 )
-from credit_zoo.questions import Benchmark, Data, Prompting, open_questions, short_text
+from credit_zoo.questions import Benchmark, DataConfig, PromptConfig, open_questions, short_text
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import machine
-from credit_zoo.rollout import Asker
-from credit_zoo.twins import Difficulty, SlippingPen, Span, TeachingPen, Twin
+from credit_zoo.rollout import RolloutWorker
+from credit_zoo.twins import Difficulty, ErrorWriter, SolutionWriter, Span, Twin
 from credit_zoo.types import Prompts
 
 
@@ -54,12 +54,12 @@ class Pretrain:
     mixture: str = "refcoco:5,geometry3k:4,puzzles:4,mathvista:2,lisa_grounding:1"
     vocabulary: str = "geometry3k,mathvista,puzzles,refcoco,lisa_grounding"
     steps: int = 2400
-    slip_steps: int = 200
-    perception_slips: float = 0.35
-    reasoning_slips: float = 0.35
+    error_steps: int = 200
+    perception_errors: float = 0.35
+    reasoning_errors: float = 0.35
     batch: int = 64
     lr: float = 2e-3
-    slip_lr: float = 5e-4
+    error_lr: float = 5e-4
     weight_decay: float = 0.05
     seed: int = 0
     save_every: int = 250
@@ -72,12 +72,12 @@ class Pretrain:
         return {name: float(weight) / whole for name, weight in pairs}
 
     def learning_rate(self, step: int) -> float:
-        """Warm-up over 100 steps, cosine from `lr` to `slip_lr`, then linear to a tenth of it."""
-        clean = self.steps - self.slip_steps
+        """Warm-up over 100 steps, cosine from `lr` to `error_lr`, then linear to a tenth of it."""
+        clean = self.steps - self.error_steps
         if step < clean:
             cosine = 0.5 * (1 + math.cos(math.pi * step / clean))
-            return min(1.0, (step + 1) / 100) * (self.slip_lr + (self.lr - self.slip_lr) * cosine)
-        return self.slip_lr * (1 - 0.9 * (step - clean) / self.slip_steps)
+            return min(1.0, (step + 1) / 100) * (self.error_lr + (self.lr - self.error_lr) * cosine)
+        return self.error_lr * (1 - 0.9 * (step - clean) / self.error_steps)
 
 
 class Solutions(IterableDataset[dict[str, Any]]):
@@ -95,20 +95,20 @@ class Solutions(IterableDataset[dict[str, Any]]):
         """The tensors of one step."""
         s = self.settings
         rng = np.random.default_rng([s.seed, step])
-        slips = step >= s.steps - s.slip_steps
+        errors = step >= s.steps - s.error_steps
         prompts, solutions = [], []
         for k, choice in enumerate(rng.choice(len(self.twins), size=s.batch, p=list(s.shares().values()))):
             twin = self.twins[choice]
             example = twin.example("train", step * s.batch + k, seed=s.seed)
-            pen = SlippingPen(rng, s.perception_slips, s.reasoning_slips) if slips else TeachingPen()
+            writer = ErrorWriter(rng, s.perception_errors, s.reasoning_errors) if errors else SolutionWriter()
             prompts.append((example.question.image, short_text(example.question)))
-            solutions.append(self._fitting(twin.solution(example, pen), example.solution))
+            solutions.append(self._fitting(twin.solution(example, writer), example.solution))
         encoded = self.encoder.prompts(prompts)
         ids, mask = self.encoder.responses(solutions, s.response_length)
         return {"ids": encoded.ids, "mask": encoded.mask, "vision": encoded.vision, "response": ids, "sampled": mask}
 
     def _fitting(self, spans: Sequence[Span], clean: Sequence[Span]) -> str:
-        """A solution as text; one that its slips made too long gives way to the clean one."""
+        """A solution as text; one that its errors made too long gives way to the clean one."""
         texts = ["".join(span.text for span in version) for version in (spans, clean)]
         return next(t for t in texts if self.encoder.responses([t])[1].sum() <= self.settings.response_length)
 
@@ -134,7 +134,7 @@ def vocabulary(names: Iterable[str], examples: int = 400) -> list[str]:
 def loss_of(policy: Policy, batch: dict[str, Any]) -> Tensor:
     """Mean negative log-probability of the solutions' tokens [nats]."""
     prompts = Prompts(batch["ids"], batch["mask"], tuple(batch["vision"]))
-    rows = Rows(prompts, torch.arange(len(prompts)), batch["response"], batch["sampled"])
+    rows = BatchLayout(prompts, torch.arange(len(prompts)), batch["response"], batch["sampled"])
     logp = policy(rows, temperature=1.0).logp
     return -logp[rows.mask].mean()
 
@@ -185,7 +185,7 @@ def train(settings: Pretrain) -> Policy:
     work = Path(settings.work)
     work.mkdir(parents=True, exist_ok=True)
     encoder = build_encoder(vocabulary(settings.vocabulary.split(",")), Size())
-    policy = Policy(build_model(encoder, Size(), settings.seed), encoder, Model(freeze_vision=False))
+    policy = Policy(build_model(encoder, Size(), settings.seed), encoder, ModelConfig(freeze_vision=False))
     optimizers = optimizers_of(policy, settings.weight_decay)
     first = _resume(settings, policy, optimizers)
     loader = DataLoader(Solutions(settings, encoder, first), batch_size=None, num_workers=1, prefetch_factor=8)
@@ -221,12 +221,12 @@ def _seconds(work: Path) -> float:
 def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
     """What the checkpoint was made of and what it can do before any reinforcement, per twin in percent."""
     accuracy = {}
-    asked = Eval(questions=400, max_tokens=settings.response_length)
+    asked = EvalConfig(questions=400, max_tokens=settings.response_length)
     for name in settings.shares():
         bench: Benchmark = BENCHMARKS[name].factory()
-        stream = open_questions(bench, "test", None, Data(), asked.seed, shuffle=False)
+        stream = open_questions(bench, "test", None, DataConfig(), asked.seed, shuffle=False)
         questions = [stream[index] for index in range(asked.questions)]
-        found = measure(Asker(policy, bench, Prompting(style="short")), questions, asked, name)
+        found = measure(RolloutWorker(policy, bench, PromptConfig(style="short")), questions, asked, name)
         numbers = {"avg@8": found.accuracy, "greedy": found.greedy_accuracy or 0.0, "pass@8": found.pass_rate}
         accuracy[name] = {key: round(100 * value, 1) for key, value in numbers.items()}
     versions = {name: load_twin(name).version for name in settings.shares()}
@@ -245,7 +245,7 @@ def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
 
 def main(words: Sequence[str]) -> int:
     """Trains, measures and writes the checkpoint with its record and curve; returns the exit status."""
-    settings = from_words(Pretrain, words)
+    settings = from_arguments(Pretrain, words)
     policy = train(settings)
     record = warm_start_record(settings, policy)
     folder = export_policy(policy, Path(settings.out))

@@ -2,12 +2,12 @@
 
     python -m credit_zoo.probe bench=geometry3k out=leaderboard/probes/geometry3k.json questions=200 samples=8
 
-Held-out questions of a twin are answered `samples` times each. The twin's checking pen then says for every token what
+Held-out questions of a twin are answered `samples` times each. The twin's checker then says for every token what
 it was there for (read from the picture, derived, filler) and which was the first wrong one, and an AUROC says how far
 a signal, or the weight W that a shaper gives, tells these apart (`probes.TASKS`; 0.5 is nothing):
 
-- signals: every sampled token with a role. `first_slip`: read and derived tokens of the wrong responses whose first
-  slip is such a token (not a wrongly copied operand, and not one behind the place where the form was left).
+- signals: every sampled token with a role. `first_error`: read and derived tokens of the wrong responses whose first
+  error is such a token (not a wrongly copied operand, and not one behind the place where the form was left).
 - shapers: the same tokens in responses with an advantage that is not 0, for W means nothing in the others. Advantages
   are GRPO's, from the score alone; settings are the rule's defaults, progress 1; a rule of scope "batch" sees all
   responses at once. W multiplies advantages of both signs alike.
@@ -27,18 +27,18 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from tqdm import tqdm
 
-from credit_zoo.cli import from_words
-from credit_zoo.evaluation import Eval, blank, constant_answer, measure, share_right, uniform_choice
+from credit_zoo.cli import from_arguments
+from credit_zoo.evaluation import EvalConfig, blank_image, constant_accuracy, constant_answer, measure, uniform_choice
 from credit_zoo.lab.probe_figures import Values, mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
 from credit_zoo.lab.token_roles import Labels, label
 from credit_zoo.objective import Grpo, shape, weights
-from credit_zoo.policy import Model, Policy, Rows, listening, token_signals, weights_digest
+from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals, weights_digest
 from credit_zoo.question import Question, Split
-from credit_zoo.questions import Prompting
+from credit_zoo.questions import PromptConfig
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, check_range
 from credit_zoo.results import interval, machine, origin, repeatable, utc_now
-from credit_zoo.rollout import Asker
+from credit_zoo.rollout import RolloutWorker
 from credit_zoo.twins import Difficulty, Example, Twin, Verdict
 from credit_zoo.types import ShaperInputs, TokenSignals
 
@@ -75,16 +75,16 @@ class Probe:
             check_range(f"probe.{name}", getattr(self, name), 0, 1)
 
     @property
-    def eval(self) -> Eval:
+    def eval(self) -> EvalConfig:
         """The same draws as the harness makes."""
-        return Eval(
+        return EvalConfig(
             self.questions, self.samples, self.temperature, max_tokens=self.max_tokens, greedy=False, batch=self.batch,
             seed=self.seed,
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledResponses:
     """B = questions x samples responses, a question's side by side; `group` is the question's number."""
 
     score: Float[Tensor, " B"]
@@ -100,20 +100,20 @@ class Drawn:
         return found
 
 
-def twin_of(asker: Asker) -> Twin:
+def twin_of(worker: RolloutWorker) -> Twin:
     """The twin that is probed: real sets do not say what role a token has."""
-    twin = asker.bench.twin
+    twin = worker.bench.twin
     if twin is None:
         raise UsageError(
-            f"{type(asker.bench).__name__} has no procedural twin, and only a twin knows the roles of tokens"
+            f"{type(worker.bench).__name__} has no procedural twin, and only a twin knows the roles of tokens"
         )
     return twin
 
 
-def examples(asker: Asker, probe: Probe, split: Split, count: int) -> list[Example]:
+def examples(worker: RolloutWorker, probe: Probe, split: Split, count: int) -> list[Example]:
     """The first examples of the twin's split under the probe's dials and seed."""
     dials = Difficulty(probe.perception, probe.reasoning)
-    return [twin_of(asker).example(split, index, dials, probe.seed) for index in range(count)]
+    return [twin_of(worker).example(split, index, dials, probe.seed) for index in range(count)]
 
 
 def needs() -> tuple[str, ...]:
@@ -121,14 +121,14 @@ def needs() -> tuple[str, ...]:
     return tuple(sorted({*SIGNALS, *(need for name in SHAPERS for need in SHAPERS[name].facts.needs)}))
 
 
-def draw(asker: Asker, questions: Sequence[Question], probe: Probe) -> Drawn:
+def draw(worker: RolloutWorker, questions: Sequence[Question], probe: Probe) -> SampledResponses:
     """Samples, scores and measures, `probe.batch` questions at a time."""
     generator = torch.Generator().manual_seed(probe.seed)
     starts = range(0, len(questions), probe.batch)
     chunks = [questions[start : start + probe.batch] for start in starts]
     bar, wanted = tqdm(chunks, "samples", leave=False, disable=None), needs()
-    parts = [_draw_some(asker, chunk, probe, wanted, generator) for chunk in bar]
-    return Drawn(
+    parts = [_draw_some(worker, chunk, probe, wanted, generator) for chunk in bar]
+    return SampledResponses(
         torch.cat([part.score for part in parts]),
         torch.cat([part.group + start for part, start in zip(parts, starts, strict=True)]),
         torch.cat([part.ids for part in parts]),
@@ -139,30 +139,34 @@ def draw(asker: Asker, questions: Sequence[Question], probe: Probe) -> Drawn:
 
 @torch.no_grad()
 def _draw_some(
-    asker: Asker, questions: Sequence[Question], probe: Probe, wanted: Sequence[str], generator: torch.Generator
-) -> Drawn:
-    prompts, policy = asker.prompts(questions), asker.policy
-    scores, responses = asker.judge(questions, prompts, probe.eval.sampling(), generator)
-    rows = Rows.of(prompts, responses)
-    with listening(policy, rows, wanted) as cosines:
+    worker: RolloutWorker,
+    questions: Sequence[Question],
+    probe: Probe,
+    wanted: Sequence[str],
+    generator: torch.Generator,
+) -> SampledResponses:
+    prompts, policy = worker.encode(questions), worker.policy
+    scores, responses = worker.generate_and_score(questions, prompts, probe.eval.sampling(), generator)
+    rows = BatchLayout.of(prompts, responses)
+    with listen(policy, rows, wanted) as cosines:
         found = policy(rows, probe.temperature)
     signals = token_signals(wanted, found, cosines, rows.mask)
     correct = torch.tensor([score.correct for group in scores for score in group], dtype=torch.float32)
-    return Drawn(correct, responses.row_of, responses.ids, responses.mask, signals)
+    return SampledResponses(correct, responses.row_of, responses.ids, responses.mask, signals)
 
 
-def check(asker: Asker, asked: Sequence[Example], drawn: Drawn) -> list[Verdict]:
+def check(worker: RolloutWorker, asked: Sequence[Example], drawn: SampledResponses) -> list[Verdict]:
     """The twin's verdict on every response."""
-    texts = asker.policy.encoder.decode(drawn.ids, drawn.mask)
+    texts = worker.policy.encoder.decode(drawn.ids, drawn.mask)
     places = drawn.group.tolist()
-    return [twin_of(asker).check(asked[place], text) for place, text in zip(places, texts, strict=True)]
+    return [twin_of(worker).check(asked[place], text) for place, text in zip(places, texts, strict=True)]
 
 
-def labels_of(asker: Asker, drawn: Drawn, verdicts: Sequence[Verdict]) -> Labels:
-    """The roles and first slips of the sampled tokens."""
+def token_labels(worker: RolloutWorker, drawn: SampledResponses, verdicts: Sequence[Verdict]) -> Labels:
+    """The roles and first errors of the sampled tokens."""
 
     def decode(ids: list[int]) -> str:
-        return str(asker.policy.encoder.tokenizer.decode(ids, skip_special_tokens=True))
+        return str(worker.policy.encoder.tokenizer.decode(ids, skip_special_tokens=True))
 
     pairs = list(zip(drawn.ids, drawn.mask, strict=True))
     rows = [ids[mask].tolist() for ids, mask in pairs]
@@ -170,15 +174,15 @@ def labels_of(asker: Asker, drawn: Drawn, verdicts: Sequence[Verdict]) -> Labels
     return label(decode, rows, places, verdicts, drawn.ids.shape[1])
 
 
-def accuracy(asker: Asker, asked: Sequence[Example], drawn: Drawn, probe: Probe) -> Accuracy:
+def accuracy(worker: RolloutWorker, asked: Sequence[Example], drawn: SampledResponses, probe: Probe) -> Accuracy:
     """What the policy gets right, and what comes right without the picture or without any policy."""
     questions = [example.question for example in asked]
-    blind = measure(asker, [blank(question) for question in questions], probe.eval, "blank pictures")
-    greedy = measure(asker, questions, replace(probe.eval, samples=1, temperature=0.0), "greedy")
+    blind = measure(worker, [blank_image(question) for question in questions], probe.eval, "blank pictures")
+    greedy = measure(worker, questions, replace(probe.eval, samples=1, temperature=0.0), "greedy")
     scores = drawn.score.view(len(questions), -1).double().numpy()
     seen, unseen = interval(scores.mean(1)[None]), interval(np.array([blind.mean]))
     passed, failed = (scores >= 1).any(1), (scores < 1).any(1)
-    training = [example.question for example in examples(asker, probe, "train", probe.training)]
+    training = [example.question for example in examples(worker, probe, "train", probe.training)]
     return Accuracy(
         average=seen.value,
         average_low=seen.low,
@@ -189,13 +193,13 @@ def accuracy(asker: Asker, asked: Sequence[Example], drawn: Drawn, probe: Probe)
         blind=unseen.value,
         blind_low=unseen.low,
         blind_high=unseen.high,
-        majority=share_right(asker.bench, questions, constant_answer(asker.bench, training)),
-        uniform_choice=uniform_choice(asker.bench, questions),
+        majority=constant_accuracy(worker.bench, questions, constant_answer(worker.bench, training)),
+        uniform_choice=uniform_choice(worker.bench, questions),
         with_choices=sum(bool(question.choices) for question in questions) / len(questions),
     )
 
 
-def shaper_inputs(drawn: Drawn) -> ShaperInputs:
+def shaper_inputs(drawn: SampledResponses) -> ShaperInputs:
     """The responses as a rule sees them, with the score as reward."""
     advantage = Grpo()(drawn.score, drawn.group)
     return ShaperInputs(advantage, drawn.signals, drawn.mask, drawn.group, drawn.ids, progress=1.0)
@@ -207,7 +211,7 @@ def shaper_weights(x: ShaperInputs) -> dict[str, Values]:
     return {name: weights(shape(SHAPERS[name].factory(), x), x).numpy() for name in names}
 
 
-def credit(drawn: Drawn, labels: Labels) -> tuple[Separation, ...]:
+def credit(drawn: SampledResponses, labels: Labels) -> tuple[Separation, ...]:
     """Whether signals, and then rules, tell tokens apart."""
     x, group = shaper_inputs(drawn), drawn.group.numpy()
     split = tasks(labels, drawn.wrong)
@@ -219,31 +223,31 @@ def credit(drawn: Drawn, labels: Labels) -> tuple[Separation, ...]:
     )
 
 
-def reported(drawn: Drawn) -> dict[str, Values]:
+def reported(drawn: SampledResponses) -> dict[str, Values]:
     """The signals of the record."""
     return {name: drawn.signals.values[name].numpy() for name in SIGNALS}
 
 
-def probe_policy(policy: Policy, probe: Probe, words: Sequence[str]) -> ProbeRecord:
-    """Everything, measured on one policy; `words` are what was typed."""
+def probe_policy(policy: Policy, probe: Probe, arguments: Sequence[str]) -> ProbeRecord:
+    """Everything, measured on one policy; `arguments` are what was typed."""
     started, created = time.perf_counter(), utc_now()
     entry = BENCHMARKS[probe.bench]
-    asker = Asker(policy, entry.factory(), Prompting(style="short"))
-    asked = examples(asker, probe, "test", probe.questions)
-    drawn = draw(asker, [example.question for example in asked], probe)
-    verdicts = check(asker, asked, drawn)
-    labels = labels_of(asker, drawn, verdicts)
+    worker = RolloutWorker(policy, entry.factory(), PromptConfig(style="short"))
+    asked = examples(worker, probe, "test", probe.questions)
+    drawn = draw(worker, [example.question for example in asked], probe)
+    verdicts = check(worker, asked, drawn)
+    labels = token_labels(worker, drawn, verdicts)
     return ProbeRecord(
         schema=SCHEMA,
         created=created,
-        command=("credit_zoo.probe", *repeatable(words)),
+        command=("credit_zoo.probe", *repeatable(arguments)),
         bench=probe.bench,
         bench_version=entry.facts.version,
-        twin_version=twin_of(asker).version,
+        twin_version=twin_of(worker).version,
         model=Path(probe.model).name,
         weights=weights_digest(policy),
         settings={name: value for name, value in asdict(probe).items() if name not in ("bench", "model", "out")},
-        accuracy=rounded(accuracy(asker, asked, drawn, probe)),
+        accuracy=rounded(accuracy(worker, asked, drawn, probe)),
         mistakes=rounded(mistakes(drawn.wrong, verdicts)),
         spreads=rounded(tuple(spreads(reported(drawn), labels))),
         separations=rounded(credit(drawn, labels)),
@@ -253,11 +257,11 @@ def probe_policy(policy: Policy, probe: Probe, words: Sequence[str]) -> ProbeRec
     )
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Probes, prints and writes; returns the exit status."""
     try:
-        probe = from_words(Probe, words)
-        record = probe_policy(Policy.load(Model(path=probe.model), frozen=True), probe, words)
+        probe = from_arguments(Probe, arguments)
+        record = probe_policy(Policy.load(ModelConfig(path=probe.model), frozen=True), probe, arguments)
     except UsageError as error:
         print(f"credit_zoo: {error}", file=sys.stderr)
         return 2

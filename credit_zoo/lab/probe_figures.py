@@ -19,7 +19,7 @@ Marks: TypeAlias = Bool[np.ndarray, "B T"]
 def mistakes(wrong: Bool[np.ndarray, " B"], verdicts: Sequence[Verdict]) -> Mistakes:
     """What went wrong first, and how often anything did."""
     reasons = Counter(_reason(verdict) for verdict, failed in zip(verdicts, wrong, strict=True) if failed)
-    slips = Counter(kind for verdict in verdicts for kind, _, _ in verdict.slips)
+    errors = Counter(kind for verdict in verdicts for kind, _, _ in verdict.errors)
     total = sum(reasons.values())
 
     def share(reason: str) -> float | None:
@@ -32,13 +32,13 @@ def mistakes(wrong: Bool[np.ndarray, " B"], verdicts: Sequence[Verdict]) -> Mist
         reasoning=share("reasoning"),
         left=share("left"),
         unexplained=share("unexplained"),
-        perception_slips=slips["perception"] / len(verdicts),
-        reasoning_slips=slips["reasoning"] / len(verdicts),
+        perception_slips=errors["perception"] / len(verdicts),
+        reasoning_slips=errors["reasoning"] / len(verdicts),
     )
 
 
 def _reason(verdict: Verdict) -> str:
-    return verdict.first_slip or ("unexplained" if verdict.followed else "left")
+    return verdict.first_error or ("unexplained" if verdict.followed else "left")
 
 
 def spreads(signals: Mapping[str, Values], labels: Labels) -> Iterator[Spread]:
@@ -54,7 +54,7 @@ def spreads(signals: Mapping[str, Values], labels: Labels) -> Iterator[Spread]:
 def tasks(labels: Labels, wrong: Bool[np.ndarray, " B"]) -> dict[str, tuple[Marks, Marks]]:
     """For every task of `TASKS` its positive and its negative tokens."""
     read, content = labels.has("read"), labels.has("read", "derived")
-    first = labels.slip & content & wrong[:, None]
+    first = labels.error & content & wrong[:, None]
     others = content & ~first & first.any(1, keepdims=True)
     pairs = ((read, labels.has("derived", "filler")), (read, labels.has("filler")), (first, others))
     return dict(zip(TASKS, pairs, strict=True))

@@ -55,7 +55,7 @@ class Accuracy:
 class Mistakes:
     """What went wrong first in `wrong` of `responses` responses, as shares of the wrong ones (None without any).
 
-    `left`: no slip before it left the taught form; `unexplained`: it followed the form without a slip.
+    `left`: no error before it left the taught form; `unexplained`: it followed the form without an error.
     `perception_slips` and `reasoning_slips` are means over all responses.
     """
 
@@ -197,7 +197,7 @@ _CAN = (
     "twin", "questions", "N", "avg@N [95%]", "greedy", "pass@N", "mixed groups", "blank picture", "majority",
     "guessed choice", "wrong: misread", "wrong: misreasoned", "wrong: left the form",
 )  # fmt: skip
-_TELL = ("twin", "signal or weight", *(f"AUROC: {task}" for task in ("read vs rest", "read vs filler", "first slip")))
+_TELL = ("twin", "signal or weight", *(f"AUROC: {task}" for task in ("read vs rest", "read vs filler", "first error")))
 
 
 def percent(value: float | None) -> str:
@@ -234,8 +234,8 @@ def probe_text(record: ProbeRecord) -> str:
     facts = f"{record.title}: twin version {record.twin_version}, model {record.model} ({record.weights})"
     can = list(zip(_CAN[1:], _can_row(record)[1:], strict=True))
     slips = [
-        ("perception slips", record.mistakes.perception_slips),
-        ("reasoning slips", record.mistakes.reasoning_slips),
+        ("perception errors", record.mistakes.perception_slips),
+        ("reasoning errors", record.mistakes.reasoning_slips),
     ]
     can += [(f"{name} a response", f"{mean:.3f}") for name, mean in slips]
     can.append(("wrong: unexplained", percent(record.mistakes.unexplained)))

@@ -16,12 +16,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from credit_zoo.cli import from_words
+from credit_zoo.cli import from_arguments
 from credit_zoo.objective import shape, weights
-from credit_zoo.policy import Model, Policy, Rows, listening, token_signals
-from credit_zoo.questions import Data, Prompting, open_questions
+from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals
+from credit_zoo.questions import DataConfig, PromptConfig, open_questions
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, unknown
-from credit_zoo.rollout import Asker, Sampling, sample
+from credit_zoo.rollout import RolloutWorker, SamplingParams, sample
 from credit_zoo.types import ShaperInputs
 
 WIDTH, PICTURE, FONT = 1180, 252, 17  # pixels
@@ -59,14 +59,14 @@ def answer(show: Show) -> Answer:
     for name in names:
         if name not in SHAPERS:
             raise unknown("shaper", name, SHAPERS)
-    policy, bench = Policy.load(Model(path=show.model)).eval(), BENCHMARKS[show.bench].factory()
-    stream = open_questions(bench, "test", None, Data(), show.seed, shuffle=False)
+    policy, bench = Policy.load(ModelConfig(path=show.model)).eval(), BENCHMARKS[show.bench].factory()
+    stream = open_questions(bench, "test", None, DataConfig(), show.seed, shuffle=False)
     questions = [stream[show.index + k] for k in range(show.prompts)]
-    prompts = Asker(policy, bench, Prompting(style="short")).prompts(questions)
-    drawn = sample(policy, prompts, Sampling(max_tokens=56), torch.Generator().manual_seed(show.seed))
-    rows = Rows.of(prompts, drawn)
+    prompts = RolloutWorker(policy, bench, PromptConfig(style="short")).encode(questions)
+    drawn = sample(policy, prompts, SamplingParams(max_tokens=56), torch.Generator().manual_seed(show.seed))
+    rows = BatchLayout.of(prompts, drawn)
     needs = sorted({need for name in names for need in SHAPERS[name].facts.needs})
-    with torch.no_grad(), listening(policy, rows, needs) as cosines:
+    with torch.no_grad(), listen(policy, rows, needs) as cosines:
         found = policy(rows, 1.0)
     signals = token_signals(needs, found, cosines, rows.mask)
     x = ShaperInputs(torch.ones(len(drawn.ids)), signals, drawn.mask, drawn.row_of, drawn.ids, progress=1.0)
@@ -110,10 +110,10 @@ def _tokens(pen: ImageDraw.ImageDraw, font: Font, top: int, tokens: Sequence[str
     return top + FONT + 8
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Writes the picture; returns the exit status."""
     try:
-        show = from_words(Show, words)
+        show = from_arguments(Show, arguments)
         draw(answer(show)).save(Path(show.out))
     except UsageError as error:
         print(f"credit_zoo: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""From a twin's verdict on a response, in characters, to its tokens: what each was there for, and which slipped first.
+"""From a twin's verdict on a response, in characters, to its tokens: its role, and which was wrong first.
 
 The stop token and everything behind the place where the response left the taught form have no role.
 """
@@ -21,10 +21,10 @@ NO_ROLE = -1
 
 @dataclass(frozen=True)
 class Labels:
-    """`role` is a place in `ROLES`, or `NO_ROLE`; `slip` marks the tokens of a response's first slip."""
+    """`role` is a place in `ROLES`, or `NO_ROLE`; `error` marks the tokens of a response's first error."""
 
     role: Int8[np.ndarray, "B T"]
-    slip: Bool[np.ndarray, "B T"]
+    error: Bool[np.ndarray, "B T"]
 
     def has(self, *roles: Role) -> Bool[np.ndarray, "B T"]:
         """The tokens of these roles."""
@@ -51,9 +51,9 @@ def token_role(span: Characters, verdict: Verdict) -> Role | None:
     return best if shares[best] else None
 
 
-def in_first_slip(span: Characters, verdict: Verdict) -> bool:
+def in_first_error(span: Characters, verdict: Verdict) -> bool:
     """Whether the token overlaps the characters of the response's first slip."""
-    return bool(verdict.slips) and _overlap(span, verdict.slips[0][1:]) > 0
+    return bool(verdict.errors) and _overlap(span, verdict.errors[0][1:]) > 0
 
 
 def _overlap(one: Characters, other: Characters) -> int:
@@ -69,10 +69,10 @@ def label(
 ) -> Labels:
     """Labels of B responses: `rows` their sampled ids, `places` where in `[0, length)` these stand."""
     role = np.full((len(rows), length), NO_ROLE, dtype=np.int8)
-    slip = np.zeros((len(rows), length), dtype=np.bool_)
+    error = np.zeros((len(rows), length), dtype=np.bool_)
     for row, (ids, at, verdict) in enumerate(zip(rows, places, verdicts, strict=True)):
         for place, span in zip(at, token_spans(decode, ids), strict=True):
             found = token_role(span, verdict)
             role[row, place] = NO_ROLE if found is None else ROLES.index(found)
-            slip[row, place] = in_first_slip(span, verdict)
-    return Labels(role, slip)
+            error[row, place] = in_first_error(span, verdict)
+    return Labels(role, error)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_zoo.registry import UsageError
-from credit_zoo.results import REFERENCE, RunRecord, Training, kind, load_all, plain, told_apart
+from credit_zoo.results import REFERENCE, RunRecord, Training, distinct_labels, kind, load_all, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def panels(records: Sequence[RunRecord]) -> list[Panel]:
     """What the picture shows; a run that was not trained, or has no accuracy for 10 steps, is not in it."""
     drawn = [(record, smoothed(record.training)) for record in records if record.training]
     by_setup = _grouped([(_setup(record), (record, curve)) for record, curve in drawn if curve])
-    titles = told_apart([json.loads(setup) for setup in by_setup])
+    titles = distinct_labels([json.loads(setup) for setup in by_setup])
     return [Panel(title, _lines(runs)) for title, runs in zip(titles, by_setup.values(), strict=True)]
 
 
@@ -67,7 +67,7 @@ def _grouped(pairs: Sequence[tuple[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _setup(record: RunRecord) -> str:
-    """What must be equal for two runs to share a panel, as a piece for `told_apart`."""
+    """What must be equal for two runs to share a panel, as a piece for `distinct_labels`."""
     training = record.training
     assert training is not None
     source = plain(training.source)
@@ -92,7 +92,7 @@ def _lines(runs: Sequence[tuple[RunRecord, Mapping[int, float]]]) -> tuple[Line,
 def _names(rules: Sequence[str]) -> list[str]:
     """The shortest labels that tell rules and bases apart."""
     bases, shapers = zip(*map(json.loads, rules), strict=True)
-    names, beside = told_apart(shapers), told_apart(bases)
+    names, beside = distinct_labels(shapers), distinct_labels(bases)
     return [f"{name}, {base}" if len(set(beside)) > 1 else name for name, base in zip(names, beside, strict=True)]
 
 
@@ -120,12 +120,12 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
     axes.legend(fontsize=8, loc="lower right")
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0, or 2 for a request that cannot be met."""
     parser = argparse.ArgumentParser(prog="python -m credit_zoo.curves", description="Draw the learning curves.")
     parser.add_argument("--results", type=Path, default=Path("leaderboard/results"), help="folder of records")
     parser.add_argument("--out", type=Path, help="the picture (default: curves.png beside the folder of records)")
-    given = parser.parse_args(words)
+    given = parser.parse_args(arguments)
     out = given.out or given.results.parent / "curves.png"
     records, problems = load_all(given.results)
     for problem in problems:

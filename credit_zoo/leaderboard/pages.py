@@ -58,13 +58,13 @@ def build(results: Path) -> Built:
     return Built(shown, costs.page(speed), blocks, tuple(problems))
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0, 1 for a failed check, 2 for a request that cannot be met."""
     parser = argparse.ArgumentParser(prog="python -m credit_zoo.leaderboard", description="Rewrite the leaderboard.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 unless the page is up to date")
     parser.add_argument("--results", type=Path, default=Path("leaderboard/results"), help="folder of records")
     parser.add_argument("--out", type=Path, help="the page (default: LEADERBOARD.md beside the folder of records)")
-    given = parser.parse_args(words)
+    given = parser.parse_args(arguments)
     out = given.out or given.results.parent / "LEADERBOARD.md"
     readme = given.results.parent.parent / "README.md"
     try:

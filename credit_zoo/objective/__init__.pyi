@@ -6,8 +6,8 @@ from .losses import Totals as Totals
 from .rewards import Reward as Reward
 from .rewards import overlong_penalty as overlong_penalty
 from .shaping import ContractError as ContractError
-from .shaping import Ramp as Ramp
 from .shaping import Shaper as Shaper
-from .shaping import ramped as ramped
+from .shaping import ShaperSchedule as ShaperSchedule
+from .shaping import scheduled as scheduled
 from .shaping import shape as shape
 from .shaping import weights as weights

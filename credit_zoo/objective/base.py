@@ -10,8 +10,8 @@ from credit_zoo.registry import check_range
 @dataclass(frozen=True)
 class Base:
     """The slots of the formula. `dynamic_sampling` keeps prompts of which some but not all responses are correct
-    and draws up to `max_refills` further batches until the step is full; `overlong_filter` takes responses cut at
-    the token limit out of the loss; `overlong_cache` tokens before the limit the soft punishment begins (0: none).
+    and samples up to `max_resampling_rounds` further batches until the step is full; `overlong_filter` takes responses
+    cut at the token limit out of the loss; the soft punishment begins `overlong_cache` tokens before it (0: none).
     """
 
     estimator: Estimator = field(default_factory=Grpo)
@@ -20,13 +20,13 @@ class Base:
     aggregation: Aggregation = field(default_factory=SeqMeanTokenMean)
     kl_beta: float = 0.0
     dynamic_sampling: bool = False
-    max_refills: int = 3
+    max_resampling_rounds: int = 3
     overlong_filter: bool = False
     overlong_cache: int = 0
 
     def __post_init__(self) -> None:
         check_range("base.kl_beta", self.kl_beta, 0)
-        check_range("base.max_refills", self.max_refills, 0)
+        check_range("base.max_resampling_rounds", self.max_resampling_rounds, 0)
         check_range("base.overlong_cache", self.overlong_cache, 0)
 
     @property

@@ -1,6 +1,6 @@
 """Where the loop meets a shaper: what goes in, and what is refused when it comes out.
 
-A[b,t] <- A[b] + ramp(progress) * (shaper(inputs)[b,t] - A[b])        on valid tokens, 0 elsewhere
+A[b,t] <- A[b] + schedule(progress) * (shaper(inputs)[b,t] - A[b])        on valid tokens, 0 elsewhere
 """
 
 from typing import Literal, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from credit_zoo import masked
 from credit_zoo.registry import SHAPERS, UsageError
 from credit_zoo.types import ShaperInputs, TokenSignals
 
-Ramp = Literal["none", "linear"]
+ShaperSchedule = Literal["none", "linear"]
 
 
 @runtime_checkable
@@ -44,9 +44,12 @@ def shape(shaper: Shaper, x: ShaperInputs) -> Float[Tensor, "B T"]:
     return result
 
 
-def ramped(token_advantage: Float[Tensor, "B T"], x: ShaperInputs, ramp: Ramp) -> Float[Tensor, "B T"]:
-    """Blends a shaper's result with the uniform one as training goes on: all uniform at progress 0."""
-    if ramp == "none":
+def scheduled(token_advantage: Float[Tensor, "B T"], x: ShaperInputs, schedule: ShaperSchedule) -> Float[Tensor, "B T"]:
+    """Blends a shaper's result into the uniform one as training goes on.
+
+    schedule(progress) = 1 for "none", progress for "linear": all uniform at progress 0.
+    """
+    if schedule == "none":
         return token_advantage
     uniform = x.weighted(torch.ones_like(token_advantage))
     return uniform + x.progress * (token_advantage - uniform)

@@ -1,4 +1,4 @@
-from .batch_layout import Rows as Rows
+from .batch_layout import BatchLayout as BatchLayout
 from .encoder import Encoder as Encoder
 from .encoder import joint_processor as joint_processor
 from .export import export_policy as export_policy
@@ -15,10 +15,10 @@ from .packing import MicroBatch as MicroBatch
 from .packing import pack as pack
 from .packing import split as split
 from .policy import SMALL_MODEL as SMALL_MODEL
-from .policy import Model as Model
+from .policy import ModelConfig as ModelConfig
 from .policy import Policy as Policy
 from .signals import layer_similarity as layer_similarity
-from .signals import listening as listening
+from .signals import listen as listen
 from .signals import token_signals as token_signals
 from .small_model import Size as Size
 from .small_model import build_encoder as build_encoder

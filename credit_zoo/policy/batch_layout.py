@@ -16,7 +16,7 @@ from credit_zoo.types import Prompts, Responses
 
 
 @dataclass(frozen=True)
-class Rows:
+class BatchLayout:
     """Responses laid out behind their prompts. `row_of[b]` is the row of `prompts` that response b answers."""
 
     prompts: Prompts
@@ -25,7 +25,7 @@ class Rows:
     mask: Bool[Tensor, "B T"]
 
     @classmethod
-    def of(cls, prompts: Prompts, responses: Responses) -> "Rows":
+    def of(cls, prompts: Prompts, responses: Responses) -> "BatchLayout":
         return cls(prompts, responses.row_of, responses.ids, responses.mask)
 
     @cached_property
@@ -63,12 +63,14 @@ class Rows:
         """Tokens of each response up to its last sampled one."""
         return self._seen.sum(1)
 
-    def select(self, part: MicroBatch) -> "Rows":
+    def select(self, part: MicroBatch) -> "BatchLayout":
         """A micro-batch."""
-        return Rows(self.prompts, self.row_of[part.rows], part.cut(self.response_ids), part.cut(self.mask))
+        return BatchLayout(self.prompts, self.row_of[part.rows], part.cut(self.response_ids), part.cut(self.mask))
 
-    def to(self, device: torch.device) -> "Rows":
-        return Rows(self.prompts.to(device), self.row_of.to(device), self.response_ids.to(device), self.mask.to(device))
+    def to(self, device: torch.device) -> "BatchLayout":
+        return BatchLayout(
+            self.prompts.to(device), self.row_of.to(device), self.response_ids.to(device), self.mask.to(device)
+        )
 
 
 @dataclass(frozen=True)

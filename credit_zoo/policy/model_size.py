@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from credit_zoo.policy.policy import Model
+from credit_zoo.policy.policy import ModelConfig
 from credit_zoo.registry import CONFIGS
 
 
@@ -25,7 +25,7 @@ def kept_config(name: str) -> Any:
     return AutoConfig.for_model(**json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else None
 
 
-def sizes(model: Model, name: str) -> Sizes | None:
+def sizes(model: ModelConfig, name: str) -> Sizes | None:
     """Counted on a model without memory, from its config: the checkpoint's, or the one that is kept for the file
     `configs/model/NAME`; None where neither is at hand.
     """

@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from credit_zoo.answers import Frame
 from credit_zoo.policy import lora
-from credit_zoo.policy.batch_layout import Read, Rows, stacked
+from credit_zoo.policy.batch_layout import BatchLayout, Read, stacked
 from credit_zoo.policy.encoder import Encoder
 from credit_zoo.policy.kernels import KernelName, kernel_of
 from credit_zoo.policy.lm_head import TokenStatistics, finish_logits, token_statistics
@@ -36,7 +36,7 @@ PIXELS = ("pixel_values", "pixel_attention_mask")
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelConfig:
     """Which checkpoint, and how it is held. `path` is a folder, a hub id, or "small" (shipped with the package).
 
     `boxes` is the frame of the coordinates that it speaks (`answers.to_frame`): true boxes of real sets are
@@ -82,7 +82,7 @@ class Policy(nn.Module):
 
     model: Any  # transformers' classes share no type that has what is used of them here
 
-    def __init__(self, model: nn.Module, encoder: Encoder, settings: Model) -> None:
+    def __init__(self, model: nn.Module, encoder: Encoder, settings: ModelConfig) -> None:
         super().__init__()
         self.model = model
         self.encoder = encoder
@@ -100,7 +100,7 @@ class Policy(nn.Module):
                 layer._can_checkpoint_with_cache = True
 
     @classmethod
-    def load(cls, settings: Model, frozen: bool = False) -> "Policy":
+    def load(cls, settings: ModelConfig, frozen: bool = False) -> "Policy":
         """Reads a checkpoint (safetensors only); `frozen` makes a reference policy."""
         options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code, "revision": settings.revision}
         try:
@@ -205,7 +205,7 @@ class Policy(nn.Module):
         states: Tensor = out.last_hidden_state
         return states
 
-    def _before_responses(self, rows: Rows) -> Float[Tensor, "B T D"]:
+    def _before_responses(self, rows: BatchLayout) -> Float[Tensor, "B T D"]:
         """The states that emit the response tokens, one position before each."""
         if self.settings.layout == "plain":
             inputs = self.base_inputs(rows.input_ids, rows.attention_mask, rows.image_mask(self.encoder.image_token))
@@ -219,7 +219,7 @@ class Policy(nn.Module):
         states = self.read_on(behind, shift, rows.response_ids, rows.attention_mask)
         return torch.cat([read.hidden[:, -1:].index_select(0, row_of), states[:, :-1]], dim=1)
 
-    def forward(self, rows: Rows, temperature: float) -> TokenStatistics:
+    def forward(self, rows: BatchLayout, temperature: float) -> TokenStatistics:
         """The statistics of every response token, `[B, T]`; junk outside the mask."""
         return token_statistics(
             self._before_responses(rows),

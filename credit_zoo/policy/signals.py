@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from credit_zoo import masked
-from credit_zoo.policy.batch_layout import Rows
+from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.lm_head import TokenStatistics
 from credit_zoo.policy.policy import Policy
 from credit_zoo.registry import UsageError
@@ -37,7 +37,7 @@ FIRST_LAYER: Mapping[str, int] = {"visual_similarity": 1, "visual_similarity_rel
 class LayerCosines:
     """Running sums over layers of the mean cosine to the image, one per wanted signal."""
 
-    rows: Rows
+    rows: BatchLayout
     image_token: int
     first_layer: Mapping[str, int]
     directions: dict[int, Tensor] = field(default_factory=dict)  # per layer `[N, D]`, of the prompts' images
@@ -119,7 +119,7 @@ def _mean_direction(hidden: Float[Tensor, "N S D"], image: Bool[Tensor, "N S"]) 
 
 
 @contextmanager
-def listening(policy: Policy, rows: Rows, needs: Iterable[str]) -> Iterator[LayerCosines]:
+def listen(policy: Policy, rows: BatchLayout, needs: Iterable[str]) -> Iterator[LayerCosines]:
     """Collects the wanted visual similarities during the forward passes inside the block.
 
     Raises `UsageError` if a row has no image. The last decoder layer counts after the final norm, as

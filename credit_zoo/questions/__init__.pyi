@@ -16,11 +16,11 @@ from .local_folder import picture_path as picture_path
 from .local_folder import read_rows as read_rows
 from .local_folder import strings as strings
 from .local_folder import with_pictures as with_pictures
-from .prompting import Prompting as Prompting
+from .prompting import PromptConfig as PromptConfig
 from .prompting import short_text as short_text
 from .streams import HUB as HUB
-from .streams import Data as Data
-from .streams import Framed as Framed
+from .streams import DataConfig as DataConfig
+from .streams import FramedQuestions as FramedQuestions
 from .streams import Questions as Questions
 from .streams import TwinQuestions as TwinQuestions
 from .streams import open_questions as open_questions

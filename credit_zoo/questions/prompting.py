@@ -20,7 +20,7 @@ def short_text(question: Question) -> str:
 
 
 @dataclass(frozen=True)
-class Prompting:
+class PromptConfig:
     """`style="paper"`: the benchmark's own wording, then `suffix`. `style="short"`: the bare question and its
     choices, for a model that was taught the answer's format.
     """

@@ -17,7 +17,7 @@ HUB = "hub"  # data=hub
 
 
 @dataclass(frozen=True)
-class Data:
+class DataConfig:
     """Settings of real data and of the twins. `skip_bad` drops rows whose image does not decode, and counts them;
     `perception` and `reasoning` in [0, 1] are the twins' dials of difficulty.
     """
@@ -82,7 +82,7 @@ class SetQuestions:
 
 
 @dataclass(frozen=True)
-class Framed:
+class FramedQuestions:
     """Questions whose true boxes are told in the numbers that a model speaks; `input_size` is the (width, height) at
     which it sees a picture of a size. A twin's boxes stay in the cells that its prompts and solutions count in.
     """
@@ -107,7 +107,7 @@ class Framed:
 
 
 def open_questions(
-    bench: Benchmark, split: Split, folder: str | None, data: Data, seed: int, shuffle: bool
+    bench: Benchmark, split: Split, folder: str | None, data: DataConfig, seed: int, shuffle: bool
 ) -> TwinQuestions | SetQuestions:
     """The twin's stream; or the real set where a folder, or "hub", is given."""
     if folder is None:

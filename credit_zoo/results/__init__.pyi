@@ -2,6 +2,7 @@ from .markdown import RANKED_FROM as RANKED_FROM
 from .markdown import REFERENCE as REFERENCE
 from .markdown import base_labels as base_labels
 from .markdown import bullets as bullets
+from .markdown import distinct_labels as distinct_labels
 from .markdown import escape as escape
 from .markdown import grid as grid
 from .markdown import kind as kind
@@ -9,7 +10,6 @@ from .markdown import label as label
 from .markdown import measure_labels as measure_labels
 from .markdown import number as number
 from .markdown import settings_text as settings_text
-from .markdown import told_apart as told_apart
 from .provenance import Machine as Machine
 from .provenance import Origin as Origin
 from .provenance import digest as digest

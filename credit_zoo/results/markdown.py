@@ -48,7 +48,7 @@ def bullets(items: Iterable[str]) -> str:
     return "".join(f"- {escape(item)}\n" for item in items)
 
 
-def told_apart(pieces: Sequence[Mapping[str, Any]]) -> list[str]:
+def distinct_labels(pieces: Sequence[Mapping[str, Any]]) -> list[str]:
     """A label for each piece (`name`, `settings`): of pieces with one name, the settings in which they differ."""
     labels = []
     for piece in pieces:
@@ -65,7 +65,7 @@ def told_apart(pieces: Sequence[Mapping[str, Any]]) -> list[str]:
 def base_labels(keys: Iterable[str]) -> dict[str, str]:
     """A label for each base, by its key."""
     found = [key for key in sorted(set(keys)) if key != "null"]
-    return dict(zip(found, told_apart([json.loads(key) for key in found]), strict=True))
+    return dict(zip(found, distinct_labels([json.loads(key) for key in found]), strict=True))
 
 
 def measure_labels(keys: Iterable[str]) -> dict[str, str]:
@@ -75,7 +75,7 @@ def measure_labels(keys: Iterable[str]) -> dict[str, str]:
     for measure in map(json.loads, found):
         name = f"{measure['bench']} ({kind(measure)})"
         pieces.append({"name": name, "settings": {**measure, **measure["decoding"], "decoding": None}})
-    return dict(zip(found, told_apart(pieces), strict=True))
+    return dict(zip(found, distinct_labels(pieces), strict=True))
 
 
 REDRAWN = "re-drawn"  # in the revision of sets whose pictures are not the original ones

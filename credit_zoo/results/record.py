@@ -58,7 +58,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class TrainedOn:
+class TrainingSource:
     """The questions trained on: `twin` True for the procedural stand-in, `rows` the number of questions.
 
     An endless twin has 0 rows.
@@ -104,7 +104,7 @@ class Training:
     with `step` and whatever was measured; `weights` None for a rule without them.
     """
 
-    source: TrainedOn
+    source: TrainingSource
     steps: int
     settings: Mapping[str, Setting]
     tokens: int

@@ -1,11 +1,11 @@
-from .correction import Mismatch as Mismatch
-from .correction import truncated_ratio as truncated_ratio
-from .engines import Rollout as Rollout
-from .engines import Sampler as Sampler
+from .correction import SamplerMismatch as SamplerMismatch
+from .correction import truncated_importance_ratio as truncated_importance_ratio
+from .engines import RolloutConfig as RolloutConfig
+from .engines import RolloutEngine as RolloutEngine
 from .engines import sampler as sampler
-from .sampling import Sampling as Sampling
+from .sampling import SamplingParams as SamplingParams
 from .sampling import generators as generators
 from .sampling import sample as sample
 from .sampling import skip_draws as skip_draws
 from .vllm_server import main as main
-from .worker import Asker as Asker
+from .worker import RolloutWorker as RolloutWorker

@@ -19,7 +19,7 @@ from credit_zoo import masked
 
 
 @dataclass(frozen=True)
-class Mismatch:
+class SamplerMismatch:
     """Sums over valid tokens, which add up over micro-batches and processes: tokens, raw ratios, ratios above the
     cap, truncated ratios and their squares, absolute differences of log-probabilities [nats].
     """
@@ -31,8 +31,8 @@ class Mismatch:
     square: float = 0.0
     difference: float = 0.0
 
-    def __add__(self, other: "Mismatch") -> "Mismatch":
-        return Mismatch(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: "SamplerMismatch") -> "SamplerMismatch":
+        return SamplerMismatch(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
     def numbers(self) -> dict[str, float]:
         """Means over tokens, and the effective share of tokens, (sum w)^2 / (n sum w^2)."""
@@ -45,9 +45,9 @@ class Mismatch:
         }
 
 
-def truncated_ratio(
+def truncated_importance_ratio(
     logp: Float[Tensor, "B T"], sampler_logp: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], cap: float
-) -> tuple[Float[Tensor, "B T"], Mismatch]:
+) -> tuple[Float[Tensor, "B T"], SamplerMismatch]:
     """The weights `w`, 0 outside the mask, and what was measured on the way; both float32 and without gradient."""
     difference = masked.fill(logp.detach().float() - sampler_logp.float(), mask)
     ratio = masked.fill(difference.exp(), mask)
@@ -57,4 +57,4 @@ def truncated_ratio(
         return float(masked.total(values, mask).sum())
 
     sums = (ratio, (ratio > cap).float(), weight, weight.square(), difference.abs())
-    return weight, Mismatch(float(mask.sum()), *map(total, sums))
+    return weight, SamplerMismatch(float(mask.sum()), *map(total, sums))

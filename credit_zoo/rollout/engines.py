@@ -19,7 +19,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from credit_zoo.policy import Policy, merged
 from credit_zoo.registry import UsageError, check_range
-from credit_zoo.rollout.sampling import Draws, Sampling, chances
+from credit_zoo.rollout.sampling import Draws, SamplingParams, chances
 from credit_zoo.types import Prompts, Responses
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ PROTOCOL = 1
 
 
 @dataclass(frozen=True)
-class Rollout:
+class RolloutConfig:
     """Who samples. `engine` hf is this package's own loop; vllm is the server at `url` (`credit_zoo.vllm_server`), or
     with `url=none` an engine in this process. `cap` bounds the correction of what the two disagree on.
     """
@@ -49,11 +49,11 @@ class Rollout:
 
 
 @runtime_checkable
-class Sampler(Protocol):
+class RolloutEngine(Protocol):
     """Something that samples in the policy's place, and has to be told its weights."""
 
     def __call__(
-        self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: Sampling, draws: Draws
+        self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: SamplingParams, draws: Draws
     ) -> Responses: ...
 
     def sync(self, policy: Policy) -> None:
@@ -79,13 +79,13 @@ def weights_of(policy: Policy) -> dict[str, Tensor]:
     return named
 
 
-def seeds(count: int, sampling: Sampling, draws: Draws) -> list[tuple[int, ...]]:
+def seeds(count: int, sampling: SamplingParams, draws: Draws) -> list[tuple[int, ...]]:
     """A seed for each response, from as many draws as sampling here would take."""
     drawn = chances(count, sampling, draws)[:, 0].view(count, sampling.group)
     return [tuple(int(one * 2**31) for one in row) for row in drawn]
 
 
-def laid_out(policy: Policy, found: Sequence[Sequence[Mapping[str, Any]]], sampling: Sampling) -> Responses:
+def to_responses(policy: Policy, found: Sequence[Sequence[Mapping[str, Any]]], sampling: SamplingParams) -> Responses:
     """Responses as tensors, padded as our own sampler pads them."""
     flat = [response for group in found for response in group]
     size = (len(flat), sampling.max_tokens)
@@ -100,28 +100,28 @@ def laid_out(policy: Policy, found: Sequence[Sequence[Mapping[str, Any]]], sampl
 
 
 @dataclass(frozen=True)
-class Server:
+class VllmServerClient:
     """A server's client. Every failure is one sentence that names `rollout.url`."""
 
-    settings: Rollout
+    settings: RolloutConfig
 
     def check(self) -> Mapping[str, Any]:
         """What the server says of itself; raises `UsageError` if there is none, or one of another version."""
-        told = self._call("/health", None, timeout=10)
-        if told.get("protocol") != PROTOCOL:
+        payload = self._call("/health", None, timeout=10)
+        if payload.get("protocol") != PROTOCOL:
             raise UsageError(
-                f"rollout.url={self.settings.url} speaks version {told.get('protocol')} of the protocol, this trainer "
-                f"{PROTOCOL}: start the server from the same version of credit_zoo"
+                f"rollout.url={self.settings.url} speaks version {payload.get('protocol')} of the protocol, this "
+                f"trainer {PROTOCOL}: start the server from the same version of credit_zoo"
             )
-        return told
+        return payload
 
     def __call__(
-        self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: Sampling, draws: Draws
+        self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: SamplingParams, draws: Draws
     ) -> Responses:
         parts = zip(vllm_ids(policy, prompts), images, seeds(len(prompts), sampling, draws), strict=True)
         requests = [{"ids": ids, "image": _png(image), "seeds": own} for ids, image, own in parts]
         body = json.dumps({"sampling": asdict(sampling), "requests": requests}).encode()
-        return laid_out(policy, self._call("/generate", body)["responses"], sampling)
+        return to_responses(policy, self._call("/generate", body)["responses"], sampling)
 
     def sync(self, policy: Policy) -> None:
         weights = {name: tensor.cpu().contiguous() for name, tensor in weights_of(policy).items()}
@@ -131,8 +131,8 @@ class Server:
         try:
             request = HttpRequest(self.settings.url + path, data=body)
             with urlopen(request, timeout=timeout or self.settings.timeout) as response:
-                told: Mapping[str, Any] = json.load(response)
-                return told
+                payload: Mapping[str, Any] = json.load(response)
+                return payload
         except HTTPError as error:
             why = error.read(2000).decode(errors="replace")
             raise UsageError(f"the server at rollout.url={self.settings.url} failed: {why}") from error
@@ -144,13 +144,13 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Colocated:
+class InProcessVllm:
     """An engine in this process, which sleeps while the trainer works where it can."""
 
     engine: "VllmEngine"
 
     def __call__(
-        self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: Sampling, draws: Draws
+        self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: SamplingParams, draws: Draws
     ) -> Responses:
         from credit_zoo.rollout.vllm_engine import Request
 
@@ -159,7 +159,7 @@ class Colocated:
         self.engine.wake()
         found = self.engine.generate(requests, sampling)
         self.engine.sleep()
-        return laid_out(policy, [[asdict(one) for one in group] for group in found], sampling)
+        return to_responses(policy, [[asdict(one) for one in group] for group in found], sampling)
 
     def sync(self, policy: Policy) -> None:
         self.engine.wake()
@@ -174,12 +174,12 @@ def _png(image: Image | None) -> str | None:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def sampler(settings: Rollout, policy: Policy, max_length: int) -> Sampler | None:
+def sampler(settings: RolloutConfig, policy: Policy, max_length: int) -> RolloutEngine | None:
     """Who samples in the policy's place; None for the policy itself."""
     if settings.engine == "hf":
         return None
     if settings.url != "none":
-        server = Server(settings)
+        server = VllmServerClient(settings)
         server.check()
         return server
     try:
@@ -190,4 +190,4 @@ def sampler(settings: Rollout, policy: Policy, max_length: int) -> Sampler | Non
 
     options = {"gpu_memory_utilization": settings.memory} if torch.cuda.is_available() else {}
     room = min(max_length, policy.model.config.get_text_config().max_position_embeddings)
-    return Colocated(VllmEngine(policy.settings.source, policy.settings.dtype, room, **options))
+    return InProcessVllm(VllmEngine(policy.settings.source, policy.settings.dtype, room, **options))

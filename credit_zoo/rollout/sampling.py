@@ -21,7 +21,7 @@ EDGE = 1e-12
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingParams:
     """How responses are drawn. `top_k=0` and `top_p=1` draw from the whole distribution, which is what the
     trainer's ratio assumes; `temperature=0` takes the most probable token (evaluation only).
     """
@@ -55,7 +55,9 @@ def restrict(logits: Float[Tensor, "B V"], top_k: int, top_p: float) -> Float[Te
     return logits
 
 
-def invert(logits: Float[Tensor, "B V"], sampling: Sampling, chance: Float[Tensor, " B"]) -> tuple[Tensor, Tensor]:
+def invert(
+    logits: Float[Tensor, "B V"], sampling: SamplingParams, chance: Float[Tensor, " B"]
+) -> tuple[Tensor, Tensor]:
     """One token per row and its log-probability, `[B]` each, by inversion: the first token whose cumulative
     probability exceeds `chance`, so that a row's draw does not depend on the rows beside it. Uses up the logits.
     """
@@ -77,7 +79,7 @@ def invert(logits: Float[Tensor, "B V"], sampling: Sampling, chance: Float[Tenso
     return token[:, 0], p.gather(-1, token)[:, 0].log()
 
 
-def chances(prompts: int, sampling: Sampling, draws: Draws) -> Float[Tensor, "B T"]:
+def chances(prompts: int, sampling: SamplingParams, draws: Draws) -> Float[Tensor, "B T"]:
     """The uniform draws that decide the tokens of the responses to some prompts."""
     size = (sampling.group, sampling.max_tokens)
     sources = [draws] * prompts if isinstance(draws, torch.Generator) else draws
@@ -89,14 +91,14 @@ def generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed((seed * 1_000_003 + number) * 4_099 % 2**63) for number in numbers]
 
 
-def skip_draws(generator: torch.Generator, prompts: int, sampling: Sampling) -> None:
+def skip_draws(generator: torch.Generator, prompts: int, sampling: SamplingParams) -> None:
     """Moves the generator to where sampling that many prompts would leave it."""
     if prompts:
         chances(prompts, sampling, generator)
 
 
 @torch.no_grad()
-def sample(policy: Policy, prompts: Prompts, sampling: Sampling, draws: Draws) -> Responses:
+def sample(policy: Policy, prompts: Prompts, sampling: SamplingParams, draws: Draws) -> Responses:
     """Draws `sampling.group` responses to every prompt, from one source or from one for each prompt. What one
     response draws does not depend on the others.
     """

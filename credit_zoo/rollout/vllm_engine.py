@@ -13,7 +13,7 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import AutoConfig
 
-from credit_zoo.rollout.sampling import Sampling
+from credit_zoo.rollout.sampling import SamplingParams
 
 FORBID = -100.0  # the lowest bias that vLLM takes; exp(-100) of the rest's probability is none in float32
 _VISION = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
@@ -61,7 +61,7 @@ class VllmEngine:
         }
         self._llm = LLM(model=path, dtype=dtype, max_model_len=max_length, **{**settings, **options})
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Response]]:
+    def generate(self, requests: Sequence[Request], sampling: SamplingParams) -> list[list[Response]]:
         """`len(request.seeds)` responses to every request, in order."""
         prompts, settings = [], []
         for request in requests:
@@ -74,7 +74,7 @@ class VllmEngine:
         found = iter(self._llm.generate(prompts, settings, use_tqdm=False))
         return [[_response(next(found).outputs[0]) for _ in request.seeds] for request in requests]
 
-    def _settings(self, sampling: Sampling, seed: int) -> Any:
+    def _settings(self, sampling: SamplingParams, seed: int) -> Any:
         from vllm import SamplingParams
 
         return SamplingParams(

@@ -24,7 +24,7 @@ from PIL import Image
 from safetensors.torch import load
 
 from credit_zoo.rollout.engines import PROTOCOL
-from credit_zoo.rollout.sampling import Sampling
+from credit_zoo.rollout.sampling import SamplingParams
 from credit_zoo.rollout.vllm_engine import Request, VllmEngine
 
 LIMIT = 64 * 2**30  # bytes of a body: the weights of the largest model that this is meant for
@@ -42,11 +42,11 @@ def versions() -> dict[str, Any]:
     return {"protocol": PROTOCOL, **found}
 
 
-def request_of(told: Mapping[str, Any]) -> Request:
+def request_of(payload: Mapping[str, Any]) -> Request:
     """A request from its JSON."""
-    image = told["image"]
+    image = payload["image"]
     picture = None if image is None else Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB")
-    return Request(tuple(told["ids"]), picture, tuple(told["seeds"]))
+    return Request(tuple(payload["ids"]), picture, tuple(payload["seeds"]))
 
 
 def answer(engine: VllmEngine, path: str, body: bytes) -> Mapping[str, Any]:
@@ -54,8 +54,8 @@ def answer(engine: VllmEngine, path: str, body: bytes) -> Mapping[str, Any]:
     if path == "/weights":
         engine.load_weights(load(body).items())
         return {}
-    told = json.loads(body)
-    found = engine.generate([request_of(one) for one in told["requests"]], Sampling(**told["sampling"]))
+    payload = json.loads(body)
+    found = engine.generate([request_of(one) for one in payload["requests"]], SamplingParams(**payload["sampling"]))
     return {"responses": [[asdict(response) for response in group] for group in found]}
 
 
@@ -70,19 +70,19 @@ def handler(engine: VllmEngine) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
-            told: Mapping[str, Any] = {"error": f"{self.path} with {length} bytes is not served"}
+            payload: Mapping[str, Any] = {"error": f"{self.path} with {length} bytes is not served"}
             if self.path not in ("/generate", "/weights") or not 0 < length <= LIMIT:
                 self.close_connection = True
-                self._send(404, told)
+                self._send(404, payload)
                 return
             try:
-                told, status = answer(engine, self.path, self.rfile.read(length)), 200
+                payload, status = answer(engine, self.path, self.rfile.read(length)), 200
             except Exception as error:  # the trainer is told, and the server lives on
-                told, status = {"error": f"{type(error).__name__}: {error}"}, 500
-            self._send(status, told)
+                payload, status = {"error": f"{type(error).__name__}: {error}"}, 500
+            self._send(status, payload)
 
-        def _send(self, status: int, told: Mapping[str, Any]) -> None:
-            body = json.dumps(told).encode()
+        def _send(self, status: int, payload: Mapping[str, Any]) -> None:
+            body = json.dumps(payload).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -95,7 +95,7 @@ def handler(engine: VllmEngine) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Loads the model, then serves until it is stopped."""
     parser = argparse.ArgumentParser(prog="python -m credit_zoo.vllm_server", description="Samples for a trainer.")
     parser.add_argument("model", help="a checkpoint's folder or hub id, or small")
@@ -104,7 +104,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16 or auto")
     parser.add_argument("--max-length", type=int, default=4096, help="tokens of prompt and response")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON", help="one of vLLM's own settings")
-    typed = parser.parse_args(words)
+    typed = parser.parse_args(arguments)
     options = {name: json.loads(value) for name, _, value in (option.partition("=") for option in typed.option)}
     from credit_zoo.policy import SMALL_MODEL
 

@@ -5,35 +5,37 @@ from dataclasses import dataclass
 
 from credit_zoo.policy import Policy
 from credit_zoo.question import Question, Score
-from credit_zoo.questions import Benchmark, Prompting
-from credit_zoo.rollout.engines import Sampler
-from credit_zoo.rollout.sampling import Draws, Sampling, sample
+from credit_zoo.questions import Benchmark, PromptConfig
+from credit_zoo.rollout.engines import RolloutEngine
+from credit_zoo.rollout.sampling import Draws, SamplingParams, sample
 from credit_zoo.types import Prompts, Responses
 
 
 @dataclass(frozen=True)
-class Asker:
+class RolloutWorker:
     """A policy with the way it is asked and judged."""
 
     policy: Policy
     bench: Benchmark
-    prompting: Prompting
-    sampler: Sampler | None = None  # who samples in the policy's place
+    prompting: PromptConfig
+    sampler: RolloutEngine | None = None  # who samples in the policy's place
 
-    def respond(self, questions: Sequence[Question], prompts: Prompts, sampling: Sampling, draws: Draws) -> Responses:
+    def generate(
+        self, questions: Sequence[Question], prompts: Prompts, sampling: SamplingParams, draws: Draws
+    ) -> Responses:
         """Samples `sampling.group` answers to each question."""
         if self.sampler is None:
             return sample(self.policy, prompts, sampling, draws)
         return self.sampler(self.policy, [question.image for question in questions], prompts, sampling, draws)
 
-    def judge(
-        self, questions: Sequence[Question], prompts: Prompts, sampling: Sampling, draws: Draws
+    def generate_and_score(
+        self, questions: Sequence[Question], prompts: Prompts, sampling: SamplingParams, draws: Draws
     ) -> tuple[list[list[Score]], Responses]:
         """Samples `sampling.group` answers to each question and scores them."""
-        responses = self.respond(questions, prompts, sampling, draws)
+        responses = self.generate(questions, prompts, sampling, draws)
         texts = iter(self.policy.encoder.decode(responses.ids, responses.mask))
         return [[self.bench.score(q, next(texts)) for _ in range(sampling.group)] for q in questions], responses
 
-    def prompts(self, questions: Sequence[Question]) -> Prompts:
+    def encode(self, questions: Sequence[Question]) -> Prompts:
         """The questions as the policy reads them."""
         return self.policy.encoder.prompts([(q.image, self.prompting.text(self.bench, q)) for q in questions])

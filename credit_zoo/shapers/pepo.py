@@ -4,8 +4,8 @@
     w_t    = T * softmax_t(VS_t * (1 + alpha * tanh(g_t)) / temperature)
     A[b,t] = A[b] * w_t                                       VS visual similarity, H entropy [nats]
 
-Paper: PEPO, arXiv:2603.22847, token weight and gate; the linear ramp of the paper is `train.ramp`. Reference:
-xzxxntxdy/PEPO@2b1e788, whose arithmetic on its own signals is `pepo_release`.
+Paper: PEPO, arXiv:2603.22847, token weight and gate; the linear schedule of the paper is `train.shaper_schedule`.
+Reference: xzxxntxdy/PEPO@2b1e788, whose arithmetic on its own signals is `pepo_release`.
 Reduces to `perception` at alpha = 0, and to `uniform` as the temperature grows.
 Departs from the paper: a temperature, which the paper's equation does not have (1 = the paper's form; the released
 scripts run 1.8). To first order w - 1 = centred(VS * gate) / temperature, so the weights spread only as far as VS does.

@@ -21,7 +21,7 @@ from credit_zoo.speed.work import (
     training_step,
     with_layout,
 )
-from credit_zoo.training import Trainer, measured, prepare
+from credit_zoo.training import Trainer, measure_signals, prepare
 from credit_zoo.types import RolloutBatch
 
 PLAIN, RELEASE = "uniform, prompt read for each response", "pepo, signals as its release computes them"
@@ -59,11 +59,11 @@ def parts(uniform: Trainer, shaped: Trainer, data: RolloutBatch, work: Work) -> 
     """What a step is made of: sampling, scoring (no gradient), shaping, and the update, forward pass included."""
     policy, sampling = uniform.policy, uniform.collector.sampling
     prompts, draws = random_prompts(policy, work), torch.Generator().manual_seed(2)
-    todo = prepare(shaped, data, 0.5)
-    inputs, _ = measured(shaped, todo)
+    update_batch = prepare(shaped, data, 0.5)
+    inputs, _ = measure_signals(shaped, update_batch)
     jobs = {
         "rollout": lambda: sample(policy, prompts, sampling, draws),
-        "scoring": lambda: measured(shaped, todo),
+        "scoring": lambda: measure_signals(shaped, update_batch),
         "shaping": lambda: shape(shaped.shaper, inputs),
         "update": lambda: training_step(uniform, data),
     }

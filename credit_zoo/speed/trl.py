@@ -15,8 +15,8 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-from credit_zoo.policy import SMALL_MODEL, Model, Policy, joint_processor
-from credit_zoo.questions import Data, Prompting, TwinQuestions, short_text
+from credit_zoo.policy import SMALL_MODEL, ModelConfig, Policy, joint_processor
+from credit_zoo.questions import DataConfig, PromptConfig, TwinQuestions, short_text
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.speed.meter import Counter, Spread, allocated
 from credit_zoo.speed.work import Work, trainers, training_step
@@ -30,12 +30,12 @@ def trl(work: Work) -> dict[str, Any]:
     if work.model != "small":
         raise UsageError(f"TRL is compared on questions, which need model=small, got model={work.model}")
     bench = BENCHMARKS["geometry3k"].factory()
-    questions = TwinQuestions(bench.twin, "train", Data().difficulty, 0)
-    policy = Policy.load(Model())
+    questions = TwinQuestions(bench.twin, "train", DataConfig().difficulty, 0)
+    policy = Policy.load(ModelConfig())
     policy.encoder = replace(policy.encoder, stops=(len(policy.encoder.tokenizer),))  # nothing ends a response
     (ours,) = trainers({"ours": (policy, "uniform")}, work).values()
-    asker = replace(ours.collector.asker, bench=bench, prompting=Prompting("short"))
-    ours = replace(ours, collector=replace(ours.collector, asker=asker))
+    worker = replace(ours.collector.worker, bench=bench, prompting=PromptConfig("short"))
+    ours = replace(ours, collector=replace(ours.collector, worker=worker))
     log = _Log(ours, questions)
     _train_theirs(work, [questions[k] for k in range(work.prompts * (work.repeats + WARM + 2))], bench, log)
     counted = slice(WARM, WARM + work.repeats)
@@ -126,7 +126,7 @@ def _train_theirs(work: Work, questions: Sequence[Any], bench: Any, log: _Log) -
     tokenizer.padding_side = "left"  # or TRL's types of tokens stand beside its tokens
     kind = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(SMALL_MODEL))]
     model = AutoModelForImageTextToText.from_pretrained(SMALL_MODEL, dtype=torch.float32, use_safetensors=True)
-    Policy(model, log.trainer.policy.encoder, Model())  # freezes the vision tower
+    Policy(model, log.trainer.policy.encoder, ModelConfig())  # freezes the vision tower
     rows = [
         {"prompt": [{"role": "user", "content": short_text(q)}], "image": q.image, "number": k}
         for k, q in enumerate(questions)

@@ -8,11 +8,11 @@ from accelerate import Accelerator
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from credit_zoo.objective import Base, Reward
-from credit_zoo.policy import SMALL_MODEL, Encoder, Model, Policy, kept_config
-from credit_zoo.questions import Prompting
+from credit_zoo.policy import SMALL_MODEL, Encoder, ModelConfig, Policy, kept_config
+from credit_zoo.questions import PromptConfig
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, check_range
-from credit_zoo.rollout import Asker, Sampling
-from credit_zoo.training import Collector, Train, Trainer, plain, prepare, score_old, update
+from credit_zoo.rollout import RolloutWorker, SamplingParams
+from credit_zoo.training import Collector, TrainConfig, Trainer, old_policy_pass, prepare, torch_engine, update
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 
@@ -73,7 +73,7 @@ def random_policy(config: Any, work: Work, kind: type[Policy] = Policy) -> Polic
     small = Encoder.load(str(SMALL_MODEL), AutoConfig.from_pretrained(SMALL_MODEL))
     ids = (config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id)
     never = config.get_text_config().vocab_size
-    settings = Model(path=work.model, gradient_checkpointing=work.checkpointing)
+    settings = ModelConfig(path=work.model, gradient_checkpointing=work.checkpointing)
     if torch.cuda.is_available():
         settings = replace(settings, logits_at_once=2**26)
     return kind(model, Encoder(small.tokenizer, None, None, ids[0], ids, stops=(never,)), settings)
@@ -120,13 +120,13 @@ def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: f
     """A trainer for each pair of a policy and a rule; all move the first policy's weights."""
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     first = next(iter(policies.values()))[0]
-    engine = plain(accelerator, first, 1e-6, 0.0)
-    train = Train(prompts=work.prompts, micro_batch=work.micro_batch, micro_tokens=work.micro_tokens)
+    engine = torch_engine(accelerator, first, 1e-6, 0.0)
+    train = TrainConfig(prompts=work.prompts, micro_batch=work.micro_batch, micro_tokens=work.micro_tokens)
     found = {}
     for name, (policy, rule) in policies.items():
-        asker = Asker(policy, BENCHMARKS["geometry3k"].factory(), Prompting())
-        sampling = Sampling(work.group, temperature=temperature, max_tokens=work.tokens)
-        collector = Collector(asker, Base(), sampling, Reward(), work.prompts)
+        worker = RolloutWorker(policy, BENCHMARKS["geometry3k"].factory(), PromptConfig())
+        sampling = SamplingParams(work.group, temperature=temperature, max_tokens=work.tokens)
+        collector = Collector(worker, Base(), sampling, Reward(), work.prompts)
         own = replace(engine, module=engine.module if policy is first else policy)
         found[name] = Trainer(policy, own, accelerator, None, SHAPERS[rule].factory(), Base(), train, collector)
     return found
@@ -134,5 +134,5 @@ def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: f
 
 def training_step(trainer: Trainer, data: RolloutBatch) -> None:
     """A step of training once its responses are there."""
-    todo = prepare(trainer, data, 0.5)
-    update(trainer, score_old(trainer, todo) if trainer.two_pass else todo, 1e-6)
+    update_batch = prepare(trainer, data, 0.5)
+    update(trainer, old_policy_pass(trainer, update_batch) if trainer.two_pass else update_batch, 1e-6)

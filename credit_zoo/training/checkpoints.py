@@ -29,7 +29,7 @@ _STATE, _PROGRESS, _SUMS = "state.safetensors", "progress.json", "sums.json"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointConfig:
     """Saves `every` so many steps and after the last (0: only when told to stop); the last `keep` of them stay."""
 
     every: int = 0
@@ -45,7 +45,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingState:
     """After some steps: the number of the next question, a report of each step, and the seconds it took."""
 
     next: int = 0
@@ -58,22 +58,22 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedState:
     """A save that was read."""
 
-    progress: Progress
+    progress: TrainingState
     state: dict[str, Tensor]
 
 
-def save(folder: Path, progress: Progress, state: dict[str, Tensor], keep: int) -> Path:
+def save(folder: Path, progress: TrainingState, state: dict[str, Tensor], keep: int) -> Path:
     """Writes `folder/saves/step-N` and drops all but the last `keep`."""
     place = folder / "saves" / f"step-{progress.step:06d}"
     part = place.with_name(f".{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     save_file(state, part / _STATE)
-    told = {**asdict(progress), "reports": [asdict(report) for report in progress.reports]}
-    (part / _PROGRESS).write_text(json.dumps(told), encoding="utf-8")
+    payload = {**asdict(progress), "reports": [asdict(report) for report in progress.reports]}
+    (part / _PROGRESS).write_text(json.dumps(payload), encoding="utf-8")
     sums = {name: _sum(part / name) for name in (_STATE, _PROGRESS)}
     (part / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
     shutil.rmtree(place, ignore_errors=True)
@@ -95,42 +95,42 @@ def _sum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def latest(folder: Path) -> Saved | None:
+def latest(folder: Path) -> SavedState | None:
     """The last save that is whole; a damaged one is named on stderr and passed over."""
     for place in reversed(_saves(folder)):
         try:
             sums = json.loads((place / _SUMS).read_text(encoding="utf-8"))
             if any(_sum(place / name) != sums[name] for name in (_STATE, _PROGRESS)):
                 raise ValueError("its sum is not the one that was written")
-            told = json.loads((place / _PROGRESS).read_text(encoding="utf-8"))
-            return Saved(_progress(told), load_file(place / _STATE))
+            payload = json.loads((place / _PROGRESS).read_text(encoding="utf-8"))
+            return SavedState(_progress(payload), load_file(place / _STATE))
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             print(f"{place} is damaged ({error}): the save before it is used", file=sys.stderr)
     return None
 
 
-def _progress(told: dict[str, Any]) -> Progress:
-    reports = [StepReport(**{**one, "weight_quantiles": tuple(one["weight_quantiles"])}) for one in told["reports"]]
-    return Progress(told["next"], tuple(reports), told["seconds"])
+def _progress(payload: dict[str, Any]) -> TrainingState:
+    reports = [StepReport(**{**one, "weight_quantiles": tuple(one["weight_quantiles"])}) for one in payload["reports"]]
+    return TrainingState(payload["next"], tuple(reports), payload["seconds"])
 
 
-def begin(folder: Path, key: str, created: str) -> None:
+def mark_started(folder: Path, key: str, created: str) -> None:
     """Writes down which run a folder is of."""
     atomic_write(folder / "run.json", json.dumps({"key": key, "created": created, "ended": False}) + "\n")
 
 
-def end(folder: Path) -> None:
+def mark_finished(folder: Path) -> None:
     """Marks the run as ended and drops its saves."""
-    told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    atomic_write(folder / "run.json", json.dumps({**told, "ended": True}) + "\n")
+    payload = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    atomic_write(folder / "run.json", json.dumps({**payload, "ended": True}) + "\n")
     shutil.rmtree(folder / "saves", ignore_errors=True)
 
 
-def unended(out: Path, key: str) -> Sequence[tuple[Path, str]]:
+def unfinished_runs(out: Path, key: str) -> Sequence[tuple[Path, str]]:
     """The folders of runs of this key that did not end, with their start, the latest last."""
     found = []
     for file in out.glob("*/run.json"):
-        told = json.loads(file.read_text(encoding="utf-8"))
-        if told["key"] == key and not told["ended"]:
-            found.append((told["created"], file.parent))
+        payload = json.loads(file.read_text(encoding="utf-8"))
+        if payload["key"] == key and not payload["ended"]:
+            found.append((payload["created"], file.parent))
     return [(folder, created) for created, folder in sorted(found)]

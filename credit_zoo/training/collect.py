@@ -1,4 +1,4 @@
-"""A step's batch: questions asked, answers rewarded, and, under dynamic sampling, dull prompts drawn anew."""
+"""A step's batch: questions asked, answers rewarded, and, under dynamic sampling, zero-variance groups replaced."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from torch.nn.functional import pad
 from credit_zoo.objective import Base, Reward, overlong_penalty
 from credit_zoo.question import Question, Score
 from credit_zoo.questions import Questions
-from credit_zoo.rollout import Asker, Sampling, generators
+from credit_zoo.rollout import RolloutWorker, SamplingParams, generators
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 _COLUMNS = ("ids", "mask", "logp", "truncated")
 
 
 @dataclass(frozen=True)
-class Peers:
+class ProcessGroup:
     """The processes that train together: the place of this one, and a way to tell all of them some numbers."""
 
     rank: int = 0
@@ -26,9 +26,9 @@ class Peers:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Rollout:
     """A batch, the questions behind its groups, the number of the next question, and what was counted on the way:
-    prompts `asked` and `kept` by this process, and how often the batch was refilled.
+    prompts `asked` and `kept` by this process, and the resampling rounds.
 
     A process that no group of the step fell to is `idle`: its batch is there to be read, and does not count.
     """
@@ -38,7 +38,7 @@ class Drawn:
     next: int
     asked: int
     kept: int
-    refills: int
+    resampling_rounds: int
     idle: bool = False
 
 
@@ -48,43 +48,49 @@ class Collector:
     processes share the work.
     """
 
-    asker: Asker
+    worker: RolloutWorker
     base: Base
-    sampling: Sampling
+    sampling: SamplingParams
     reward: Reward
     prompts: int  # per step, over all processes
-    peers: Peers = field(default_factory=Peers)
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
 
-    def __call__(self, questions: Questions, first: int, seed: int) -> Drawn:
-        """Asks the questions from number `first` on until `prompts` groups are kept, or `base.max_refills` refills
-        are used up.
+    def __call__(self, questions: Questions, first: int, seed: int) -> Rollout:
+        """Asks the questions from number `first` on until `prompts` groups are kept, or
+        `base.max_resampling_rounds` rounds are used up.
 
-        Without dynamic sampling every group is kept. If a bounded refill ends short, the step trains on fewer
-        groups; if not one group was kept, on a dull one, whose advantages are all 0.
+        Without dynamic sampling every group is kept. If the rounds end short, the step trains on fewer groups; if not
+        one group was kept, on a zero-variance group, whose advantages are all 0.
         """
         kept: list[_Group] = []
-        dull: list[_Group] = []
-        refills = 0
+        zero_variance: list[_Group] = []
+        resampling_rounds = 0
         while True:
             for group in self._ask(
-                questions, range(first + self.peers.rank, first + self.prompts, self.peers.size), seed
+                questions, range(first + self.processes.rank, first + self.prompts, self.processes.size), seed
             ):
-                (kept if self._keeps(group) else dull).append(group)
+                (kept if self._keeps(group) else zero_variance).append(group)
             first += self.prompts
-            everywhere = self.peers.share([group.number for group in kept])
-            if len(everywhere) >= self.prompts or not self.base.dynamic_sampling or refills == self.base.max_refills:
+            everywhere = self.processes.share([group.number for group in kept])
+            if (
+                len(everywhere) >= self.prompts
+                or not self.base.dynamic_sampling
+                or resampling_rounds == self.base.max_resampling_rounds
+            ):
                 break
-            refills += 1
-        chosen = sorted(everywhere)[: self.prompts] or sorted(self.peers.share([g.number for g in dull]))[:1]
-        asked, pad_token = [*kept, *dull], self.asker.policy.encoder.pad_token
+            resampling_rounds += 1
+        chosen = (
+            sorted(everywhere)[: self.prompts] or sorted(self.processes.share([g.number for g in zero_variance]))[:1]
+        )
+        asked, pad_token = [*kept, *zero_variance], self.worker.policy.encoder.pad_token
         used = [group for group in asked if group.number in chosen]
-        return Drawn(
+        return Rollout(
             batch=_assemble(used or asked[:1], pad_token),
             questions=tuple(group.question for group in used),
             next=first,
             asked=len(asked),
             kept=sum(group.number in chosen for group in kept),
-            refills=refills,
+            resampling_rounds=resampling_rounds,
             idle=not used,
         )
 
@@ -94,8 +100,8 @@ class Collector:
 
     def _ask(self, source: Questions, numbers: Sequence[int], seed: int) -> list["_Group"]:
         questions = [source[number] for number in numbers]
-        prompts = self.asker.prompts(questions)
-        scores, responses = self.asker.judge(questions, prompts, self.sampling, generators(seed, numbers))
+        prompts = self.worker.encode(questions)
+        scores, responses = self.worker.generate_and_score(questions, prompts, self.sampling, generators(seed, numbers))
         lengths = responses.mask.sum(1).tolist()
         size = self.sampling.group
         return [

@@ -63,7 +63,7 @@ class StepReport:
     sampled_tokens: int
     asked: int
     kept: int
-    refills: int
+    resampling_rounds: int
     seconds: float
     sampler_ratio: float = 1.0
     sampler_truncated: float = 0.0
@@ -84,5 +84,6 @@ class StepReport:
     def scalars(self) -> dict[str, float]:
         """Every number, for a tracker."""
         values = {name: value for name, value in asdict(self).items() if name != "weight_quantiles"}
+        values["refills"] = values.pop("resampling_rounds")  # its name in the records of schema 1
         names = ("weight_p05", "weight_p50", "weight_p95")
         return {**values, **dict(zip(names, self.weight_quantiles, strict=True))}

@@ -21,12 +21,12 @@ from credit_zoo.registry import UsageError, check_range
 WEIGHT = "weight"
 
 
-class NotFinite(ArithmeticError):
+class NonFiniteError(ArithmeticError):
     """The loss, a log-probability or the gradient is not finite; every process raises it at the same place."""
 
 
 @dataclass(frozen=True)
-class Parallel:
+class ParallelConfig:
     """How a run is spread. `processes` is how many the scale is made for (0: any); `zero` a stage of DeepSpeed's
     ZeRO, or none for DDP; `offload` what of it lies in the CPU's memory (stages 2 and 3; parameters: stage 3).
     """
@@ -68,10 +68,13 @@ class Engine(Protocol):
     def backward(self, loss: Tensor) -> None: ...
 
     def step(self, rate: float, max_norm: float) -> float:
-        """Clips, moves the weights, forgets the gradients; returns the norm before clipping. Raises `NotFinite`."""
+        """Clips, moves the weights, clears the gradients; returns the norm before clipping.
+
+        Raises `NonFiniteError`.
+        """
         ...
 
-    def forget(self) -> None:
+    def zero_grad(self) -> None:
         """Drops the gradients."""
         ...
 
@@ -89,8 +92,8 @@ class Engine(Protocol):
 
 
 @dataclass(eq=False)
-class Plain:
-    """torch's optimizer; `module` is the policy or its DDP wrapper. Use `plain` to make one."""
+class TorchEngine:
+    """torch's optimizer; `module` is the policy or its DDP wrapper. Use `torch_engine` to make one."""
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
@@ -112,13 +115,13 @@ class Plain:
                 moved.grad = None if parameter.grad is None else parameter.grad.float()
         norm = float(nn.utils.clip_grad_norm_(self.moved, max_norm))
         if not math.isfinite(norm):
-            self.forget()
-            raise NotFinite
+            self.zero_grad()
+            raise NonFiniteError
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self._write_back()
-        self.forget()
+        self.zero_grad()
         return norm
 
     @torch.no_grad()
@@ -127,7 +130,7 @@ class Plain:
             if moved is not parameter:
                 parameter.copy_(moved)
 
-    def forget(self) -> None:
+    def zero_grad(self) -> None:
         self.optimizer.zero_grad()
         for parameter in self.parameters:
             parameter.grad = None
@@ -159,10 +162,10 @@ def adamw(parameters: list[Tensor], rate: float, weight_decay: float) -> torch.o
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay)
 
 
-def plain(accelerator: Accelerator, policy: nn.Module, rate: float, weight_decay: float) -> Plain:
+def torch_engine(accelerator: Accelerator, policy: nn.Module, rate: float, weight_decay: float) -> TorchEngine:
     """One process, or DDP where there are several."""
     trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
     moved = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in trained.values()]
     optimizer = adamw(moved, rate, weight_decay)
     module = accelerator.prepare(policy)
-    return Plain(module, optimizer, accelerator, tuple(trained), tuple(trained.values()), tuple(moved))
+    return TorchEngine(module, optimizer, accelerator, tuple(trained), tuple(trained.values()), tuple(moved))

@@ -25,7 +25,7 @@ class StopRequest:
 
 
 @contextmanager
-def listening_for_stops() -> Iterator[StopRequest]:
+def watch_for_signals() -> Iterator[StopRequest]:
     """Inside, a signal asks for a stop after the step; the same signal again acts as it does elsewhere."""
     request = StopRequest()
     before: dict[int, Any] = {}

@@ -6,11 +6,11 @@ from dataclasses import astuple
 
 from credit_zoo.question import Question
 from credit_zoo.questions import Questions
-from credit_zoo.rollout import Mismatch
-from credit_zoo.training.collect import Drawn
+from credit_zoo.rollout import SamplerMismatch
+from credit_zoo.training.collect import Rollout
 from credit_zoo.training.diagnostics import StepReport
-from credit_zoo.training.engine import NotFinite
-from credit_zoo.training.step import Done, Trainer, prepare, score_old, update
+from credit_zoo.training.engine import NonFiniteError
+from credit_zoo.training.step import Trainer, UpdateStats, old_policy_pass, prepare, update
 
 
 class Diverged(RuntimeError):
@@ -39,31 +39,33 @@ def train_policy(
         started = time.perf_counter()
         with trainer.engine.whole():
             sync(trainer)
-            drawn = trainer.collector(questions, first, seed)
-        first = drawn.next
-        todo = prepare(trainer, drawn.batch, step / trainer.train.steps, drawn.idle)
+            rollout = trainer.collector(questions, first, seed)
+        first = rollout.next
+        update_batch = prepare(trainer, rollout.batch, step / trainer.train.steps, rollout.idle)
         rate = trainer.train.lr * trainer.train.rate(step)
         try:
-            todo = score_old(trainer, todo) if trainer.two_pass else todo
-            done = [update(trainer, todo, rate) for _ in range(trainer.train.updates)]
-        except NotFinite:
-            raise Diverged(step + 1, drawn.questions) from None
-        report(_summary(trainer, drawn, done, step, time.perf_counter() - started), first)
+            update_batch = old_policy_pass(trainer, update_batch) if trainer.two_pass else update_batch
+            updates = [update(trainer, update_batch, rate) for _ in range(trainer.train.updates)]
+        except NonFiniteError:
+            raise Diverged(step + 1, rollout.questions) from None
+        report(_summary(trainer, rollout, updates, step, time.perf_counter() - started), first)
 
 
 def sync(trainer: Trainer) -> None:
     """Tells the weights to whoever samples in the policy's place, once for all processes that ask it."""
-    asker, accelerator = trainer.collector.asker, trainer.accelerator
-    if asker.sampler is not None:
+    worker, accelerator = trainer.collector.worker, trainer.accelerator
+    if worker.sampler is not None:
         if accelerator.is_main_process:
-            asker.sampler.sync(asker.policy)
+            worker.sampler.sync(worker.policy)
         accelerator.wait_for_everyone()
 
 
-def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, seconds: float) -> StepReport:
+def _summary(
+    trainer: Trainer, rollout: Rollout, updates: Sequence[UpdateStats], step: int, seconds: float
+) -> StepReport:
     """The step's numbers over all processes."""
-    batch, last, counts = drawn.batch, done[-1], 0.0 if drawn.idle else 1.0
-    clipped = sum(one.stats.clipped for one in done) / len(done)
+    batch, last, counts = rollout.batch, updates[-1], 0.0 if rollout.idle else 1.0
+    clipped = sum(one.stats.clipped for one in updates) / len(updates)
     responses, reward, correct, truncated, sampled = trainer.total(
         counts * len(batch.reward),
         counts * float(batch.reward.sum()),
@@ -73,8 +75,8 @@ def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, se
     )
     stats = (last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl)
     tokens, clips, entropy, old_kl, reference_kl = trainer.total(*stats)
-    asked, kept = trainer.total(drawn.asked, drawn.kept)
-    sampler = Mismatch(*trainer.total(*astuple(last.mismatch))).numbers()
+    asked, kept = trainer.total(rollout.asked, rollout.kept)
+    sampler = SamplerMismatch(*trainer.total(*astuple(last.mismatch))).numbers()
     per_token = 1 / max(tokens, 1)
     return StepReport(
         step=step + 1,
@@ -94,7 +96,7 @@ def _summary(trainer: Trainer, drawn: Drawn, done: Sequence[Done], step: int, se
         sampled_tokens=int(sampled),
         asked=int(asked),
         kept=int(kept),
-        refills=drawn.refills,
+        resampling_rounds=rollout.resampling_rounds,
         **sampler,
         seconds=seconds,
     )

@@ -13,21 +13,21 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from credit_zoo import masked
-from credit_zoo.objective import Base, LossStats, Ramp, Shaper, TokenBatch, Totals, ramped, shape
-from credit_zoo.policy import MicroBatch, Policy, Rows, listening, pack, split, token_signals
+from credit_zoo.objective import Base, LossStats, Shaper, ShaperSchedule, TokenBatch, Totals, scheduled, shape
+from credit_zoo.policy import BatchLayout, MicroBatch, Policy, listen, pack, split, token_signals
 from credit_zoo.registry import SHAPERS, UsageError, check_range
-from credit_zoo.rollout import Mismatch, truncated_ratio
+from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.training.collect import Collector
 from credit_zoo.training.diagnostics import WeightSpread
-from credit_zoo.training.engine import Engine, NotFinite
+from credit_zoo.training.engine import Engine, NonFiniteError
 from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainConfig:
     """The schedule. `prompts` per step over all processes; `updates` per rollout; at most `micro_batch` responses and
     `micro_tokens` tokens, prompts and padding included, are read at once (0: any number), which changes memory and
-    nothing else; `ramp` blends the shaper in over training.
+    nothing else; `shaper_schedule` blends the shaper in over training.
     """
 
     steps: int = 100
@@ -36,11 +36,11 @@ class Train:
     micro_batch: int = 64
     micro_tokens: int = 0
     lr: float = 1e-6
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: int = 0  # steps
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    ramp: Ramp = "none"
+    shaper_schedule: ShaperSchedule = "none"
 
     def __post_init__(self) -> None:
         for name in ("steps", "prompts", "updates", "micro_batch"):
@@ -50,7 +50,10 @@ class Train:
         check_range("train.weight_decay", self.weight_decay, 0)
         check_range("train.warmup", self.warmup, 0)
         check_range("train.max_grad_norm", self.max_grad_norm, 0, open_low=True)
-        for name, options in (("ramp", ("none", "linear")), ("schedule", ("constant", "linear", "cosine"))):
+        for name, options in (
+            ("shaper_schedule", ("none", "linear")),
+            ("lr_schedule", ("constant", "linear", "cosine")),
+        ):
             if getattr(self, name) not in options:
                 raise UsageError(f"train.{name} must be one of {', '.join(options)}, got {getattr(self, name)!r}")
 
@@ -58,7 +61,7 @@ class Train:
         """The factor on `lr` at a step."""
         done = step / self.steps
         falls = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
-        return min(1.0, (step + 1) / (self.warmup + 1)) * falls[self.schedule]
+        return min(1.0, (step + 1) / (self.warmup + 1)) * falls[self.lr_schedule]
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ class Trainer:
     reference: Policy | None
     shaper: Shaper
     base: Base
-    train: Train
+    train: TrainConfig
     collector: Collector
-    sampler_cap: float = math.inf  # of the correction for a sampler that is not the policy itself
+    importance_cap: float = math.inf  # of the correction for a sampler that is not the policy itself
 
     @property
     def temperature(self) -> float:
@@ -97,12 +100,12 @@ class Trainer:
 
 
 @dataclass(frozen=True)
-class Todo:
+class UpdateBatch:
     """A step's responses on this process with all that the loss needs of them, `[B, ...]`. `shaped` and
     `old_logp` are there after a pass of the old policy.
     """
 
-    rows: Rows
+    rows: BatchLayout
     inputs: ShaperInputs
     totals: Totals
     sampler_logp: Tensor
@@ -116,7 +119,7 @@ class Todo:
         return ShaperInputs(x.advantage[part.rows], TokenSignals(), mask, x.group[part.rows], ids, x.progress)
 
 
-def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool = False) -> Todo:
+def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool = False) -> UpdateBatch:
     """Advantages, the loss mask, and the totals that the loss is divided by; no row of an `idle` process counts.
 
     Every process gets as many rows as the fullest, so that all go through the same passes: a row that is there for
@@ -132,7 +135,7 @@ def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool =
     def grown(values: Tensor, fill: float) -> Tensor:
         return torch.cat([values, values.new_full((widest - len(values), *values.shape[1:]), fill)]).to(device)
 
-    rows = Rows(
+    rows = BatchLayout(
         batch.prompts.to(device),
         grown(batch.responses.row_of, 0),
         grown(batch.responses.ids, trainer.policy.encoder.pad_token),
@@ -143,51 +146,51 @@ def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool =
         advantage, TokenSignals(), grown(mask, False), grown(batch.group, -1), rows.response_ids, progress
     )
     totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
-    return Todo(rows, inputs, totals, grown(batch.responses.logp, 0.0))
+    return UpdateBatch(rows, inputs, totals, grown(batch.responses.logp, 0.0))
 
 
-def micro_batches(trainer: Trainer, todo: Todo) -> list[MicroBatch]:
+def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatch]:
     """The step's responses as they are read together, the same number on every process."""
-    rows, train = todo.rows, trainer.train
+    rows, train = update_batch.rows, trainer.train
     prompt, widest = rows.prompt_length, rows.mask.shape[1]
     found = pack(rows.row_of, rows.lengths, prompt, widest, train.micro_batch, train.micro_tokens)
     here = torch.tensor([len(found)], device=trainer.accelerator.device)
     return split(found, int(trainer.accelerator.gather(here).max()))
 
 
-def _score(trainer: Trainer, model: nn.Module, rows: Rows, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
+def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
     """Log-probability, entropy and the shaper's signals of some rows, from one forward pass."""
-    with listening(trainer.policy, rows, trainer.needs) as cosines:
+    with listen(trainer.policy, rows, trainer.needs) as cosines:
         found = model(rows, trainer.temperature)
     return found.logp, found.entropy, token_signals(trainer.needs, found, cosines, mask)
 
 
 @torch.no_grad()
-def measured(trainer: Trainer, todo: Todo) -> tuple[ShaperInputs, Tensor]:
+def measure_signals(trainer: Trainer, update_batch: UpdateBatch) -> tuple[ShaperInputs, Tensor]:
     """A pass without gradient over all responses: what the shaper may look at, and the log-probabilities `[B, T]`."""
-    mask = todo.inputs.mask
+    mask = update_batch.inputs.mask
     old_logp = torch.zeros(mask.shape, device=mask.device)
     signals = {name: torch.zeros_like(old_logp) for name in trainer.needs}
-    for part in micro_batches(trainer, todo):
-        logp, _, found = _score(trainer, trainer.engine.module, todo.rows.select(part), part.cut(mask))
+    for part in micro_batches(trainer, update_batch):
+        logp, _, found = _score(trainer, trainer.engine.module, update_batch.rows.select(part), part.cut(mask))
         part.put(old_logp, logp)
         for name in trainer.needs:
             part.put(signals[name], found.values[name])
-    return replace(todo.inputs, signals=TokenSignals(signals)), old_logp
+    return replace(update_batch.inputs, signals=TokenSignals(signals)), old_logp
 
 
-def score_old(trainer: Trainer, todo: Todo) -> Todo:
+def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
     """The pass of the old policy: its log-probabilities, and the token advantages from its signals."""
-    inputs, old_logp = measured(trainer, todo)
+    inputs, old_logp = measure_signals(trainer, update_batch)
     (broken,) = trainer.total(float(not old_logp[inputs.mask].isfinite().all()))
     if broken:
-        raise NotFinite
+        raise NonFiniteError
     shaped = _shape_everywhere(trainer, inputs) if trainer.accelerator.num_processes > 1 else _shape(trainer, inputs)
-    return Todo(todo.rows, inputs, todo.totals, todo.sampler_logp, shaped, old_logp)
+    return UpdateBatch(update_batch.rows, inputs, update_batch.totals, update_batch.sampler_logp, shaped, old_logp)
 
 
 def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
-    return ramped(shape(trainer.shaper, x), x, trainer.train.ramp)
+    return scheduled(shape(trainer.shaper, x), x, trainer.train.shaper_schedule)
 
 
 def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -201,7 +204,7 @@ def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Done:
+class UpdateStats:
     """What one update measured on this process; sums add up over processes."""
 
     loss: float
@@ -209,35 +212,35 @@ class Done:
     entropy: float  # summed over valid tokens [nats]
     spread: WeightSpread
     grad_norm: float
-    mismatch: Mismatch
+    mismatch: SamplerMismatch
 
 
-def update(trainer: Trainer, todo: Todo, rate: float) -> Done:
+def update(trainer: Trainer, update_batch: UpdateBatch, rate: float) -> UpdateStats:
     """One optimizer step over all micro-batches, at a learning rate."""
-    batches = micro_batches(trainer, todo)
+    batches = micro_batches(trainer, update_batch)
     parts = []
     # transformers checkpoints in training mode only; without it, evaluation mode keeps sampler and trainer one policy.
     trainer.policy.train(trainer.policy.settings.gradient_checkpointing)
     for batch in batches:
         with trainer.engine.micro_batch(last=batch is batches[-1]):
-            parts.append(backward(trainer, todo, batch))
+            parts.append(backward(trainer, update_batch, batch))
     (loss,) = trainer.total(sum(part.loss for part in parts))
     if not math.isfinite(loss):
-        trainer.engine.forget()
-        raise NotFinite
+        trainer.engine.zero_grad()
+        raise NonFiniteError
     # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
     norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
     stats = sum((part.stats for part in parts[1:]), parts[0].stats)
     weights, counted = (
-        torch.zeros(todo.inputs.mask.shape, device=trainer.accelerator.device),
-        torch.zeros_like(todo.inputs.mask),
+        torch.zeros(update_batch.inputs.mask.shape, device=trainer.accelerator.device),
+        torch.zeros_like(update_batch.inputs.mask),
     )
     for batch, part in zip(batches, parts, strict=True):
         batch.put(weights, part.weights[0])
         batch.put(counted, part.weights[1])
     spread = WeightSpread.of(trainer.accelerator.gather(weights), trainer.accelerator.gather(counted))
-    mismatch = sum((part.mismatch for part in parts), Mismatch())
-    return Done(loss, stats, sum(part.entropy for part in parts), spread, norm, mismatch)
+    mismatch = sum((part.mismatch for part in parts), SamplerMismatch())
+    return UpdateStats(loss, stats, sum(part.entropy for part in parts), spread, norm, mismatch)
 
 
 @dataclass(frozen=True)
@@ -246,13 +249,13 @@ class _Part:
     stats: LossStats
     entropy: float
     weights: tuple[Tensor, Tensor]  # [B, T] and the mask of rows and tokens that count
-    mismatch: Mismatch
+    mismatch: SamplerMismatch
 
 
-def backward(trainer: Trainer, todo: Todo, part: MicroBatch) -> _Part:
+def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> _Part:
     """Forward, shape, loss and backward of one micro-batch."""
-    x, rows = todo.part(part), todo.rows.select(part)
-    if todo.shaped is None or todo.old_logp is None:
+    x, rows = update_batch.part(part), update_batch.rows.select(part)
+    if update_batch.shaped is None or update_batch.old_logp is None:
         logp, entropy, signals = _score(trainer, trainer.engine.module, rows, x.mask)
         old_logp = logp.detach()
         # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
@@ -260,14 +263,16 @@ def backward(trainer: Trainer, todo: Todo, part: MicroBatch) -> _Part:
         advantage = torch.zeros_like(logp) if broken else _shape(trainer, replace(x, signals=signals))
     else:
         logp, entropy, _ = trainer.engine.module(rows, trainer.temperature)
-        advantage, old_logp = part.cut(todo.shaped), part.cut(todo.old_logp)
+        advantage, old_logp = part.cut(update_batch.shaped), part.cut(update_batch.old_logp)
     reference = None
     if trainer.reference is not None:
         with torch.no_grad():
             reference = trainer.reference(rows, trainer.temperature).logp
-    correction, mismatch = truncated_ratio(old_logp, part.cut(todo.sampler_logp), x.mask, trainer.sampler_cap)
-    corrected = advantage if math.isinf(trainer.sampler_cap) else advantage * correction
-    loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), todo.totals)
+    correction, mismatch = truncated_importance_ratio(
+        old_logp, part.cut(update_batch.sampler_logp), x.mask, trainer.importance_cap
+    )
+    corrected = advantage if math.isinf(trainer.importance_cap) else advantage * correction
+    loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), update_batch.totals)
     trainer.engine.backward(loss)
     summed = float(masked.total(entropy.detach(), x.mask).sum())
     return _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)

@@ -17,12 +17,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from credit_zoo.registry import UsageError
-from credit_zoo.training.engine import WEIGHT, NotFinite, Parallel, adamw
+from credit_zoo.training.engine import WEIGHT, NonFiniteError, ParallelConfig, adamw
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def configuration(parallel: Parallel, dtype: torch.dtype, max_norm: float) -> dict[str, Any]:
+def configuration(parallel: ParallelConfig, dtype: torch.dtype, max_norm: float) -> dict[str, Any]:
     """What DeepSpeed is told. Micro-batches are counted by the caller, so that it must not divide by their number."""
     zero: dict[str, Any] = {"stage": int(parallel.zero)}
     if parallel.offload != "none":
@@ -42,7 +42,7 @@ def configuration(parallel: Parallel, dtype: torch.dtype, max_norm: float) -> di
 
 
 @dataclass(eq=False)
-class Zero:
+class DeepSpeedEngine:
     """A DeepSpeed engine around the policy. Use `zero` to make one."""
 
     module: Any
@@ -69,10 +69,10 @@ class Zero:
         found = self.module.get_global_grad_norm()
         norm = float(total if found is None else found)  # type: ignore[arg-type]
         if not math.isfinite(norm):
-            raise NotFinite
+            raise NonFiniteError
         return norm
 
-    def forget(self) -> None:
+    def zero_grad(self) -> None:
         self.module.zero_grad()
         self.module.optimizer.zero_grad()
 
@@ -155,11 +155,11 @@ def _partitioned(parameter: nn.Parameter) -> bool:
 def deepspeed_engine(
     accelerator: Accelerator,
     policy: nn.Module,
-    parallel: Parallel,
+    parallel: ParallelConfig,
     rate: float,
     weight_decay: float,
     max_norm: float,
-) -> Zero:
+) -> DeepSpeedEngine:
     """A policy under DeepSpeed; its weights are split from here on where the stage says so."""
     if accelerator.device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when deepspeed is imported
@@ -181,7 +181,9 @@ def deepspeed_engine(
         config=configuration(parallel, dtype, max_norm),
         dist_init_required=False,
     )
-    return Zero(module, int(parallel.zero), accelerator.num_processes, tuple(trained), tuple(trained.values()))
+    return DeepSpeedEngine(
+        module, int(parallel.zero), accelerator.num_processes, tuple(trained), tuple(trained.values())
+    )
 
 
 def _backend(accelerator: Accelerator) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from credit_zoo.twins.canvas import BLACK, BLUE, GRAY, GREEN, RED, Canvas, Color
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import ALPHABETS, pick
 from credit_zoo.twins.numbers import Number, mean
 from credit_zoo.twins.twin import Ask, Scene
@@ -92,13 +92,13 @@ def _dots(scene: Scene, canvas: Canvas) -> None:
         canvas.note(2, row, str(value))
 
 
-def _read(scene: Scene, pen: Pen, place: int) -> Number:
+def _read(scene: Scene, steps: Steps, place: int) -> Number:
     value: Number = scene["values"][place]
-    return pen.read(scene["letters"][place], value)
+    return steps.read(scene["letters"][place], value)
 
 
-def _read_all(scene: Scene, pen: Pen) -> list[Number]:
-    return [_read(scene, pen, place) for place in range(len(scene["values"]))]
+def _read_all(scene: Scene, steps: Steps) -> list[Number]:
+    return [_read(scene, steps, place) for place in range(len(scene["values"]))]
 
 
 class ReadOff(Chart):
@@ -107,8 +107,8 @@ class ReadOff(Chart):
     def ask(self, scene: Scene) -> Ask:
         return Ask(f"what is the value of {scene['letters'][scene['first']]}?", "integer", category=FIGURE)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        pen.answer(_read(scene, pen, scene["first"]))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        steps.answer(_read(scene, steps, scene["first"]))
 
 
 class Difference(Chart):
@@ -123,9 +123,9 @@ class Difference(Chart):
         first, second = scene["letters"][scene["first"]], scene["letters"][scene["second"]]
         return Ask(f"how much more is {first} than {second}?", "integer", category=FIGURE)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a, b = _read(scene, pen, scene["first"]), _read(scene, pen, scene["second"])
-        pen.answer(pen.derive("more", f"{a}-{b}", a - b))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a, b = _read(scene, steps, scene["first"]), _read(scene, steps, scene["second"])
+        steps.answer(steps.derive("more", f"{a}-{b}", a - b))
 
 
 class Total(Chart):
@@ -134,9 +134,9 @@ class Total(Chart):
     def ask(self, scene: Scene) -> Ask:
         return Ask("what is the sum of all values?", "integer", category=FIGURE)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        values = _read_all(scene, pen)
-        pen.answer(pen.derive("sum", "+".join(map(str, values)), sum(values)))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        values = _read_all(scene, steps)
+        steps.answer(steps.derive("sum", "+".join(map(str, values)), sum(values)))
 
 
 class Mean(Chart):
@@ -146,10 +146,10 @@ class Mean(Chart):
         first, second = scene["letters"][scene["first"]], scene["letters"][scene["second"]]
         return Ask(f"what is the mean of {first} and {second}?", "float", precision=1, category=FIGURE)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a, b = _read(scene, pen, scene["first"]), _read(scene, pen, scene["second"])
-        total = pen.derive("sum", f"{a}+{b}", a + b)
-        pen.answer(pen.derive("mean", f"{total}/2", mean(total, 2)))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a, b = _read(scene, steps, scene["first"]), _read(scene, steps, scene["second"])
+        total = steps.derive("sum", f"{a}+{b}", a + b)
+        steps.answer(steps.derive("mean", f"{total}/2", mean(total, 2)))
 
 
 class Extreme(Chart):
@@ -162,12 +162,12 @@ class Extreme(Chart):
         word = "highest" if scene["highest"] else "lowest"
         return Ask(f"which has the {word} value?", "choice", tuple(scene["letters"]), category=FIGURE)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        values = _read_all(scene, pen)
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        values = _read_all(scene, steps)
         name, best = ("max", max(values)) if scene["highest"] else ("min", min(values))
         letter = scene["letters"][values.index(best)]
         listed = ",".join(map(str, values))
-        pen.answer(pen.derive("which", f"{name}({listed})", letter, tuple(scene["letters"])))
+        steps.answer(steps.derive("which", f"{name}({listed})", letter, tuple(scene["letters"])))
 
 
 class Compare(Chart):
@@ -181,9 +181,9 @@ class Compare(Chart):
         choices = ("no", "yes") if scene["no_first"] else ("yes", "no")
         return Ask(f"is {first} more than {second}?", "choice", choices, category=FIGURE)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a, b = _read(scene, pen, scene["first"]), _read(scene, pen, scene["second"])
-        pen.answer(pen.derive("more", f"{a}>{b}", "yes" if a > b else "no", ("yes", "no")))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a, b = _read(scene, steps, scene["first"]), _read(scene, steps, scene["second"])
+        steps.answer(steps.derive("more", f"{a}>{b}", "yes" if a > b else "no", ("yes", "no")))
 
 
 class CountAbove(Chart):
@@ -198,6 +198,6 @@ class CountAbove(Chart):
     def ask(self, scene: Scene) -> Ask:
         return Ask(f"how many values are >{scene['bound']}?", "integer", category=FIGURE)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        above = [int(value > scene["bound"]) for value in _read_all(scene, pen)]
-        pen.answer(pen.derive("count", "+".join(map(str, above)), sum(above)))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        above = [int(value > scene["bound"]) for value in _read_all(scene, steps)]
+        steps.answer(steps.derive("count", "+".join(map(str, above)), sum(above)))

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 Role = Literal["read", "derived", "filler"]
-Slip = Literal["perception", "reasoning"]
+ErrorKind = Literal["perception", "reasoning"]
 Value = int | Fraction | Decimal | str
 V = TypeVar("V", bound=Value)
 
@@ -42,23 +42,23 @@ class Difficulty:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a checking pen found in a response.
+    """What a checker found in a response.
 
-    `followed` is False where the text left the taught form; `slips` holds (kind, start, end) and `roles`
+    `followed` is False where the text left the taught form; `errors` holds (kind, start, end) and `roles`
     holds (start, end, role), both in characters of the text, in its order, up to where it left the form.
     """
 
     followed: bool
-    first_slip: Slip | None
-    slips: tuple[tuple[Slip, int, int], ...]
+    first_error: ErrorKind | None
+    errors: tuple[tuple[ErrorKind, int, int], ...]
     roles: tuple[tuple[int, int, Role], ...]
 
 
 @runtime_checkable
-class Pen(Protocol):
-    """What a solving procedure writes with.
+class Steps(Protocol):
+    """What a solving procedure states its steps to.
 
-    Each call returns the value to go on with, which is not the one given when a pen slips or follows a
+    Each call returns the value to go on with, which is not the one given when a writer makes an error or follows a
     text. `near` lists the values a reader could take by mistake (needed for words, optional for numbers).
     """
 
@@ -79,4 +79,4 @@ class Pen(Protocol):
         ...
 
 
-Procedure = Callable[[Pen], None]
+Procedure = Callable[[Steps], None]

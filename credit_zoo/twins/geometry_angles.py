@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from credit_zoo.twins.canvas import Canvas, Point
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import angle, letter, pick, pose, shape, shown, side, ticks
 from credit_zoo.twins.numbers import quotient
 from credit_zoo.twins.twin import Ask, Scene
@@ -43,12 +43,12 @@ class AngleSum:
     def ask(self, scene: Scene) -> Ask:
         return Ask("find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         one, two = (place for place in range(3) if place != scene["hidden"])
-        a = pen.read(scene["letters"][one], scene["angles"][one])
-        b = pen.read(scene["letters"][two], scene["angles"][two])
-        total = pen.derive("sum", f"{a}+{b}", a + b)
-        pen.answer(pen.derive("x", f"180-{total}", 180 - total))
+        a = steps.read(scene["letters"][one], scene["angles"][one])
+        b = steps.read(scene["letters"][two], scene["angles"][two])
+        total = steps.derive("sum", f"{a}+{b}", a + b)
+        steps.answer(steps.derive("x", f"180-{total}", 180 - total))
 
 
 class Isosceles:
@@ -73,15 +73,15 @@ class Isosceles:
     def ask(self, scene: Scene) -> Ask:
         return Ask("two sides are equal. find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         if scene["up"]:
-            base = pen.read(scene["letters"][2 if scene["right"] else 0], scene["base"])
-            both = pen.derive("both", f"2*{base}", 2 * base)
-            pen.answer(pen.derive("x", f"180-{both}", 180 - both))
+            base = steps.read(scene["letters"][2 if scene["right"] else 0], scene["base"])
+            both = steps.derive("both", f"2*{base}", 2 * base)
+            steps.answer(steps.derive("x", f"180-{both}", 180 - both))
         else:
-            apex = pen.read(scene["letters"][1], scene["apex"])
-            rest = pen.derive("rest", f"180-{apex}", 180 - apex)
-            pen.answer(pen.derive("x", f"{rest}/2", quotient(rest, 2)))
+            apex = steps.read(scene["letters"][1], scene["apex"])
+            rest = steps.derive("rest", f"180-{apex}", 180 - apex)
+            steps.answer(steps.derive("x", f"{rest}/2", quotient(rest, 2)))
 
 
 class ExteriorAngle:
@@ -104,15 +104,15 @@ class ExteriorAngle:
     def ask(self, scene: Scene) -> Ask:
         return Ask("find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         labels = (scene["letters"][0], scene["letters"][1], "out")
         one, two = (place for place in range(3) if place != scene["hidden"])
-        a = pen.read(labels[one], scene["angles"][one])
-        b = pen.read(labels[two], scene["angles"][two])
+        a = steps.read(labels[one], scene["angles"][one])
+        b = steps.read(labels[two], scene["angles"][two])
         if scene["hidden"] == 2:
-            pen.answer(pen.derive("x", f"{a}+{b}", a + b))
+            steps.answer(steps.derive("x", f"{a}+{b}", a + b))
         else:
-            pen.answer(pen.derive("x", f"{b}-{a}", b - a))
+            steps.answer(steps.derive("x", f"{b}-{a}", b - a))
 
 
 class ParallelogramAngles:
@@ -139,14 +139,14 @@ class ParallelogramAngles:
     def ask(self, scene: Scene) -> Ask:
         return Ask("opposite sides are parallel. find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a = pen.read(scene["letters"][0], scene["given"])
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a = steps.read(scene["letters"][0], scene["given"])
         if scene["part"]:
-            part = pen.read("part", scene["part"])
-            whole = pen.derive(scene["letters"][1], f"180-{a}", 180 - a)
-            pen.answer(pen.derive("x", f"{whole}-{part}", whole - part))
+            part = steps.read("part", scene["part"])
+            whole = steps.derive(scene["letters"][1], f"180-{a}", 180 - a)
+            steps.answer(steps.derive("x", f"{whole}-{part}", whole - part))
         else:
-            pen.answer(pen.derive("x", f"180-{a}", 180 - a))
+            steps.answer(steps.derive("x", f"180-{a}", 180 - a))
 
 
 class CircleAngles:
@@ -175,13 +175,13 @@ class CircleAngles:
     def ask(self, scene: Scene) -> Ask:
         return Ask("O is the center of the circle. find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         if scene["up"]:
-            a = pen.read(scene["letters"][1], scene["inscribed"])
-            pen.answer(pen.derive("x", f"2*{a}", 2 * a))
+            a = steps.read(scene["letters"][1], scene["inscribed"])
+            steps.answer(steps.derive("x", f"2*{a}", 2 * a))
         else:
-            central = pen.read("O", 2 * scene["inscribed"])
-            pen.answer(pen.derive("x", f"{central}/2", quotient(central, 2)))
+            central = steps.read("O", 2 * scene["inscribed"])
+            steps.answer(steps.derive("x", f"{central}/2", quotient(central, 2)))
 
 
 class Diameter:
@@ -203,10 +203,10 @@ class Diameter:
     def ask(self, scene: Scene) -> Ask:
         return Ask("O is the center of the circle. find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a = pen.read(scene["letters"][0], scene["given"])
-        total = pen.derive("sum", f"90+{a}", 90 + a)
-        pen.answer(pen.derive("x", f"180-{total}", 180 - total))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a = steps.read(scene["letters"][0], scene["given"])
+        total = steps.derive("sum", f"90+{a}", 90 + a)
+        steps.answer(steps.derive("x", f"180-{total}", 180 - total))
 
 
 class StraightLine:
@@ -233,14 +233,14 @@ class StraightLine:
     def ask(self, scene: Scene) -> Ask:
         return Ask("find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a = pen.read("side", scene["first"])
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a = steps.read("side", scene["first"])
         if scene["second"]:
-            b = pen.read("middle", scene["second"])
-            total = pen.derive("sum", f"{a}+{b}", a + b)
-            pen.answer(pen.derive("x", f"180-{total}", 180 - total))
+            b = steps.read("middle", scene["second"])
+            total = steps.derive("sum", f"{a}+{b}", a + b)
+            steps.answer(steps.derive("x", f"180-{total}", 180 - total))
         else:
-            pen.answer(pen.derive("x", f"180-{a}", 180 - a))
+            steps.answer(steps.derive("x", f"180-{a}", 180 - a))
 
 
 class Quadrilateral:
@@ -264,8 +264,8 @@ class Quadrilateral:
     def ask(self, scene: Scene) -> Ask:
         return Ask("find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         given = [place for place in range(4) if place != scene["hidden"]]
-        a, b, c = (pen.read(scene["letters"][place], scene["angles"][place]) for place in given)
-        total = pen.derive("sum", f"{a}+{b}+{c}", a + b + c)
-        pen.answer(pen.derive("x", f"360-{total}", 360 - total))
+        a, b, c = (steps.read(scene["letters"][place], scene["angles"][place]) for place in given)
+        total = steps.derive("sum", f"{a}+{b}+{c}", a + b + c)
+        steps.answer(steps.derive("x", f"360-{total}", 360 - total))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from credit_zoo.twins.canvas import BLUE, Canvas, Point
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import letter, names, pick, pose, right_angle, shape, shown, side, ticks
 from credit_zoo.twins.numbers import quotient, root
 from credit_zoo.twins.twin import Ask, Scene
@@ -42,16 +42,16 @@ class RightTriangle:
     def ask(self, scene: Scene) -> Ask:
         return Ask(f"find {names(scene, '01', '12', '02')[scene['hidden']]}.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         one, two = (place for place in range(3) if place != scene["hidden"])
         labels = names(scene, "01", "12", "02")
-        a = pen.read(labels[one], scene["sides"][one])
-        b = pen.read(labels[two], scene["sides"][two])
+        a = steps.read(labels[one], scene["sides"][one])
+        b = steps.read(labels[two], scene["sides"][two])
         if scene["hidden"] == 2:
-            square = pen.derive("sum", f"{a}*{a}+{b}*{b}", a * a + b * b)
+            square = steps.derive("sum", f"{a}*{a}+{b}*{b}", a * a + b * b)
         else:
-            square = pen.derive("rest", f"{b}*{b}-{a}*{a}", b * b - a * a)
-        pen.answer(pen.derive("x", f"root({square})", root(square)))
+            square = steps.derive("rest", f"{b}*{b}-{a}*{a}", b * b - a * a)
+        steps.answer(steps.derive("x", f"root({square})", root(square)))
 
 
 class RectangleArea:
@@ -78,14 +78,14 @@ class RectangleArea:
     def ask(self, scene: Scene) -> Ask:
         return Ask("the inner area is cut out. find the area left." if scene["cut"] else "find the area.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         wide, high = names(scene, "01", "12")
-        a, b = pen.read(wide, scene["wide"]), pen.read(high, scene["high"])
-        area = pen.derive("area", f"{a}*{b}", a * b)
+        a, b = steps.read(wide, scene["wide"]), steps.read(high, scene["high"])
+        area = steps.derive("area", f"{a}*{b}", a * b)
         if scene["cut"]:
-            cut = pen.read("cut", scene["cut"])
-            area = pen.derive("left", f"{area}-{cut}", area - cut)
-        pen.answer(area)
+            cut = steps.read("cut", scene["cut"])
+            area = steps.derive("left", f"{area}-{cut}", area - cut)
+        steps.answer(area)
 
 
 def _rectangle(canvas: Canvas, scene: Scene) -> list[Point]:
@@ -118,17 +118,17 @@ class RectanglePerimeter:
             return Ask(f"the perimeter is p={2 * (scene['wide'] + scene['high'])}. find x.")
         return Ask("find the perimeter.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         wide, high = names(scene, "01", "12")
-        a = pen.read(wide, scene["wide"])
+        a = steps.read(wide, scene["wide"])
         if scene["back"]:
             around = 2 * (scene["wide"] + scene["high"])
-            half = pen.derive("half", f"{around}/2", quotient(around, 2))
-            pen.answer(pen.derive("x", f"{half}-{a}", half - a))
+            half = steps.derive("half", f"{around}/2", quotient(around, 2))
+            steps.answer(steps.derive("x", f"{half}-{a}", half - a))
         else:
-            b = pen.read(high, scene["high"])
-            half = pen.derive("half", f"{a}+{b}", a + b)
-            pen.answer(pen.derive("perimeter", f"2*{half}", 2 * half))
+            b = steps.read(high, scene["high"])
+            half = steps.derive("half", f"{a}+{b}", a + b)
+            steps.answer(steps.derive("perimeter", f"2*{half}", 2 * half))
 
 
 class TrianglePerimeter:
@@ -149,12 +149,13 @@ class TrianglePerimeter:
     def ask(self, scene: Scene) -> Ask:
         return Ask("find the perimeter.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         a, b, c = (
-            pen.read(label, value) for label, value in zip(names(scene, "01", "12", "02"), scene["sides"], strict=True)
+            steps.read(label, value)
+            for label, value in zip(names(scene, "01", "12", "02"), scene["sides"], strict=True)
         )
-        two = pen.derive("sum", f"{a}+{b}", a + b)
-        pen.answer(pen.derive("perimeter", f"{two}+{c}", two + c))
+        two = steps.derive("sum", f"{a}+{b}", a + b)
+        steps.answer(steps.derive("perimeter", f"{two}+{c}", two + c))
 
 
 class SimilarTriangles:
@@ -190,13 +191,13 @@ class SimilarTriangles:
     def ask(self, scene: Scene) -> Ask:
         return Ask("DE is parallel to BC. find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        one = pen.read("AD", scene["upper"][0])
-        long = pen.read("DB", scene["lower"])
-        two = pen.read("AE", scene["upper"][1])
-        scale = pen.derive("ratio", f"{long}/{one}", quotient(long, one))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        one = steps.read("AD", scene["upper"][0])
+        long = steps.read("DB", scene["lower"])
+        two = steps.read("AE", scene["upper"][1])
+        scale = steps.derive("ratio", f"{long}/{one}", quotient(long, one))
         value = scale * two
-        pen.answer(pen.derive("x", f"{scale}*{two}", quotient(value, 1)))
+        steps.answer(steps.derive("x", f"{scale}*{two}", quotient(value, 1)))
 
 
 class Segments:
@@ -229,24 +230,25 @@ class Segments:
         place = f"0{last}" if scene["whole"] else f"{last - 1}{last}"
         return Ask(f"find {names(scene, place)[0]}.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         count = len(scene["parts"])
         places = [f"{place}{place + 1}" for place in range(count)]
         known = count if scene["whole"] else count - 1
         values = [
-            pen.read(label, value) for label, value in zip(names(scene, *places[:known]), scene["parts"], strict=False)
+            steps.read(label, value)
+            for label, value in zip(names(scene, *places[:known]), scene["parts"], strict=False)
         ]
         total = values[0]
         if not scene["whole"]:
-            total = pen.read(names(scene, f"0{count}")[0], sum(scene["parts"]))
+            total = steps.read(names(scene, f"0{count}")[0], sum(scene["parts"]))
             values.insert(0, total)
         for place, value in enumerate(values[1:], start=2):
             label = "x" if place == len(values) else "sum" if scene["whole"] else "rest"
             if scene["whole"]:
-                total = pen.derive(label, f"{total}+{value}", total + value)
+                total = steps.derive(label, f"{total}+{value}", total + value)
             else:
-                total = pen.derive(label, f"{total}-{value}", total - value)
-        pen.answer(total)
+                total = steps.derive(label, f"{total}-{value}", total - value)
+        steps.answer(total)
 
 
 class Midsegment:
@@ -274,14 +276,14 @@ class Midsegment:
     def ask(self, scene: Scene) -> Ask:
         return Ask("find x.")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         top, bottom = names(scene, "12", "03")
-        short = pen.read(top, scene["bases"][0])
+        short = steps.read(top, scene["bases"][0])
         if scene["back"]:
-            middle = pen.read("middle", quotient(sum(scene["bases"]), 2))
-            both = pen.derive("both", f"2*{middle}", 2 * middle)
-            pen.answer(pen.derive("x", f"{both}-{short}", both - short))
+            middle = steps.read("middle", quotient(sum(scene["bases"]), 2))
+            both = steps.derive("both", f"2*{middle}", 2 * middle)
+            steps.answer(steps.derive("x", f"{both}-{short}", both - short))
         else:
-            long = pen.read(bottom, scene["bases"][1])
-            total = pen.derive("sum", f"{short}+{long}", short + long)
-            pen.answer(pen.derive("x", f"{total}/2", quotient(total, 2)))
+            long = steps.read(bottom, scene["bases"][1])
+            total = steps.derive("sum", f"{short}+{long}", short + long)
+            steps.answer(steps.derive("x", f"{total}/2", quotient(total, 2)))

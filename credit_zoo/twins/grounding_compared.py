@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from credit_zoo.twins.canvas import Canvas
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.objects import FLAT, PALETTE, Box, Thing, answer, apart, draw, find, some, spots
 from credit_zoo.twins.twin import Ask, Scene
@@ -16,9 +16,9 @@ COLORS = tuple(PALETTE)[:5]
 SIZES = ("small", "big")
 
 
-def reading_order(things: list[Thing]) -> tuple[Thing, ...]:
+def reading_order(setting_groups: list[Thing]) -> tuple[Thing, ...]:
     """The objects row by row."""
-    return tuple(sorted(things, key=lambda thing: (thing.top, thing.left)))
+    return tuple(sorted(setting_groups, key=lambda thing: (thing.top, thing.left)))
 
 
 def boxes(rng: np.random.Generator, sides: list[int]) -> list[Box]:
@@ -58,20 +58,20 @@ class OddOne(_Drawn):
         big = 4 if looks["size"].count("big") == 1 else 3
         found = boxes(rng, [2 if size == "small" else big for size in looks["size"]])
         seen = zip(looks["kind"], looks["color"], looks["size"], found, strict=True)
-        things = [Thing(kind, color, size, *box) for kind, color, size, box in seen]
-        return {"things": reading_order(things)}
+        setting_groups = [Thing(kind, color, size, *box) for kind, color, size, box in seen]
+        return {"things": reading_order(setting_groups)}
 
     def ask(self, scene: Scene) -> Ask:
         return find("the odd one out", f"odd {self.field}")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        things = scene["things"]
-        values = [getattr(thing, self.field) for thing in things]
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        setting_groups = scene["things"]
+        values = [getattr(thing, self.field) for thing in setting_groups]
         near = sorted(set(values))
-        seen = pen.reads(self.field, values, near)
+        seen = steps.reads(self.field, values, near)
         counts = Counter(seen)
-        odd = pen.derive("odd", "once", min(seen, key=lambda value: counts[value]), near)
-        answer(pen, next((thing for thing in things if getattr(thing, self.field) == odd), things[0]))
+        odd = steps.derive("odd", "once", min(seen, key=lambda value: counts[value]), near)
+        answer(steps, next((thing for thing in setting_groups if getattr(thing, self.field) == odd), setting_groups[0]))
 
 
 class Touching(_Drawn):
@@ -97,19 +97,19 @@ class Touching(_Drawn):
             kinds[:2] = ["square", "square"]
         colors = [COLORS[place] for place in rng.integers(len(COLORS), size=count + 2)]
         seen = zip(kinds, colors, [*cells, *found[1:]], strict=True)
-        things = [Thing(kind, color, str(box[2] - box[0]), *box) for kind, color, box in seen]
-        return {"things": tuple(things), "larger": bool(rng.integers(2))}
+        setting_groups = [Thing(kind, color, str(box[2] - box[0]), *box) for kind, color, box in seen]
+        return {"things": tuple(setting_groups), "larger": bool(rng.integers(2))}
 
     def ask(self, scene: Scene) -> Ask:
         return find(f"the {'larger' if scene['larger'] else 'smaller'} of the two that touch", "touching")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         pair = reading_order(list(scene["things"][:2]))
-        sizes = pen.reads("size", [int(thing.size) for thing in pair])
+        sizes = steps.reads("size", [int(thing.size) for thing in pair])
         word, best = ("max", max(sizes)) if scene["larger"] else ("min", min(sizes))
-        best = pen.derive("size", word, best, sizes)
+        best = steps.derive("size", word, best, sizes)
         ranked = sorted(pair, key=lambda thing: int(thing.size), reverse=scene["larger"])
-        answer(pen, pair[sizes.index(best)] if best in sizes else ranked[0])
+        answer(steps, pair[sizes.index(best)] if best in sizes else ranked[0])
 
 
 class FarAway(_Drawn):
@@ -124,9 +124,9 @@ class FarAway(_Drawn):
             gaps = [min(apart(box, other) for other in found if other != box) for box in found]
             if sorted(gaps)[-1] >= sorted(gaps)[-2] + 2 and sorted(gaps)[-2] <= 2:
                 break
-        things = [Thing(*look, str(side), *box) for look, side, box in zip(looks, sides, found, strict=True)]
-        ordered = reading_order(things)
-        return {"things": ordered, "gaps": tuple(gaps[things.index(thing)] for thing in ordered)}
+        setting_groups = [Thing(*look, str(side), *box) for look, side, box in zip(looks, sides, found, strict=True)]
+        ordered = reading_order(setting_groups)
+        return {"things": ordered, "gaps": tuple(gaps[setting_groups.index(thing)] for thing in ordered)}
 
     def draw(self, scene: Scene, canvas: Canvas) -> None:
         super().draw(scene, canvas)
@@ -136,11 +136,11 @@ class FarAway(_Drawn):
     def ask(self, scene: Scene) -> Ask:
         return find("the object furthest from the others", "far away")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         true = scene["gaps"]
-        gaps = pen.reads("gap", true)
-        far = pen.derive("gap", "max", max(gaps), gaps)
-        answer(pen, scene["things"][gaps.index(far) if far in gaps else true.index(max(true))])
+        gaps = steps.reads("gap", true)
+        far = steps.derive("gap", "max", max(gaps), gaps)
+        answer(steps, scene["things"][gaps.index(far) if far in gaps else true.index(max(true))])
 
 
 class Hiding(_Drawn):
@@ -166,19 +166,19 @@ class Hiding(_Drawn):
         if rng.integers(2):
             a, b = b, a
         seen = zip(kinds, colors, [a, b, *found[1:]], strict=True)
-        things = tuple(Thing(kind, color, str(box[2] - box[0]), *box) for kind, color, box in seen)
-        return {"things": things, "front": bool(rng.integers(2))}
+        setting_groups = tuple(Thing(kind, color, str(box[2] - box[0]), *box) for kind, color, box in seen)
+        return {"things": setting_groups, "front": bool(rng.integers(2))}
 
     def ask(self, scene: Scene) -> Ask:
         words = "that hides part of another" if scene["front"] else "that is partly hidden"
         return find(f"the object {words}", "hiding")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         behind, front = scene["things"][:2]
         near = [thing.color for thing in scene["things"]]
-        pair = pen.reads("pair", [thing.color for thing in reading_order([behind, front])], near)
-        color = pen.read("front", front.color, near)
+        pair = steps.reads("pair", [thing.color for thing in reading_order([behind, front])], near)
+        color = steps.read("front", front.color, near)
         if not scene["front"]:
             other = next((each for each in pair if each != color), color)
-            color = pen.derive("behind", "other", other, near)
-        answer(pen, next((thing for thing in scene["things"] if thing.color == color), front))
+            color = steps.derive("behind", "other", other, near)
+        answer(steps, next((thing for thing in scene["things"] if thing.color == color), front))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from credit_zoo.twins.canvas import BLACK, CELLS, WHITE, Canvas
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.grounding_compared import COLORS, reading_order
 from credit_zoo.twins.objects import FLAT, SHADES, Thing, answer, draw, find, some, spots
@@ -34,12 +34,12 @@ class Gap:
         depth, color = pick(rng, 1, 2), some(rng, COLORS, 3)
         places = _jittered(rng, [(width, depth) for width in widths], 0, 7)
         fit = int(rng.integers(3))
-        things = [
+        setting_groups = [
             Thing("square", shade, str(width), left, top, left + width, top + depth)
             for shade, width, (left, top) in zip(color, widths, places, strict=True)
         ]
         return {
-            "things": tuple(things), "fit": fit, "depth": depth, "wall": pick(rng, 8, 9),
+            "things": tuple(setting_groups), "fit": fit, "depth": depth, "wall": pick(rng, 8, 9),
             "at": pick(rng, 1, CELLS - 1 - widths[fit]),
         }  # fmt: skip
 
@@ -55,12 +55,12 @@ class Gap:
     def ask(self, scene: Scene) -> Ask:
         return find("the block that fits into the gap", "gap")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        things = scene["things"]
-        gap = pen.read("gap", int(things[scene["fit"]].size))
-        widths = pen.reads("width", [int(thing.size) for thing in things])
-        fit = pen.derive("fits", "same", min(widths, key=lambda width: abs(width - gap)), widths)
-        answer(pen, things[widths.index(fit) if fit in widths else scene["fit"]])
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        setting_groups = scene["things"]
+        gap = steps.read("gap", int(setting_groups[scene["fit"]].size))
+        widths = steps.reads("width", [int(thing.size) for thing in setting_groups])
+        fit = steps.derive("fits", "same", min(widths, key=lambda width: abs(width - gap)), widths)
+        answer(steps, setting_groups[widths.index(fit) if fit in widths else scene["fit"]])
 
 
 class Holding:
@@ -76,10 +76,10 @@ class Holding:
                 break
         shades = some(rng, COLORS, count + 1)
         seen = zip(shades[1:], widths, found[1:], strict=True)
-        things = reading_order([Thing("box", shade, str(width), *box) for shade, width, box in seen])
+        setting_groups = reading_order([Thing("box", shade, str(width), *box) for shade, width, box in seen])
         wide = str(min(width for width in widths if width > ball))
-        fit = next(place for place, thing in enumerate(things) if thing.size == wide)
-        return {"things": things, "ball": Thing("circle", shades[0], str(ball), *found[0]), "fit": fit}
+        fit = next(place for place, thing in enumerate(setting_groups) if thing.size == wide)
+        return {"things": setting_groups, "ball": Thing("circle", shades[0], str(ball), *found[0]), "fit": fit}
 
     def draw(self, scene: Scene, canvas: Canvas) -> None:
         draw(canvas, scene["ball"])
@@ -96,13 +96,13 @@ class Holding:
     def ask(self, scene: Scene) -> Ask:
         return find("the smallest box that can hold the ball", "holding")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        things = scene["things"]
-        ball = pen.read("ball", int(scene["ball"].size))
-        widths = pen.reads("width", [int(thing.size) for thing in things])
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        setting_groups = scene["things"]
+        ball = steps.read("ball", int(scene["ball"].size))
+        widths = steps.reads("width", [int(thing.size) for thing in setting_groups])
         held = [width for width in widths if width > ball]
-        best = pen.derive("holds", "more", min(held or widths), widths)
-        answer(pen, things[widths.index(best) if best in widths else scene["fit"]])
+        best = steps.derive("holds", "more", min(held or widths), widths)
+        answer(steps, setting_groups[widths.index(best) if best in widths else scene["fit"]])
 
 
 @dataclass(frozen=True)
@@ -151,10 +151,10 @@ class Key:
     def ask(self, scene: Scene) -> Ask:
         return find("the key that opens the lock", f"key {'color' if self.field == 'color' else 'shape'}")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        things = scene["things"]
-        values = [getattr(thing, self.field) for thing in things]
-        lock = pen.read("lock", values[scene["fit"]], values)
-        seen = pen.reads("key", values, values)
-        fit = pen.derive("fits", "same", lock if lock in seen else seen[scene["fit"]], values)
-        answer(pen, things[seen.index(fit) if fit in seen else scene["fit"]])
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        setting_groups = scene["things"]
+        values = [getattr(thing, self.field) for thing in setting_groups]
+        lock = steps.read("lock", values[scene["fit"]], values)
+        seen = steps.reads("key", values, values)
+        fit = steps.derive("fits", "same", lock if lock in seen else seen[scene["fit"]], values)
+        answer(steps, setting_groups[seen.index(fit) if fit in seen else scene["fit"]])

@@ -22,5 +22,5 @@ def mean(total: Number, count: int) -> Decimal:
 
 
 def root(square: Number) -> int:
-    """The square root rounded down; 0 for a negative number, which only a slip can bring."""
+    """The square root rounded down; 0 for a negative number, which only an error can bring."""
     return math.isqrt(max(0, int(square)))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from credit_zoo.twins.canvas import BLACK, BLUE, CELLS, GRAY, GREEN, WHITE, Canvas, Color, Point
-from credit_zoo.twins.contract import Pen
+from credit_zoo.twins.contract import Steps
 from credit_zoo.twins.twin import Ask
 
 RED: Color = (215, 0, 0)
@@ -165,6 +165,6 @@ def find(text: str, category: str) -> Ask:
     return Ask(f"find {text}.", "box", category=category, unit=UNIT)
 
 
-def answer(pen: Pen, thing: Thing) -> None:
+def answer(steps: Steps, thing: Thing) -> None:
     """Read an object's box and answer with it."""
-    pen.answer(pen.reads("box", thing.box))
+    steps.answer(steps.reads("box", thing.box))

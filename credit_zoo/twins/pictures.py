@@ -7,7 +7,7 @@ import numpy as np
 
 from credit_zoo.twins.canvas import BLACK, BLUE, GREEN, RED, Canvas, Color, Point
 from credit_zoo.twins.charts import FIGURE
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import ALPHABETS, angle, pick, pose, right_angle, side
 from credit_zoo.twins.numbers import quotient
 from credit_zoo.twins.twin import Ask, Scene
@@ -41,10 +41,10 @@ class TableRow:
     def ask(self, scene: Scene) -> Ask:
         return Ask(f"what is the sum of row {scene['rows'][scene['row']]}?", "integer", category=FIGURE)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         row = scene["cells"][scene["row"]]
-        values = [pen.read(name, value) for name, value in zip("ABC", row, strict=False)]
-        pen.answer(pen.derive("sum", "+".join(map(str, values)), sum(values)))
+        values = [steps.read(name, value) for name, value in zip("ABC", row, strict=False)]
+        steps.answer(steps.derive("sum", "+".join(map(str, values)), sum(values)))
 
 
 class Icons:
@@ -76,13 +76,13 @@ class Icons:
         asked = " and ".join(scene["letters"][place] for place in scene["asked"])
         return Ask(f"how much is {asked} worth?", "integer", category=WORD)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        worth = pen.read("key", scene["worth"])
-        counts = [pen.read(scene["letters"][place], scene["counts"][place]) for place in scene["asked"]]
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        worth = steps.read("key", scene["worth"])
+        counts = [steps.read(scene["letters"][place], scene["counts"][place]) for place in scene["asked"]]
         total = counts[0]
         if len(counts) > 1:
-            total = pen.derive("sum", f"{counts[0]}+{counts[1]}", counts[0] + counts[1])
-        pen.answer(pen.derive("worth", f"{total}*{worth}", total * worth))
+            total = steps.derive("sum", f"{counts[0]}+{counts[1]}", counts[0] + counts[1])
+        steps.answer(steps.derive("worth", f"{total}*{worth}", total * worth))
 
 
 class Prices:
@@ -112,10 +112,10 @@ class Prices:
         first, second = (scene["goods"][place] for place in scene["asked"])
         return Ask(f"how much do {number} {first} and one {second} cost?", "integer", category=WORD)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a, b = (pen.read(scene["goods"][place], scene["prices"][place]) for place in scene["asked"])
-        part = pen.derive("part", f"{scene['many']}*{a}", scene["many"] * a)
-        pen.answer(pen.derive("cost", f"{part}+{b}", part + b))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a, b = (steps.read(scene["goods"][place], scene["prices"][place]) for place in scene["asked"])
+        part = steps.derive("part", f"{scene['many']}*{a}", scene["many"] * a)
+        steps.answer(steps.derive("cost", f"{part}+{b}", part + b))
 
 
 class FoodChain:
@@ -149,14 +149,14 @@ class FoodChain:
         choices = tuple(sorted(name for name in scene["chain"] if name != food))
         return Ask(f"arrows go from food to eater. {text}", "choice", choices, category=TEXTBOOK)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         eater = ""
         for hop in range(scene["hops"]):
             # A wrongly read eater leads on from itself, and past the end of the chain from its start.
             place = scene["chain"].index(eater) + 1 if eater else scene["start"] + 1
             following = scene["chain"][place % 4]
-            eater = pen.read("next" if hop else "eater", following, scene["chain"])
-        pen.answer(eater)
+            eater = steps.read("next" if hop else "eater", following, scene["chain"])
+        steps.answer(eater)
 
 
 def _arrow(canvas: Canvas, start: Point, end: Point) -> None:
@@ -191,10 +191,10 @@ class TriangleArea:
     def ask(self, scene: Scene) -> Ask:
         return Ask("find the area.", "integer", category=GEOMETRY)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a, b = pen.read("base", scene["base"]), pen.read("height", scene["height"])
-        both = pen.derive("both", f"{a}*{b}", a * b)
-        pen.answer(pen.derive("area", f"{both}/2", quotient(both, 2)))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a, b = steps.read("base", scene["base"]), steps.read("height", scene["height"])
+        both = steps.derive("both", f"{a}*{b}", a * b)
+        steps.answer(steps.derive("area", f"{both}/2", quotient(both, 2)))
 
 
 class RightAngle:
@@ -224,9 +224,9 @@ class RightAngle:
         choices = tuple(str(value) for value in scene["choices"])
         return Ask("find x.", "choice", choices, category=GEOMETRY)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        a = pen.read("part", scene["given"])
-        pen.answer(pen.derive("x", f"90-{a}", 90 - a))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        a = steps.read("part", scene["given"])
+        steps.answer(steps.derive("x", f"90-{a}", 90 - a))
 
 
 class RegularPolygon:
@@ -250,7 +250,7 @@ class RegularPolygon:
     def ask(self, scene: Scene) -> Ask:
         return Ask("all sides are equal. find the perimeter.", "integer", category=GEOMETRY)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        length = pen.read("side", scene["length"])
-        count = pen.read("count", scene["sides"])
-        pen.answer(pen.derive("perimeter", f"{count}*{length}", count * length))
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        length = steps.read("side", scene["length"])
+        count = steps.read("count", scene["sides"])
+        steps.answer(steps.derive("perimeter", f"{count}*{length}", count * length))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from credit_zoo.twins.canvas import BLACK, GRAY, RED, WHITE, Canvas, Point
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.objects import FLAT, PALETTE, shape, some
 from credit_zoo.twins.puzzle_parts import RING, Numbered, ask_number, high, shown
@@ -100,12 +100,12 @@ class Lookup(Numbered):
         category = f"{self.value} & {NAMES[self.key]}"
         return ask_number(scene, category) if self.value == "number" else _ask(self.value, scene, category)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         keys, values, missing = scene["keys"], scene["values"], scene["missing"]
-        key = pen.read(NAMES[self.key], keys[missing], sorted(set(keys)))
+        key = steps.read(NAMES[self.key], keys[missing], sorted(set(keys)))
         known = [place for place in range(6) if place != missing and keys[place] == key]
         near = sorted(set(values))
-        pen.answer(pen.read(key, values[known[0] if known else missing], near))
+        steps.answer(steps.read(key, values[known[0] if known else missing], near))
 
 
 class OppositeColors:
@@ -131,11 +131,11 @@ class OppositeColors:
     def ask(self, scene: Scene) -> Ask:
         return _ask("color", scene)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         values, missing = scene["values"], scene["missing"]
-        pen.reads("pair", [values[(missing + step) % 6] for step in (1, 4)], values)
-        opposite = pen.read("opposite", values[(missing + 3) % 6], values)
-        pen.answer(pen.derive("missing", "same", opposite, values))
+        steps.reads("pair", [values[(missing + step) % 6] for step in (1, 4)], values)
+        opposite = steps.read("opposite", values[(missing + 3) % 6], values)
+        steps.answer(steps.derive("missing", "same", opposite, values))
 
 
 class Mixing:
@@ -166,17 +166,17 @@ class Mixing:
     def ask(self, scene: Scene) -> Ask:
         return _ask("color", scene)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         row, place = divmod(scene["missing"], 3)
         a, b, mixed = scene["values"][3 * row : 3 * row + 3]
         if place == 2:
-            a, b = pen.reads("pair", (a, b), COLORS)
-            pen.answer(pen.derive("missing", f"{a}+{b}", MIXES.get(frozenset((a, b)), mixed), COLORS))
+            a, b = steps.reads("pair", (a, b), COLORS)
+            steps.answer(steps.derive("missing", f"{a}+{b}", MIXES.get(frozenset((a, b)), mixed), COLORS))
         else:
-            whole = pen.read("mixed", mixed, COLORS)
-            part, true = pen.read("part", (a, b)[1 - place], COLORS), (a, b)[place]
+            whole = steps.read("mixed", mixed, COLORS)
+            part, true = steps.read("part", (a, b)[1 - place], COLORS), (a, b)[place]
             fitting = (one for one in COLORS if MIXES.get(frozenset((one, part))) == whole)
-            pen.answer(pen.derive("missing", f"{whole}-{part}", next(fitting, true), COLORS))
+            steps.answer(steps.derive("missing", f"{whole}-{part}", next(fitting, true), COLORS))
 
 
 @dataclass(frozen=True)
@@ -203,11 +203,11 @@ class Cycle:
     def ask(self, scene: Scene) -> Ask:
         return _ask(self.field, scene)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        cycle = pen.reads("cycle", scene["cycle"], scene["cycle"])
-        before = pen.read("before", scene["cycle"][(scene["missing"] - 1) % 3], scene["cycle"])
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        cycle = steps.reads("cycle", scene["cycle"], scene["cycle"])
+        before = steps.read("before", scene["cycle"][(scene["missing"] - 1) % 3], scene["cycle"])
         place = cycle.index(before) if before in cycle else scene["missing"] - 1
-        pen.answer(pen.derive("missing", f"after {before}", cycle[(place + 1) % 3], scene["cycle"]))
+        steps.answer(steps.derive("missing", f"after {before}", cycle[(place + 1) % 3], scene["cycle"]))
 
 
 @dataclass(frozen=True)
@@ -236,13 +236,13 @@ class Latin:
     def ask(self, scene: Scene) -> Ask:
         return _ask(self.field, scene)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         values, (row, place) = scene["values"], divmod(scene["missing"], 3)
         full = (row + 1) % 3
-        every = pen.reads("full", values[3 * full : 3 * full + 3], values)
-        seen = pen.reads("row", [values[3 * row + col] for col in range(3) if col != place], values)
+        every = steps.reads("full", values[3 * full : 3 * full + 3], values)
+        seen = steps.reads("row", [values[3 * row + col] for col in range(3) if col != place], values)
         rest = next((value for value in every if value not in seen), values[scene["missing"]])
-        pen.answer(pen.derive("missing", "rest", rest, values))
+        steps.answer(steps.derive("missing", "rest", rest, values))
 
 
 class Reflection:
@@ -270,9 +270,9 @@ class Reflection:
     def ask(self, scene: Scene) -> Ask:
         return _ask("kind", scene)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         row, col = divmod(scene["missing"], 4)
         inner, outer = (2, 3) if col < 2 else (1, 0)
-        pair = pen.reads("mirror", [scene["values"][4 * row + at] for at in (inner, outer)], FLAT)
+        pair = steps.reads("mirror", [scene["values"][4 * row + at] for at in (inner, outer)], FLAT)
         near = col in (1, 2)
-        pen.answer(pen.derive("missing", "inner" if near else "outer", pair[0 if near else 1], pair))
+        steps.answer(steps.derive("missing", "inner" if near else "outer", pair[0 if near else 1], pair))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from credit_zoo.twins.canvas import BLACK, GRAY, RED, Canvas
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.numbers import quotient
 from credit_zoo.twins.objects import regular
@@ -40,11 +40,11 @@ class OppositeNumbers(_Ring):
             "truth": values[missing % 3],
         }  # fmt: skip
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         values, missing = scene["values"], scene["missing"]
-        pen.reads("pair", [values[(missing + step) % 6] for step in (1, 4)])
-        opposite = pen.read("opposite", values[(missing + 3) % 6])
-        pen.answer(pen.derive("missing", "same", opposite))
+        steps.reads("pair", [values[(missing + step) % 6] for step in (1, 4)])
+        opposite = steps.read("opposite", values[(missing + 3) % 6])
+        steps.answer(steps.derive("missing", "same", opposite))
 
 
 class OppositeSums(_Ring):
@@ -62,12 +62,12 @@ class OppositeSums(_Ring):
             "truth": values[missing],
         }  # fmt: skip
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         values, missing = scene["values"], scene["missing"]
-        a, b = pen.reads("pair", [values[(missing + step) % 6] for step in (1, 4)])
-        total = pen.derive("sum", f"{a}+{b}", a + b)
-        opposite = pen.read("opposite", values[(missing + 3) % 6])
-        pen.answer(pen.derive("missing", f"{total}-{opposite}", total - opposite))
+        a, b = steps.reads("pair", [values[(missing + step) % 6] for step in (1, 4)])
+        total = steps.derive("sum", f"{a}+{b}", a + b)
+        opposite = steps.read("opposite", values[(missing + 3) % 6])
+        steps.answer(steps.derive("missing", f"{total}-{opposite}", total - opposite))
 
 
 class _Grid(Numbered):
@@ -98,13 +98,13 @@ class GridRows(_Grid):
             "truth": values[missing],
         }  # fmt: skip
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         row, place = divmod(scene["missing"], 3)
-        a, b = pen.reads("row", [scene["values"][3 * row + col] for col in range(3) if col != place])
+        a, b = steps.reads("row", [scene["values"][3 * row + col] for col in range(3) if col != place])
         if place == 2:
-            pen.answer(pen.derive("missing", f"{a}+{b}", a + b))
+            steps.answer(steps.derive("missing", f"{a}+{b}", a + b))
         else:
-            pen.answer(pen.derive("missing", f"{b}-{a}", b - a))
+            steps.answer(steps.derive("missing", f"{b}-{a}", b - a))
 
 
 class EqualRows(_Grid):
@@ -122,13 +122,13 @@ class EqualRows(_Grid):
             "truth": values[missing],
         }  # fmt: skip
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         row, place = divmod(scene["missing"], 3)
         full = (row + 1) % 3
-        a, b, c = pen.reads("full", scene["values"][3 * full : 3 * full + 3])
-        total = pen.derive("sum", f"{a}+{b}+{c}", a + b + c)
-        d, e = pen.reads("row", [scene["values"][3 * row + col] for col in range(3) if col != place])
-        pen.answer(pen.derive("missing", f"{total}-{d}-{e}", total - d - e))
+        a, b, c = steps.reads("full", scene["values"][3 * full : 3 * full + 3])
+        total = steps.derive("sum", f"{a}+{b}+{c}", a + b + c)
+        d, e = steps.reads("row", [scene["values"][3 * row + col] for col in range(3) if col != place])
+        steps.answer(steps.derive("missing", f"{total}-{d}-{e}", total - d - e))
 
 
 class Sequence(Numbered):
@@ -158,20 +158,20 @@ class Sequence(Numbered):
     def ask(self, scene: Scene) -> Ask:
         return ask_number(scene)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         values, missing = scene["values"], scene["missing"]
         start = 0 if missing > 1 else missing + 1
-        a, b = pen.reads("pair", values[start : start + 2])
+        a, b = steps.reads("pair", values[start : start + 2])
         down = b < a
-        step = pen.derive("step", f"{a}-{b}" if down else f"{b}-{a}", abs(b - a))
+        step = steps.derive("step", f"{a}-{b}" if down else f"{b}-{a}", abs(b - a))
         if missing > 1:
-            before = pen.read("before", values[missing - 1])
+            before = steps.read("before", values[missing - 1])
             sign, value = ("-", before - step) if down else ("+", before + step)
-            pen.answer(pen.derive("missing", f"{before}{sign}{step}", value))
+            steps.answer(steps.derive("missing", f"{before}{sign}{step}", value))
         else:
-            after = pen.read("after", values[missing + 1])
+            after = steps.read("after", values[missing + 1])
             sign, value = ("+", after + step) if down else ("-", after - step)
-            pen.answer(pen.derive("missing", f"{after}{sign}{step}", value))
+            steps.answer(steps.derive("missing", f"{after}{sign}{step}", value))
 
 
 class Products(Numbered):
@@ -198,16 +198,16 @@ class Products(Numbered):
     def ask(self, scene: Scene) -> Ask:
         return ask_number(scene)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         number, place = divmod(scene["missing"], 3)
         a, b, product = scene["values"][3 * number : 3 * number + 3]
         if place == 2:
-            a, b = pen.reads("pair", (a, b))
-            pen.answer(pen.derive("missing", f"{a}*{b}", a * b))
+            a, b = steps.reads("pair", (a, b))
+            steps.answer(steps.derive("missing", f"{a}*{b}", a * b))
         else:
-            side = pen.read("side", (a, b)[1 - place])
-            product = pen.read("product", product)
-            pen.answer(pen.derive("missing", f"{product}/{side}", quotient(product, side)))
+            side = steps.read("side", (a, b)[1 - place])
+            product = steps.read("product", product)
+            steps.answer(steps.derive("missing", f"{product}/{side}", quotient(product, side)))
 
 
 class Sides(Numbered):
@@ -234,8 +234,8 @@ class Sides(Numbered):
     def ask(self, scene: Scene) -> Ask:
         return ask_number(scene, "number & shape")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        _scaled(scene, pen, "sides")
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        _scaled(scene, steps, "sides")
 
 
 class Heights(Numbered):
@@ -262,17 +262,17 @@ class Heights(Numbered):
     def ask(self, scene: Scene) -> Ask:
         return ask_number(scene, "number & size")
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        _scaled(scene, pen, "heights")
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        _scaled(scene, steps, "heights")
 
 
-def _scaled(scene: Scene, pen: Pen, name: str) -> None:
+def _scaled(scene: Scene, steps: Steps, name: str) -> None:
     """One part gives the factor between its size and its number, the missing part's size then its number."""
     missing = scene["missing"]
     known = (missing + 1) % 4
     label = name if name == "sides" else "height"
-    size = pen.read(label, scene[name][known])
-    number = pen.read("number", scene["factor"] * scene[name][known])
-    factor = pen.derive("factor", f"{number}/{size}", quotient(number, size))
-    own = pen.read(label, scene[name][missing])
-    pen.answer(pen.derive("missing", f"{own}*{factor}", own * factor))
+    size = steps.read(label, scene[name][known])
+    number = steps.read("number", scene["factor"] * scene[name][known])
+    factor = steps.derive("factor", f"{number}/{size}", quotient(number, size))
+    own = steps.read(label, scene[name][missing])
+    steps.answer(steps.derive("missing", f"{own}*{factor}", own * factor))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from credit_zoo.twins.canvas import Canvas
-from credit_zoo.twins.contract import Difficulty, Pen
+from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import pick
 from credit_zoo.twins.objects import FLAT, PALETTE, Thing, answer, draw, find, spots
 from credit_zoo.twins.twin import Ask, Scene, Twin
@@ -52,12 +52,12 @@ _MASKS = sorted(product((True, False), repeat=len(FIELDS)), key=sum)
 class Sayings:
     """What can be said of each object by its attributes, and which objects that fits."""
 
-    def __init__(self, things: Sequence[Thing]) -> None:
-        self.things = things
+    def __init__(self, setting_groups: Sequence[Thing]) -> None:
+        self.setting_groups = setting_groups
         # Fewest attributes first, and first those that people name first.
         self.of: list[list[Wanted]] = []
         self.fits: dict[Wanted, list[int]] = {}
-        for at, thing in enumerate(things):
+        for at, thing in enumerate(setting_groups):
             looks = (thing.kind, thing.color, thing.size)
             told = [tuple(value if on else None for value, on in zip(looks, mask, strict=True)) for mask in _MASKS]
             self.of.append(told)
@@ -74,17 +74,17 @@ def _phrase(wanted: Wanted, group: str, place: str = "") -> str:
     return " ".join(word for word in ("the", place, size, color, kind or NOUNS[group]) if word)
 
 
-def _order(things: Sequence[Thing], members: Sequence[int], edge: str) -> tuple[int, ...]:
+def _order(setting_groups: Sequence[Thing], members: Sequence[int], edge: str) -> tuple[int, ...]:
     """The members in reading order across the axis that is asked about: no place in it is likelier."""
     if edge in ("left", "right"):
-        return tuple(sorted(members, key=lambda at: (things[at].top, things[at].left)))
-    return tuple(sorted(members, key=lambda at: (things[at].left, things[at].top)))
+        return tuple(sorted(members, key=lambda at: (setting_groups[at].top, setting_groups[at].left)))
+    return tuple(sorted(members, key=lambda at: (setting_groups[at].left, setting_groups[at].top)))
 
 
-def _along(things: Sequence[Thing], edge: str, sign: int) -> tuple[list[int], list[int]]:
+def _along(setting_groups: Sequence[Thing], edge: str, sign: int) -> tuple[list[int], list[int]]:
     """Every object's edge and twice its middle on the same axis, both lowest for the furthest that way."""
     low, high = ("left", "right") if edge in ("left", "right") else ("top", "bottom")
-    lows, highs = [getattr(thing, low) for thing in things], [getattr(thing, high) for thing in things]
+    lows, highs = [getattr(thing, low) for thing in setting_groups], [getattr(thing, high) for thing in setting_groups]
     edges = lows if edge == low else highs
     return [sign * at for at in edges], [sign * (one + two) for one, two in zip(lows, highs, strict=True)]
 
@@ -96,7 +96,7 @@ def _too_plain(rng: np.random.Generator, wanted: Wanted) -> bool:
 
 def by_attribute(rng: np.random.Generator, said: Sayings, group: str, most: int) -> dict[str, Any] | None:
     """An expression by attributes alone."""
-    target = int(rng.integers(len(said.things)))
+    target = int(rng.integers(len(said.setting_groups)))
     alone = said.alone(target)
     shortest = [wanted for wanted in alone if wanted.count(None) == alone[0].count(None)]
     # One attribute is seldom enough: the object is to be told from some that share one.
@@ -109,8 +109,8 @@ def by_attribute(rng: np.random.Generator, said: Sayings, group: str, most: int)
 def by_place(rng: np.random.Generator, said: Sayings, group: str, most: int) -> dict[str, Any] | None:
     """An expression by the outermost place among two or more of a kind."""
     word, edge, sign = PLACES[rng.integers(len(PLACES))]
-    target = int(rng.integers(len(said.things)))
-    edges, middles = _along(said.things, edge, sign)
+    target = int(rng.integers(len(said.setting_groups)))
+    edges, middles = _along(said.setting_groups, edge, sign)
     for wanted in said.of[target]:
         members = said.fits[wanted]
         # Outermost by its edge and by its middle, so that no reader could mean another.
@@ -121,7 +121,7 @@ def by_place(rng: np.random.Generator, said: Sayings, group: str, most: int) -> 
             return None
         return {
             "target": target, "text": _phrase(wanted, group, word), "edge": edge, "sign": sign,
-            "members": _order(said.things, members, edge),
+            "members": _order(said.setting_groups, members, edge),
         }  # fmt: skip
     return None
 
@@ -129,11 +129,11 @@ def by_place(rng: np.random.Generator, said: Sayings, group: str, most: int) -> 
 def by_relation(rng: np.random.Generator, said: Sayings, group: str, most: int) -> dict[str, Any] | None:
     """An expression by the side of another object on which one of a kind lies, and no other of it."""
     words, near, edge, sign = RELATIONS[rng.integers(len(RELATIONS))]
-    things = said.things
-    target, reference = (int(place) for place in rng.permutation(len(things))[:2])
+    setting_groups = said.setting_groups
+    target, reference = (int(place) for place in rng.permutation(len(setting_groups))[:2])
     alone = said.alone(reference)
-    edges, middles = _along(things, edge, sign)
-    if not alone or edges[target] > sign * getattr(things[reference], near):
+    edges, middles = _along(setting_groups, edge, sign)
+    if not alone or edges[target] > sign * getattr(setting_groups[reference], near):
         return None
     for wanted in said.of[target]:
         others = [at for at in said.fits[wanted] if at not in (target, reference)]
@@ -145,7 +145,7 @@ def by_relation(rng: np.random.Generator, said: Sayings, group: str, most: int) 
         return {
             "target": target, "text": f"{_phrase(wanted, group)} {words} {_phrase(alone[0], group)}",
             "edge": edge, "sign": sign, "reference": reference, "near": near,
-            "members": _order(things, [target, *others], edge),
+            "members": _order(setting_groups, [target, *others], edge),
         }  # fmt: skip
     return None
 
@@ -168,7 +168,7 @@ class Refer:
             for _ in range(6):
                 told = _BY[self.way](rng, said, self.group, most)
                 if told:
-                    return {"things": tuple(said.things), **told}
+                    return {"things": tuple(said.setting_groups), **told}
 
     def _things(self, rng: np.random.Generator, difficulty: Difficulty) -> list[Thing]:
         count = pick(rng, 3, round(5 + 3 * difficulty.reasoning))
@@ -195,30 +195,32 @@ class Refer:
     def ask(self, scene: Scene) -> Ask:
         return find(scene["text"], self.group)
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
-        things, target = scene["things"], scene["target"]
+    def solve(self, scene: Scene, steps: Steps) -> None:
+        setting_groups, target = scene["things"], scene["target"]
         if self.way == "attribute":
             # What the expression leaves open is read, the size last: it is seen by comparing alone.
             for place in [place for place, value in enumerate(scene["wanted"]) if value is None][:1]:
-                pen.read(FIELDS[place], things[target][place], sorted({thing[place] for thing in things}))
+                steps.read(
+                    FIELDS[place], setting_groups[target][place], sorted({thing[place] for thing in setting_groups})
+                )
         else:
-            target = self._among(scene, pen)
-        answer(pen, things[target])
+            target = self._among(scene, steps)
+        answer(steps, setting_groups[target])
 
-    def _among(self, scene: Scene, pen: Pen) -> int:
+    def _among(self, scene: Scene, steps: Steps) -> int:
         """Read the edges that count, and go on with the member whose edge is the wanted one."""
-        things, members, edge, sign = scene["things"], scene["members"], scene["edge"], scene["sign"]
+        setting_groups, members, edge, sign = scene["things"], scene["members"], scene["edge"], scene["sign"]
         limit = None
         if "reference" in scene:
-            limit = pen.read("edge", getattr(things[scene["reference"]], scene["near"]))
-        edges = pen.reads(edge, [getattr(things[at], edge) for at in members])
+            limit = steps.read("edge", getattr(setting_groups[scene["reference"]], scene["near"]))
+        edges = steps.reads(edge, [getattr(setting_groups[at], edge) for at in members])
         if limit is None:
             word, best = ("min", min(edges)) if sign > 0 else ("max", max(edges))
         else:
             word = "less" if sign > 0 else "more"
             within = [value for value in edges if sign * value <= sign * limit]
             best = sign * max((sign * value for value in within or edges), default=0)
-        best = pen.derive(edge, word, best, edges)
+        best = steps.derive(edge, word, best, edges)
         return int(members[edges.index(best)]) if best in edges else int(scene["target"])
 
 

@@ -1,7 +1,7 @@
 """Procedural twins of benchmarks: seeded, endless (image, question, worked solution) makers.
 
 A twin holds problem families. A family samples a scene, draws it, asks about it, and solves it by one
-straight procedure that serves teaching, slipping and checking alike (see `credit_zoo.twins.writers`).
+straight procedure that serves teaching, making errors and checking alike (see `credit_zoo.twins.solutions`).
 """
 
 import zlib
@@ -15,13 +15,8 @@ import numpy as np
 
 from credit_zoo.question import Kind, Question, Split
 from credit_zoo.twins.canvas import Canvas
-from credit_zoo.twins.contract import Difficulty, Pen, Role, Slip, Span, Value, Verdict
-from credit_zoo.twins.writers import CheckingPen, SlippingPen, TeachingPen
-
-__all__ = [
-    "Ask", "Canvas", "CheckingPen", "Difficulty", "Example", "Family", "Pen", "Role", "Scene", "Slip",
-    "SlippingPen", "Span", "TeachingPen", "Twin", "Value", "Verdict",
-]  # fmt: skip
+from credit_zoo.twins.contract import Difficulty, Span, Steps, Verdict
+from credit_zoo.twins.solutions import SolutionChecker, SolutionWriter
 
 Scene = Mapping[str, Any]
 BUCKETS: Mapping[Split, range] = {"train": range(0, 7), "val": range(7, 8), "test": range(8, 10)}
@@ -60,7 +55,7 @@ class Family(Protocol):
         """The question about the scene."""
         ...
 
-    def solve(self, scene: Scene, pen: Pen) -> None:
+    def solve(self, scene: Scene, steps: Steps) -> None:
         """Write the solution: a straight program whose steps do not depend on the values."""
         ...
 
@@ -96,13 +91,13 @@ class Twin:
         """The unfinished canvas of the same example, whose `drawn` tells the labels in the picture."""
         return self._compose(split, index, difficulty, seed)[1]
 
-    def solution(self, example: Example, pen: TeachingPen) -> tuple[Span, ...]:
-        """The example's solution written with a fresh teaching or slipping pen."""
-        return pen.write(partial(self._family(example).solve, example.scene))
+    def solution(self, example: Example, steps: SolutionWriter) -> tuple[Span, ...]:
+        """The example's solution written with a fresh solution or error writer."""
+        return steps.write(partial(self._family(example).solve, example.scene))
 
     def check(self, example: Example, response: str) -> Verdict:
         """Where the response reads or reasons wrongly; never raises on any text."""
-        return CheckingPen(response).follow(partial(self._family(example).solve, example.scene))
+        return SolutionChecker(response).follow(partial(self._family(example).solve, example.scene))
 
     def _family(self, example: Example) -> Family:
         return self.families[str(example.scene["family"])]
@@ -116,13 +111,13 @@ class Twin:
         key = repr((self.name, self.version, split, int(index), dials, int(seed)))
         rng = np.random.default_rng(int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big"))
         scene, ask, canvas = self._scene(rng, split, difficulty)
-        pen = TeachingPen()
-        spans = pen.write(partial(self.families[scene["family"]].solve, scene))
+        steps = SolutionWriter()
+        spans = steps.write(partial(self.families[scene["family"]].solve, scene))
         question = Question(
             id=f"{self.name}-{split}-{seed}-{index}",
             image=None,
             text=ask.text,
-            answer=pen.stated,
+            answer=steps.stated,
             kind=ask.kind,
             choices=ask.choices,
             precision=ask.precision,

@@ -1,4 +1,4 @@
-"""One solving procedure, three pens: teach the solution, write it with slips, check a sampled one.
+"""One solving procedure, three uses: write the solution, write it with errors, check a sampled one.
 
 The taught form is `<think> A=50; B=60; sum=50+60=110; x=180-110=70</think><answer>70</answer>`.
 """
@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from credit_zoo.twins.contract import Procedure, Role, Slip, Span, V, Value, Verdict
+from credit_zoo.twins.contract import ErrorKind, Procedure, Role, Span, V, Value, Verdict
 
 OPEN, BETWEEN, CLOSE, END = "<think> ", "; ", "</think><answer>", "</answer>"
 # Lengths are bounded: Python refuses to convert very long digit strings, and no taught number is longer.
@@ -24,7 +24,7 @@ _LISTED = re.compile(r"[^;<=,\]\s]+")
 _ANSWER = re.compile(r"[^<]+")
 
 
-class TeachingPen:
+class SolutionWriter:
     """Writes the true solution; `spans` grows as the procedure runs, `stated` is the answer's text."""
 
     def __init__(self) -> None:
@@ -75,8 +75,8 @@ class TeachingPen:
         self._length += len(text)
 
 
-class _Rehearsal(TeachingPen):
-    """Keeps what the true solution reads and how many steps it derives, for a slip to be placed."""
+class _Rehearsal(SolutionWriter):
+    """Keeps what the true solution reads and how many steps it derives, for an error to be placed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,19 +92,19 @@ class _Rehearsal(TeachingPen):
         return super().derive(label, expression, value, near)
 
 
-class SlippingPen(TeachingPen):
-    """Writes a solution that may slip once in reading and once in reasoning, then goes on consistently.
+class ErrorWriter(SolutionWriter):
+    """Writes a solution that may have one error in reading and one in reasoning, then goes on consistently.
 
-    `perception` and `reasoning` are the chances of each slip in one solution. `slips` holds what was done,
-    as (kind, start, end) in characters of the text. A pen writes one solution.
+    `perception` and `reasoning` are the chances of each error in one solution. `errors` holds what was done,
+    as (kind, start, end) in characters of the text. A writer writes one solution.
     """
 
     def __init__(self, rng: np.random.Generator, perception: float = 0.35, reasoning: float = 0.35) -> None:
         super().__init__()
         for name, chance in (("perception", perception), ("reasoning", reasoning)):
             if not 0 <= chance <= 1:
-                raise ValueError(f"slip chance {name} must be in [0, 1], got {chance}")
-        self.slips: list[tuple[Slip, int, int]] = []
+                raise ValueError(f"error chance {name} must be in [0, 1], got {chance}")
+        self.errors: list[tuple[ErrorKind, int, int]] = []
         self._rng = rng
         self._chances = (perception, reasoning)
         self._seen: list[Value] = []
@@ -112,7 +112,7 @@ class SlippingPen(TeachingPen):
         self._counts = [0, 0]
 
     def write(self, procedure: Procedure) -> tuple[Span, ...]:
-        """Rehearse the procedure to count its steps, place the slips, then write it."""
+        """Rehearse the procedure to count its steps, place the errors, then write it."""
         rehearsal = _Rehearsal()
         procedure(rehearsal)
         self._seen = rehearsal.seen
@@ -132,11 +132,11 @@ class SlippingPen(TeachingPen):
         return super()._state(head, self._pass("perception", head, value, [*near, *self._seen]), near)
 
     def _target(self, steps: int, chance: float) -> int:
-        # Both draws are always made, so that the second slip does not depend on the first chance.
+        # Both draws are always made, so that the second error does not depend on the first chance.
         hit, place = self._rng.random() < chance, self._rng.random()
         return int(place * steps) if hit and steps else -1
 
-    def _pass(self, kind: Slip, head: str, value: V, near: Sequence[Value]) -> V:
+    def _pass(self, kind: ErrorKind, head: str, value: V, near: Sequence[Value]) -> V:
         which = 0 if kind == "perception" else 1
         self._counts[which] += 1
         if self._counts[which] - 1 != self._targets[which]:
@@ -145,7 +145,7 @@ class SlippingPen(TeachingPen):
         if wrong == value:
             return value
         start = self._length + len(head)
-        self.slips.append((kind, start, start + len(str(wrong))))
+        self.errors.append((kind, start, start + len(str(wrong))))
         return wrong
 
 
@@ -181,14 +181,14 @@ class _LeftError(Exception):
     """The text left the taught form."""
 
 
-class CheckingPen:
-    """Follows a sampled response along the procedure and finds where it slips; never raises."""
+class SolutionChecker:
+    """Follows a sampled response along the procedure and finds its errors; never raises."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = len(text) - len(text.lstrip())
         self._lead = OPEN
-        self._slips: list[tuple[Slip, int, int]] = []
+        self._errors: list[tuple[ErrorKind, int, int]] = []
         self._roles: list[tuple[int, int, Role]] = []
 
     def follow(self, procedure: Procedure) -> Verdict:
@@ -201,8 +201,8 @@ class CheckingPen:
         except (_LeftError, ArithmeticError, ValueError, TypeError, LookupError):
             # A stated value out of range can make the procedure itself fail: nothing taught goes on there.
             followed = False
-        slips = tuple(self._slips)
-        return Verdict(followed, slips[0][0] if slips else None, slips, tuple(self._roles))
+        errors = tuple(self._errors)
+        return Verdict(followed, errors[0][0] if errors else None, errors, tuple(self._roles))
 
     def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
         """Take the value that the text states for the label."""
@@ -218,12 +218,12 @@ class CheckingPen:
         return tuple(stated)
 
     def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
-        """Take the result that the text states; operands copied wrongly are a reasoning slip."""
+        """Take the result that the text states; operands copied wrongly are a reasoning error."""
         form = re.sub(r"[0-9]+", "[0-9]+", re.escape(expression))
         start = self._at + len(f"{self._lead}{label}=")
         end = self._expect(re.escape(f"{self._lead}{label}=") + form + "=")
         if self._text[start : end - 1] != expression:
-            self._slips.append(("reasoning", start, end - 1))
+            self._errors.append(("reasoning", start, end - 1))
             return self._stated(value, _STATED, "derived", None)
         return self._stated(value, _STATED, "derived", "reasoning")
 
@@ -244,14 +244,14 @@ class CheckingPen:
         self._lead = BETWEEN
         return self._at
 
-    def _stated(self, value: V, pattern: re.Pattern[str], role: Role, slip: Slip | None) -> V:
+    def _stated(self, value: V, pattern: re.Pattern[str], role: Role, error: ErrorKind | None) -> V:
         match = pattern.match(self._text, self._at)
         if match is None:
             raise _LeftError
         stated = _parse(match.group().strip(), value)
         self._roles.append((self._at, match.end(), role))
-        if slip is not None and stated != value:
-            self._slips.append((slip, self._at, match.end()))
+        if error is not None and stated != value:
+            self._errors.append((error, self._at, match.end()))
         self._at = match.end()
         return stated
 

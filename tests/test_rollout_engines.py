@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from steps import batch, loss_and_gradient, prompts, trainer
 
 from credit_zoo.registry import UsageError
-from credit_zoo.rollout.correction import Mismatch, truncated_ratio
-from credit_zoo.rollout.engines import Rollout, laid_out, sampler, seeds, vllm_ids, weights_of
-from credit_zoo.rollout.sampling import Sampling, generators, skip_draws
+from credit_zoo.rollout.correction import SamplerMismatch, truncated_importance_ratio
+from credit_zoo.rollout.engines import RolloutConfig, sampler, seeds, to_responses, vllm_ids, weights_of
+from credit_zoo.rollout.sampling import SamplingParams, generators, skip_draws
 
 
 def test_a_picture_is_one_token_and_padding_is_none(tiny):
@@ -27,14 +27,14 @@ def test_a_picture_is_one_token_and_padding_is_none(tiny):
 def test_responses_are_laid_out_as_our_own_sampler_lays_them_out(tiny):
     told = [[{"ids": [5, 6, 7], "logp": [-1.0, -2.0, -3.0], "truncated": False},
              {"ids": [8, 9, 5, 6], "logp": [-1.0] * 4, "truncated": True}]]  # fmt: skip
-    found = laid_out(tiny, told, Sampling(group=2, max_tokens=4))
+    found = to_responses(tiny, told, SamplingParams(group=2, max_tokens=4))
     assert found.ids.tolist() == [[5, 6, 7, tiny.encoder.pad_token], [8, 9, 5, 6]]
     assert found.mask.sum(1).tolist() == [3, 4] and found.truncated.tolist() == [False, True]
     assert found.logp[0].tolist() == [-1, -2, -3, 0] and found.row_of.tolist() == [0, 0]
 
 
 def test_seeds_belong_to_questions_and_all_differ():
-    sampling = Sampling(group=4, max_tokens=8)
+    sampling = SamplingParams(group=4, max_tokens=8)
     three = seeds(3, sampling, generators(0, [5, 6, 7]))
     assert three[1:] == seeds(2, sampling, generators(0, [6, 7]))
     assert len({seed for row in three for seed in row}) == 12
@@ -68,26 +68,26 @@ class Other(BaseHTTPRequestHandler):
 
 def test_servers_that_cannot_be_used_are_named_in_a_sentence(tiny):
     with pytest.raises(UsageError, match=r"no vLLM server answers at rollout.url=http://127.0.0.1:9 .* rollout=hf"):
-        sampler(Rollout("vllm", "http://127.0.0.1:9"), tiny, 64)
+        sampler(RolloutConfig("vllm", "http://127.0.0.1:9"), tiny, 64)
     server = HTTPServer(("127.0.0.1", 0), Other)
     threading.Thread(target=server.handle_request).start()
     with pytest.raises(UsageError, match="speaks version 99 of the protocol, this trainer 1"):
-        sampler(Rollout("vllm", f"http://127.0.0.1:{server.server_port}"), tiny, 64)
+        sampler(RolloutConfig("vllm", f"http://127.0.0.1:{server.server_port}"), tiny, 64)
     server.server_close()
-    assert sampler(Rollout(), tiny, 64) is None
+    assert sampler(RolloutConfig(), tiny, 64) is None
 
 
 @pytest.mark.parametrize(("name", "value"), [("cap", 0.5), ("timeout", 0.0), ("memory", 1.5)])
 def test_settings_out_of_range_are_named_as_typed(name, value):
     with pytest.raises(UsageError, match=f"rollout.{name}"):
-        Rollout(**{name: value})
+        RolloutConfig(**{name: value})
 
 
 def test_the_correction_by_hand():
     sampler_logp = torch.tensor([[-1.0, -1.0, -1.0, 9.0]])
     logp = sampler_logp + torch.tensor([[0.0, math.log(3), math.log(0.5), -99.0]])
     mask = torch.tensor([[True, True, True, False]])
-    weight, found = truncated_ratio(logp, sampler_logp, mask, cap=2.0)
+    weight, found = truncated_importance_ratio(logp, sampler_logp, mask, cap=2.0)
     torch.testing.assert_close(weight, torch.tensor([[1.0, 2.0, 0.5, 0.0]]))
     numbers = found.numbers()
     assert numbers["sampler_ratio"] == pytest.approx((1 + 3 + 0.5) / 3)
@@ -100,14 +100,17 @@ def test_the_correction_by_hand():
 def test_the_correction_is_bounded_and_adds_up(differences, cap):
     logp, zero = torch.tensor([differences]), torch.zeros(1, len(differences))
     mask = torch.ones(1, len(differences), dtype=torch.bool)
-    weight, whole = truncated_ratio(logp, zero, mask, cap)
+    weight, whole = truncated_importance_ratio(logp, zero, mask, cap)
     assert (weight >= 0).all() and (weight <= cap + 1e-6).all()
     assert 0 <= whole.numbers()["sampler_ess"] <= 1 + 1e-6
     first = mask.clone()
     first[:, 1:] = False
-    parts = truncated_ratio(logp, zero, first, cap)[1] + truncated_ratio(logp, zero, mask & ~first, cap)[1]
+    parts = (
+        truncated_importance_ratio(logp, zero, first, cap)[1]
+        + truncated_importance_ratio(logp, zero, mask & ~first, cap)[1]
+    )
     assert parts.numbers() == pytest.approx(whole.numbers(), rel=1e-5)
-    assert Mismatch().numbers() == {
+    assert SamplerMismatch().numbers() == {
         "sampler_ratio": 1,
         "sampler_truncated": 0,
         "sampler_ess": 1,
@@ -120,10 +123,10 @@ def test_a_sampler_that_agrees_changes_nothing_and_one_that_does_not_is_correcte
 
     data = batch(tiny)
     plain = loss_and_gradient(trainer(tiny), data)
-    corrected = dataclasses.replace(trainer(tiny), sampler_cap=2.0)
+    corrected = dataclasses.replace(trainer(tiny), importance_cap=2.0)
     torch.testing.assert_close(loss_and_gradient(corrected, data)[1], plain[1], atol=1e-5, rtol=1e-4)
     # Everywhere half as likely under the trainer: half the loss and the gradient.
     moved = dataclasses.replace(data.responses, logp=data.responses.logp + math.log(2) * data.responses.mask)
-    corrected = dataclasses.replace(trainer(tiny), sampler_cap=2.0)
+    corrected = dataclasses.replace(trainer(tiny), importance_cap=2.0)
     found = loss_and_gradient(corrected, dataclasses.replace(data, responses=moved))
     torch.testing.assert_close(found[1], plain[1] / 2, atol=1e-5, rtol=1e-4)

@@ -17,7 +17,7 @@ from credit_zoo.registry import UsageError
 from credit_zoo.results import provenance
 from credit_zoo.results import store as results
 from credit_zoo.results.provenance import Machine, Origin, repeatable
-from credit_zoo.results.record import Category, Decoding, Model, Piece, TrainedOn, Weights
+from credit_zoo.results.record import Category, Decoding, Model, Piece, TrainingSource, Weights
 from credit_zoo.results.store import CorruptRecord, load, load_all, record_path, write
 
 words = st.text(min_size=1, max_size=12)
@@ -322,7 +322,7 @@ def test_of_two_equal_runs_with_other_results_the_earlier_counts_and_both_are_na
         {"model": Model("own/small", "other", 1_000_000)},
         {"contract_version": 2},
         {"training": a_training(settings={"lr": 1e-5})},
-        {"training": a_training(source=TrainedOn("geometry3k", 1, "train", False, "r", 100))},
+        {"training": a_training(source=TrainingSource("geometry3k", 1, "train", False, "r", 100))},
         {"evaluations": (an_evaluation(bench_version=2),)},
         {"evaluations": (an_evaluation(decoding=Decoding(1.0, 1.0, 0, 128, 1234)),)},
     ],

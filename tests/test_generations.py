@@ -7,22 +7,22 @@ from dataclasses import replace
 import pytest
 
 from credit_zoo.evaluation import rescore
-from credit_zoo.evaluation.baselines import best_constant, guesses, respond
-from credit_zoo.evaluation.generations import AnswerLog, read_log
-from credit_zoo.evaluation.grading import Answered, grade
-from credit_zoo.evaluation.harness import Eval, measure
+from credit_zoo.evaluation.baselines import as_response, best_constant_answer, random_answers
+from credit_zoo.evaluation.generations import GenerationLog, read_generations
+from credit_zoo.evaluation.grading import Completions, grade
+from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.question import Question
-from credit_zoo.questions.prompting import Prompting
+from credit_zoo.questions.prompting import PromptConfig
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results.store import load_all
-from credit_zoo.rollout.worker import Asker
+from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.run import main
 
 HEAD = {"bench": "geometry3k", "model": "m", "twin": True}
 GEOMETRY = BENCHMARKS["geometry3k"].factory()
 TWIN = [GEOMETRY.twin.example("test", index).question for index in range(7)]
-SAID = Answered((respond("5"), respond("6")), (False, True))
-FEW = Eval(7, 3, max_tokens=10, batch=2, greedy=True)
+SAID = Completions((as_response("5"), as_response("6")), (False, True))
+FEW = EvalConfig(7, 3, max_tokens=10, batch=2, greedy=True)
 
 
 def question(number, answer="5", **changed):
@@ -31,46 +31,46 @@ def question(number, answer="5", **changed):
 
 def test_answers_come_back_as_they_were_given(tmp_path):
     asked = [question(0), question(1, "B", kind="choice", choices=("A", "B"))]
-    log = AnswerLog(tmp_path, HEAD, asked)
+    log = GenerationLog(tmp_path, HEAD, asked)
     log.add("sampled", [SAID, SAID])
-    log.add("greedy", [Answered(("\u2028 line ends stay inside",), (False,))] * 2)
+    log.add("greedy", [Completions(("\u2028 line ends stay inside",), (False,))] * 2)
     log.keep(tmp_path / "kept.jsonl.gz")
-    head, questions, sampled, greedy = read_log(tmp_path / "kept.jsonl.gz")
+    head, questions, sampled, greedy = read_generations(tmp_path / "kept.jsonl.gz")
     assert head["bench"] == "geometry3k"
     assert (questions, sampled) == (asked, [SAID, SAID])
-    assert greedy == [Answered(("\u2028 line ends stay inside",), (False,))] * 2
+    assert greedy == [Completions(("\u2028 line ends stay inside",), (False,))] * 2
     assert [file.name for file in tmp_path.iterdir()] == ["kept.jsonl.gz"]
 
 
 def test_what_follows_a_torn_line_is_asked_again(tmp_path):
     asked = [question(n) for n in range(3)]
-    log = AnswerLog(tmp_path, HEAD, asked)
+    log = GenerationLog(tmp_path, HEAD, asked)
     log.add("sampled", [SAID] * 3)
     (file,) = tmp_path.iterdir()
     log._file.close()
     file.write_bytes(file.read_bytes()[:-10])
-    again = AnswerLog(tmp_path, HEAD, asked)
+    again = GenerationLog(tmp_path, HEAD, asked)
     assert again.done["sampled"] == [SAID] * 2
     again.add("sampled", [SAID])
     again.keep(tmp_path / "kept.gz")
-    assert read_log(tmp_path / "kept.gz")[2] == [SAID] * 3
+    assert read_generations(tmp_path / "kept.gz")[2] == [SAID] * 3
 
 
 def test_another_measurement_and_a_second_writer_have_logs_of_their_own(tmp_path):
     asked = [question(0), question(1)]
-    first = AnswerLog(tmp_path, HEAD, asked)
+    first = GenerationLog(tmp_path, HEAD, asked)
     first.add("sampled", [SAID])
-    assert AnswerLog(tmp_path, HEAD, asked).done["sampled"] == []
-    assert AnswerLog(tmp_path, {**HEAD, "model": "other"}, asked).done["sampled"] == []
-    assert AnswerLog(tmp_path, HEAD, asked[:1]).done["sampled"] == []
+    assert GenerationLog(tmp_path, HEAD, asked).done["sampled"] == []
+    assert GenerationLog(tmp_path, {**HEAD, "model": "other"}, asked).done["sampled"] == []
+    assert GenerationLog(tmp_path, HEAD, asked[:1]).done["sampled"] == []
     assert len(first.done["sampled"]) == 1
 
 
 @pytest.mark.parametrize("stop", range(1, 8))
 def test_a_measurement_stopped_anywhere_and_begun_again_is_the_undisturbed_one(tiny, tmp_path, monkeypatch, stop):
-    asker = Asker(tiny, GEOMETRY, Prompting(style="short"))
-    whole = measure(asker, TWIN, FEW, "t")
-    given, calls = AnswerLog.add, []
+    worker = RolloutWorker(tiny, GEOMETRY, PromptConfig(style="short"))
+    whole = measure(worker, TWIN, FEW, "t")
+    given, calls = GenerationLog.add, []
 
     def killed(self, kind, answers):
         calls.append(kind)
@@ -79,29 +79,29 @@ def test_a_measurement_stopped_anywhere_and_begun_again_is_the_undisturbed_one(t
             raise KeyboardInterrupt
         given(self, kind, answers)
 
-    monkeypatch.setattr(AnswerLog, "add", killed)
-    log = AnswerLog(tmp_path, HEAD, TWIN)
+    monkeypatch.setattr(GenerationLog, "add", killed)
+    log = GenerationLog(tmp_path, HEAD, TWIN)
     with pytest.raises(KeyboardInterrupt):
-        measure(asker, TWIN, FEW, "t", log)
+        measure(worker, TWIN, FEW, "t", log)
     log._file.close()
-    monkeypatch.setattr(AnswerLog, "add", given)
-    again = AnswerLog(tmp_path, HEAD, TWIN)
+    monkeypatch.setattr(GenerationLog, "add", given)
+    again = GenerationLog(tmp_path, HEAD, TWIN)
     left = sum(map(len, again.done.values()))
     assert left == sum((2, 2, 2, 1, 2, 2, 2)[: stop - 1]) + 1
-    assert measure(asker, TWIN, FEW, "t", again) == whole
+    assert measure(worker, TWIN, FEW, "t", again) == whole
     assert sum(map(len, again.done.values())) == 14
 
 
 def test_a_measurement_does_not_depend_on_how_questions_are_batched(tiny):
-    asker = Asker(tiny, GEOMETRY, Prompting(style="short"))
-    whole = measure(asker, TWIN, FEW, "t")
-    assert measure(asker, TWIN, replace(FEW, batch=7), "t") == whole
-    assert measure(asker, TWIN, replace(FEW, batch=7, tokens=1), "t") == whole
+    worker = RolloutWorker(tiny, GEOMETRY, PromptConfig(style="short"))
+    whole = measure(worker, TWIN, FEW, "t")
+    assert measure(worker, TWIN, replace(FEW, batch=7), "t") == whole
+    assert measure(worker, TWIN, replace(FEW, batch=7, tokens=1), "t") == whole
 
 
 def test_leaked_questions_are_told_apart():
     asked = [question(0), question(1, meta={"origin": "ChartQA"}), question(2, meta={})]
-    said = [Answered((respond(text),), (False,)) for text in ("5", "5", "6")]
+    said = [Completions((as_response(text),), (False,)) for text in ("5", "5", "6")]
     found = grade(GEOMETRY, asked, said)
     assert found.accuracy == pytest.approx(2 / 3)
     assert found.without("geometry3k") == (0.5, 2)
@@ -118,16 +118,16 @@ def test_the_published_rule_is_reported_beside_and_changes_nothing():
 def test_the_best_constant_is_a_letter_where_a_letter_is_right_most_often():
     asked = [question(n, text, kind="choice", choices=("x", text)) for n, text in enumerate("uvw")]
     bench = BENCHMARKS["puzzles"].factory()
-    assert grade(bench, asked, [best_constant(bench, asked)] * 3).accuracy == 1.0
+    assert grade(bench, asked, [best_constant_answer(bench, asked)] * 3).accuracy == 1.0
 
 
 def test_guesses_are_choices_of_the_question_or_truths_of_its_kind():
     asked = [question(0, "7"), question(1, "8"), question(2, "x", kind="choice", choices=("x", "y"))]
-    drawn = guesses(asked, 50, seed=1)
+    drawn = random_answers(asked, 50, seed=1)
     assert [set(said.texts) for said in drawn] == [
-        {respond("7"), respond("8")}, {respond("7"), respond("8")}, {respond("x"), respond("y")},
+        {as_response("7"), as_response("8")}, {as_response("7"), as_response("8")}, {as_response("x"), as_response("y")},
     ]  # fmt: skip
-    assert drawn == guesses(asked, 50, seed=1) != guesses(asked, 50, seed=2)
+    assert drawn == random_answers(asked, 50, seed=1) != random_answers(asked, 50, seed=2)
 
 
 # --- through the commands ----------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_another_grader_makes_another_record(measured, capsys, monkeypatch):
     old = the_evaluation(results)
     rows = gzip.decompress(log.read_bytes()).decode().split("\n")
     truth = json.loads(rows[1])["answer"]
-    rows[1] = json.dumps({**json.loads(rows[1]), "texts": [respond(truth)] * 2})
+    rows[1] = json.dumps({**json.loads(rows[1]), "texts": [as_response(truth)] * 2})
     log.write_bytes(gzip.compress("\n".join(rows).encode()))
     monkeypatch.setattr(rescore, "GRADER_VERSION", 99)
     assert rescore.main([str(log), "--results", str(results), "--write"]) == 0
@@ -192,6 +192,6 @@ def test_a_log_that_is_none_is_refused(tmp_path, capsys):
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no")
     with pytest.raises(UsageError, match="is not a log of answers"):
-        read_log(file)
+        read_generations(file)
     assert rescore.main([str(file), "--results", str(tmp_path)]) == 2
     assert "of which 0 records" in capsys.readouterr().err

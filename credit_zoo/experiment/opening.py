@@ -1,0 +1,52 @@
+"""How a run begins: its processes, policy and rollout engine, and the lines that say what was resolved."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, set_seed
+
+from credit_zoo.cli import Command
+from credit_zoo.experiment.config import ExperimentConfig, settings_of
+from credit_zoo.experiment.context import RunContext
+from credit_zoo.policy import Policy, weights_digest
+from credit_zoo.results import new_run_id, origin, utc_now
+from credit_zoo.rollout import sampler
+
+PROMPT_ROOM = 2048  # tokens that an engine in this process keeps for a prompt
+
+
+def open_run(command: Command, config: ExperimentConfig, seed: int) -> RunContext:
+    """Starts the processes and loads the policy; a rollout engine elsewhere is handed its weights."""
+    tracker = None if command.tracker == "none" else command.tracker
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=command.out)
+    created = utc_now()
+    (run_id,) = broadcast_object_list([new_run_id(created)])
+    accelerator.project_configuration.logging_dir = str(Path(command.out) / run_id)
+    set_seed(seed)
+    policy = Policy.load(config.model).to(accelerator.device)
+    elsewhere = sampler(config.rollout, policy, PROMPT_ROOM + max(config.sampling.max_tokens, config.eval.max_tokens))
+    if elsewhere and accelerator.is_main_process:
+        elsewhere.sync(policy)
+    accelerator.wait_for_everyone()
+    return RunContext(command, config, seed, run_id, created, accelerator, policy, weights_digest(policy), elsewhere)
+
+
+def log_setup(context: RunContext) -> None:
+    """Says what was resolved: rule, base, budget, model, and where the record goes."""
+    config, command = context.config, context.command
+    world = context.accelerator.num_processes
+    if not command.eval_only:
+        shaper = ", ".join(f"{k}={v}" for k, v in settings_of(config.shaper).items())
+        tokens = config.train.prompts * config.sampling.group * config.sampling.max_tokens
+        context.log(f"shaper  {command.shaper}({shaper}), ramp {config.train.shaper_schedule}")
+        context.log(f"base    {command.base}: " + ", ".join(f"{k}={v}" for k, v in settings_of(config.base).items()))
+        context.log(
+            f"budget  {config.train.steps} steps of {config.train.prompts} prompts x {config.sampling.group} responses "
+            f"(at most {tokens:,} tokens a step), {world} process{'es' if world > 1 else ''}, seed {context.seed}"
+        )
+    parameters = sum(p.numel() for p in context.policy.parameters())
+    context.log(f"model   {config.model.path}, {parameters / 1e6:.1f} million parameters, {config.model.dtype}")
+    where = origin()
+    commit = f"{where.commit[:10]}{' with uncommitted changes' if where.dirty else ''}" if where.commit else "none"
+    context.log(f"record  below {command.results}, commit {commit}")
