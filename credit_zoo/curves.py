@@ -1,8 +1,17 @@
-"""`python -m credit_zoo.curves`: see `credit_zoo.leaderboard.curves`."""
+"""Draws learning curves: the training accuracy of every rule, from the records. Needs matplotlib."""
 
-import sys
+from credit_zoo.cli import CommandLine, start
 
-from credit_zoo.leaderboard.curves import main
+main = CommandLine(
+    name="curves",
+    about=__doc__,
+    settings="credit_zoo.leaderboard.curves:Curves",
+    run="credit_zoo.leaderboard.curves:write_curves",
+    examples=(
+        "",
+        "results=leaderboard/results out=curves.png",
+    ),
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -1,8 +1,23 @@
-"""`python -m credit_zoo.pretrain`: see `credit_zoo.lab.pretrain`."""
+"""Makes the small model: builds it, warm-starts it on worked solutions of the twins, measures it, writes it."""
 
-import sys
+from credit_zoo.cli import CommandLine, start
 
-from credit_zoo.lab.pretrain import main
+main = CommandLine(
+    name="pretrain",
+    about=__doc__,
+    settings="credit_zoo.lab.pretrain:Pretrain",
+    run="credit_zoo.lab.pretrain:pretrain",
+    examples=(
+        "out=runs/model",
+        "out=runs/model mixture=geometry3k:1 steps=400 error_steps=100",
+    ),
+    renamed={
+        "slip_steps": "error_steps",
+        "slip_lr": "error_lr",
+        "perception_slips": "perception_errors",
+        "reasoning_slips": "reasoning_errors",
+    },
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

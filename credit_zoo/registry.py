@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -110,12 +110,17 @@ class Listing:
     summary: str
     paper: str
     file: Path | None
+    trains_on: str = field(default="", kw_only=True)
     load: Callable[[], object]
 
 
 def _first_line(node: ast.AST) -> str:
     doc = ast.get_docstring(node) if isinstance(node, (ast.Module, ast.ClassDef)) else None
     return (doc or "").split("\n")[0]
+
+
+def _text(node: ast.expr | None) -> str:
+    return str(ast.literal_eval(node)) if isinstance(node, ast.Constant) else ""
 
 
 @dataclass(eq=False)
@@ -142,12 +147,25 @@ class Registry(Generic[F]):
             file = Path(sys.modules[cls.__module__].__file__ or "?")
             if name in self._entries and self._entries[name].file != file:
                 raise self._duplicate(name, self._entries[name].file, file)
+            self._refuse_unset(name, cls)
             if name not in self._entries:
                 gin.register(name, module=self.kind)(cls)
             self._entries[name] = Entry(name, cls, self.facts(**facts), file)
+            if self.facts is ShaperFacts:
+                cls.needs = tuple(facts.get("needs", ()))  # type: ignore[attr-defined]  # what its user has to measure
             return cls
 
         return enter
+
+    def _refuse_unset(self, name: str, cls: type) -> None:
+        """Every setting has a default, or a run could not be made from names alone."""
+        if not is_dataclass(cls):
+            raise UsageError(
+                f"{self.kind} '{name}' must be a frozen dataclass: put @dataclass(frozen=True) below register"
+            )
+        for one in fields(cls):
+            if one.default is MISSING and one.default_factory is MISSING:
+                raise UsageError(f"setting {name}.{one.name} has no default: every setting of a {self.kind} has one")
 
     def __getitem__(self, name: str) -> Entry[F]:
         if name in self._entries:
@@ -217,7 +235,10 @@ class Registry(Generic[F]):
 
     def _scan(self, file: Path, load: Callable[[], object]) -> Iterator[Listing]:
         """The classes of a source file that carry this registry's decorator."""
-        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        except (SyntaxError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} is not Python: {error}") from error
         for node in tree.body:
             for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
                 if not (isinstance(call, ast.Call) and ast.unparse(call.func) == f"{self.variable}.register"):
@@ -230,7 +251,8 @@ class Registry(Generic[F]):
                 yield Listing(
                     name=name,
                     summary=_first_line(tree if self.package else node),
-                    paper=ast.literal_eval(paper) if isinstance(paper, ast.Constant) else "",
+                    paper=_text(paper),
+                    trains_on=_text(facts.get("trains_on")),
                     file=file,
                     load=load,
                 )
@@ -245,7 +267,14 @@ def import_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except UsageError:
+        del sys.modules[name]
+        raise
+    except Exception as error:  # whatever its author's code raises
+        del sys.modules[name]
+        raise UsageError(f"{path} could not be imported: {type(error).__name__}: {error}") from error
     return module
 
 

@@ -1,8 +1,18 @@
-"""`python -m credit_zoo.rescore`: see `credit_zoo.evaluation.rescore`."""
+"""Grades kept answers anew, without the model, with the rules of today."""
 
-import sys
+from credit_zoo.cli import CommandLine, start
 
-from credit_zoo.evaluation import main
+main = CommandLine(
+    name="rescore",
+    about=__doc__,
+    settings="credit_zoo.evaluation.rescore:Rescore",
+    run="credit_zoo.evaluation.rescore:rescore",
+    listed="logs",
+    examples=(
+        "runs/RUN/answers/*.jsonl.gz",
+        "runs/RUN/answers/*.jsonl.gz results=leaderboard/results write=true",
+    ),
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

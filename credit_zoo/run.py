@@ -1,11 +1,34 @@
-"""The command: `python -m credit_zoo.run AXIS=NAME ... [THING.SETTING=VALUE ...]`."""
+"""Trains a policy with a rule, measures it before and after, and writes a record.
+
+python -m credit_zoo.run AXIS=NAME ... [THING.SETTING=VALUE ...]
+"""
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from credit_zoo.cli import AXES, OPTIONS, Command, gin_files, parse, summary
-from credit_zoo.registry import BENCHMARKS, SHAPERS, Registry, UsageError
+from credit_zoo import __version__
+from credit_zoo.cli import (
+    AXES,
+    GROUPS,
+    OPTIONS,
+    Command,
+    add_plugins,
+    asks_for_help,
+    explain,
+    gin_files,
+    guarded,
+    parse,
+    setting_lines,
+    settings_of_class,
+    start,
+    summary,
+)
+from credit_zoo.registry import BENCHMARKS, SHAPERS, Registry
+
+if TYPE_CHECKING:
+    from credit_zoo.results import RunRecord
 
 EXAMPLES = """examples
   python -m credit_zoo.run shaper=pepo bench=mathvista
@@ -16,7 +39,7 @@ EXAMPLES = """examples
 
 
 def help_text() -> str:
-    """The grammar and every name there is; imports nothing heavy."""
+    """The grammar, every name there is, and every setting; imports nothing heavy."""
     lines = [
         "usage: python -m credit_zoo.run AXIS=NAME ... [THING.SETTING=VALUE ...]",
         "",
@@ -24,12 +47,19 @@ def help_text() -> str:
         f"(train.lr, pepo.alpha, eval.questions ...). Axes: {', '.join(AXES)}. No quotes needed.",
         "",
         *_block("shaper", _registered(SHAPERS)),
-        *_block("bench", _registered(BENCHMARKS)),
+        *_block("bench", [(name, f"{text} [trains on {_trained(name)}]") for name, text in _registered(BENCHMARKS)]),
     ]
     for axis in ("base", "model", "scale"):
         lines += _block(axis, [(name, summary(path)) for name, path in gin_files(axis).items()])
     lines += _block("options", OPTIONS.items())
-    return "\n".join([*lines, EXAMPLES])
+    lines += ["settings; those of a rule, a base or a benchmark: explain=NAME"]
+    for group, target in GROUPS.items():
+        lines += [*setting_lines(settings_of_class(target), group)]
+    return "\n".join([*lines, "", EXAMPLES])
+
+
+def _trained(bench: str) -> str:
+    return BENCHMARKS.listings()[bench].trains_on or bench
 
 
 def _registered(registry: Registry[Any]) -> list[tuple[str, str]]:
@@ -41,36 +71,25 @@ def _block(title: str, rows: Iterable[tuple[str, str]]) -> list[str]:
     return [title, *lines, ""]
 
 
-def explain(name: str) -> str:
-    """A shaper's docstring, settings and facts."""
-    from dataclasses import fields
-
-    entry = SHAPERS[name]
-    settings = [f"  {name}.{f.name} = {f.default}" for f in fields(entry.factory)] or ["  none"]
-    facts = entry.facts
-    promises = [f"scope: {facts.scope}", f"signals: {', '.join(facts.needs) or 'none'}"]
-    promises += ["the mean over tokens is the response's advantage"] if facts.preserves_mean else []
-    promises += ["no token's sign is turned"] if facts.preserves_sign else []
-    if facts.reduces_to:
-        changed = ", ".join(f"{name}.{key}={value}" for key, value in facts.reduces_to[1].items())
-        promises.append(f"equals {facts.reduces_to[0]} at {changed or 'its defaults'}")
-    return "\n".join(
-        [entry.doc.strip(), "", "Settings", *settings, "", "Declared and tested", *(f"  {line}" for line in promises)]
-    )
-
-
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; returns the exit status: 0, 1 for a run that broke, 2 for words that cannot be used."""
-    try:
-        arguments = [word for word in arguments if not word.startswith("--local_rank=")]  # deepspeed's launcher adds it
-        if any(word in ("-h", "--help", "help") for word in arguments):
-            parse([word for word in arguments if word.startswith("plugins=")])
-            print(help_text())
-            return 0
-        return _run(parse(arguments))
-    except UsageError as error:
-        print(f"credit_zoo: {error}", file=sys.stderr)
-        return 2
+    """Runs the command; returns the exit status: 0, 1 for a run that broke, 2 for words that cannot be used, and as
+    shells have it 128 and the signal's number for one that was stopped.
+    """
+    return guarded(_answer, arguments)
+
+
+def _answer(arguments: Sequence[str]) -> int:
+    arguments = [word for word in arguments if not word.startswith("--local_rank=")]  # deepspeed's launcher adds it
+    if not arguments or asks_for_help(arguments):
+        for word in arguments:
+            if word.startswith("plugins="):
+                add_plugins(word.partition("=")[2])
+        print(help_text())
+        return 0
+    if "--version" in arguments:
+        print(f"credit_zoo {__version__}")
+        return 0
+    return _run(parse(arguments))
 
 
 def _run(command: Command) -> int:
@@ -79,19 +98,31 @@ def _run(command: Command) -> int:
         return 0
     from credit_zoo.experiment import resolve, run_experiment
 
-    experiment = resolve(command)
+    config = resolve(command)
     if command.dry_run:
         from credit_zoo.experiment import plan_lines
 
-        config = experiment
-        print(
-            config.gin_text,
-            *plan_lines(config.model, command.model, config.train, config.sampling, config.parallel),
-            sep="\n",
-        )
+        lines = plan_lines(config.model, command.model, config.train, config.sampling, config.parallel)
+        print(config.gin_text, *lines, sep="\n")
         return 0
-    return max(run_experiment(command, experiment, seed) for seed in command.seeds)
+    status = 0
+    for seed in command.seeds:
+        status = max(status, run_experiment(command, config, seed).status)
+        if status >= 128:  # told to stop: so are the seeds behind it
+            break
+    return status
 
+
+class _Run(ModuleType):
+    """`credit_zoo.run(...)` is the library's function, and `credit_zoo.run` the module of the command."""
+
+    def __call__(self, *arguments: str, **named: Any) -> "list[RunRecord]":
+        from credit_zoo.library import run
+
+        return run(*arguments, **named)
+
+
+sys.modules[__name__].__class__ = _Run
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

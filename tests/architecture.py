@@ -26,9 +26,21 @@ FLOORS = (
     ("experiment",),
     ("commands",),
 )
-# What a user starts by `python -m credit_zoo.NAME`; they stand beside the rooms, or are a room's `__main__`.
+# What a user starts by `python -m credit_zoo.NAME`, or imports; they stand beside the rooms, or are a room's `__main__`.
 COMMANDS = (
-    *("__main__", "run", "show", "probe", "pretrain", "curves", "rescore", "profile", "vllm_server"),
+    *(
+        "__main__",
+        "library",
+        "run",
+        "show",
+        "probe",
+        "pretrain",
+        "curves",
+        "rescore",
+        "profile",
+        "vllm_server",
+        "sheet",
+    ),
     "leaderboard.__main__",
 )
 
@@ -101,7 +113,7 @@ def arrows() -> dict[str, set[str]]:
 def purpose(room: str) -> str:
     """The first line of what a room, or a file beside the rooms, says of itself."""
     if room == "commands":
-        return "what a user starts: `python -m credit_zoo.NAME`"
+        return "what a user starts, `python -m credit_zoo.NAME`, and what a user imports, `credit_zoo.library`"
     return (ast.get_docstring(TREES[room]) or "").split("\n")[0].rstrip(".")
 
 

@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from credit_zoo.cli import arguments as command
+from credit_zoo.cli.commands import MODULES
 from credit_zoo.experiment import config
 from credit_zoo.policy.export import export_policy
 from credit_zoo.registry import BENCHMARKS, SHAPERS
@@ -75,22 +75,24 @@ def refused(capsys, words):
 # --- help --------------------------------------------------------------------------------------------------------
 
 
-def test_help_answers_in_half_a_second_without_torch():
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = python("-X", "importtime", "-m", "credit_zoo.run", "--help")
-        seconds.append(time.perf_counter() - started)
-    assert done.returncode == 0
+HEAVY = {"torch", "transformers", "accelerate", "numpy", "pandas", "PIL"}
+
+
+@pytest.mark.parametrize("module", ["credit_zoo", *(f"credit_zoo.{name}" for name in MODULES)])
+def test_help_imports_nothing_heavy(module):
+    """What makes help quick is what it leaves alone; the clock of a busy machine says nothing."""
+    done = python("-X", "importtime", "-m", module, "--help")
+    assert done.returncode == 0, done.stderr[-2000:]
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "credit_zoo.registry" in loaded
-    assert not {"torch", "transformers", "accelerate", "numpy", "pandas", "PIL"} & loaded
-    assert min(seconds) < 0.5
+    assert not HEAVY & loaded
+    assert len(loaded) < 500
+    assert ("usage: " in done.stdout and "examples" in done.stdout) or module == "credit_zoo"
 
 
-@pytest.mark.parametrize("word", ["--help", "-h", "help"])
-def test_help_lists_every_name_option_and_example(capsys, word):
-    assert main([word]) == 0
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
+def test_help_lists_every_name_option_and_example(capsys, words):
+    assert main(words) == 0
     text = capsys.readouterr().out
     names = [*SHAPERS, *BENCHMARKS, *(name for axis in ("base", "model", "scale") for name in command.gin_files(axis))]
     for name in (*names, *command.OPTIONS):
@@ -128,7 +130,7 @@ def test_every_shaper_is_explained_with_its_equation_settings_and_promises(capsy
     assert entry.doc.strip() in text
     assert entry.facts.paper in text
     for setting in entry.factory.__dataclass_fields__:
-        assert f"  {name}.{setting} = " in text
+        assert f"  {name}.{setting}=" in text
     assert f"scope: {entry.facts.scope}" in text
     assert all(signal in text for signal in entry.facts.needs)
 
@@ -178,8 +180,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_the_list(capsys, word,
         (["pepo"], "'pepo' is not of the form NAME=VALUE; `--help` shows the grammar"),
         (["shaper="], "'shaper=' is not of the form NAME=VALUE"),
         (["--shaper", "pepo"], "'--shaper' is not of the form NAME=VALUE"),
-        (["shaper=pepo", "shaper=uniform"], "shaper= is given twice: pepo and uniform"),
-        (["shaper=pepo", "pepo.alpha=0.1", "pepo.alpha=0.2"], "pepo.alpha= is given twice: 0.1 and 0.2"),
+        (["lr=0.1"], "'lr' is a setting of train: say train.lr=VALUE"),
         (["seed=abc"], "seed must be whole numbers like 0 or 0,1,2, got 'abc'"),
         (["seed=-1"], "seed must be different numbers from 0"),
         (["eval_only=maybe"], "eval_only must be true or false, got 'maybe'"),
@@ -257,7 +258,7 @@ def test_a_shaper_from_anywhere_is_found_explained_set_and_run(capsys, tmp_path,
     file.write_text(OWN_SHAPER.format(name="last_token_only"))
     chosen = [f"plugins={file}", "shaper=last_token_only", "last_token_only.share=0.5"]
     assert main([f"plugins={file}", "explain=last_token_only"]) == 0
-    assert "  last_token_only.share = 1.0" in capsys.readouterr().out
+    assert "  last_token_only.share=1.0" in capsys.readouterr().out
     assert main([*chosen, *small_run, "steps=2", "train.prompts=2", "sampling.group=2", "sampling.max_tokens=8"]) == 0
     assert "shaper  last_token_only(share=0.5), ramp none" in capsys.readouterr().out
     (written,) = (tmp_path / "leaderboard" / "results").rglob("*.json")

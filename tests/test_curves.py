@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from records import a_record, a_training
 
+from credit_zoo.curves import main as command
 from credit_zoo.leaderboard import curves
 from credit_zoo.results.record import Piece, TrainingSource
 from credit_zoo.results.store import write
@@ -69,7 +70,7 @@ def test_different_setups_never_share_a_panel():
 def test_runs_without_training_or_accuracy_are_not_drawn(tmp_path, capsys):
     assert curves.panels([a_record(), a_record(shaper=None, base=None, training=None)]) == []
     write(a_record(), tmp_path / "results")
-    assert curves.main(["--results", str(tmp_path / "results")]) == 2
+    assert command(["--results", str(tmp_path / "results")]) == 2
     assert "no record" in capsys.readouterr().err
     assert not (tmp_path / "curves.png").exists()
 
@@ -79,18 +80,18 @@ def test_the_picture_is_drawn_beside_the_records(tmp_path, capsys):
     for rule in ("uniform", "pepo"):
         write(a_record(rule, training=trained([0.5] * 12)), tmp_path / "results")
     (tmp_path / "results" / "broken.json").write_text("{}")
-    assert curves.main(["--results", str(tmp_path / "results")]) == 0
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert command(["--results", str(tmp_path / "results")]) == 0
+    assert (tmp_path / "results" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "broken.json" in capsys.readouterr().err
 
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     write(a_record(training=trained([0.5] * 12)), tmp_path / "results")
-    assert curves.main(["--results", str(tmp_path / "results")]) == 2
+    assert command(["--results", str(tmp_path / "results")]) == 2
     assert "pip install matplotlib" in capsys.readouterr().err
 
 
 def test_the_command_line_has_help():
     done = subprocess.run([sys.executable, "-m", "credit_zoo.curves", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and "--results" in done.stdout
+    assert done.returncode == 0 and "results=none" in done.stdout

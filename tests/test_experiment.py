@@ -202,7 +202,7 @@ def test_two_runs_of_one_seed_are_the_same_and_another_seed_is_not(words, tmp_pa
 def test_several_seeds_are_a_record_each_and_one_page(words, tmp_path):
     assert main(["seed=0,1", *SIZES, *words]) == 0
     assert [record.seed for record in sorted(records(tmp_path), key=lambda record: record.seed)] == [0, 1]
-    page = (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
+    page = (tmp_path / "leaderboard" / "results" / "LEADERBOARD.md").read_text()
     assert page == pages.build(tmp_path / "leaderboard" / "results").page
     assert "uniform" in page
 

@@ -14,6 +14,7 @@ from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.question import Question
 from credit_zoo.questions.prompting import PromptConfig
 from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.rescore import main as command
 from credit_zoo.results.store import load_all
 from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.run import main
@@ -159,13 +160,13 @@ def test_baselines_stand_beside_the_headline_in_record_and_page(measured):
     beside = the_evaluation(results).beside.baselines
     assert sorted(beside) == ["blank_image", "majority", "random"]
     assert beside["majority"] >= 1 / 3  # one answer is right for one of three questions at least
-    assert "baseline majority" in (results.parent / "LEADERBOARD.md").read_text()
+    assert "baseline majority" in (results / "LEADERBOARD.md").read_text()
 
 
 def test_the_same_rules_give_the_same_scores_again(measured, capsys):
     log, results = measured
     capsys.readouterr()
-    assert rescore.main([str(log), "--results", str(results)]) == 0
+    assert command([str(log), "--results", str(results)]) == 0
     assert "0 of 3 questions changed" in capsys.readouterr().out
     assert len(load_all(results)[0]) == 1
 
@@ -178,7 +179,7 @@ def test_another_grader_makes_another_record(measured, capsys, monkeypatch):
     rows[1] = json.dumps({**json.loads(rows[1]), "texts": [as_response(truth)] * 2})
     log.write_bytes(gzip.compress("\n".join(rows).encode()))
     monkeypatch.setattr(rescore, "GRADER_VERSION", 99)
-    assert rescore.main([str(log), "--results", str(results), "--write"]) == 0
+    assert command([str(log), "--results", str(results), "--write"]) == 0
     records, problems = load_all(results)
     assert (len(records), problems) == (2, [])
     (new,) = (r.evaluations[0] for r in records if r.notes == (rescore.NOTE,))
@@ -193,5 +194,5 @@ def test_a_log_that_is_none_is_refused(tmp_path, capsys):
     file.write_bytes(b"no")
     with pytest.raises(UsageError, match="is not a log of answers"):
         read_generations(file)
-    assert rescore.main([str(file), "--results", str(tmp_path)]) == 2
+    assert command([str(file), "--results", str(tmp_path)]) == 2
     assert "of which 0 records" in capsys.readouterr().err

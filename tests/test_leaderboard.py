@@ -9,7 +9,8 @@ import pytest
 from records import a_record, a_training, an_evaluation
 
 from credit_zoo.leaderboard import board as tables
-from credit_zoo.leaderboard import page, pages
+from credit_zoo.leaderboard import page
+from credit_zoo.leaderboard.__main__ import main as command
 from credit_zoo.registry import UsageError
 from credit_zoo.results.provenance import Origin
 from credit_zoo.results.record import Decoding, Model, Piece, TrainingSource
@@ -342,17 +343,17 @@ def test_the_console_line_says_before_after_and_where():
 
 def test_check_fails_until_the_page_is_written_and_after_it_is_changed(tmp_path, capsys):
     words = lay_out(tmp_path, runs("uniform", 0.5))
-    out = tmp_path / "LEADERBOARD.md"
-    assert pages.main([*words, "--check"]) == 1
+    out = tmp_path / "results" / "LEADERBOARD.md"
+    assert command([*words, "--check"]) == 1
     assert not out.exists()
-    assert pages.main(words) == 0
+    assert command(words) == 0
     written = out.read_bytes()
-    assert pages.main([*words, "--check"]) == 0
-    assert pages.main(words) == 0
+    assert command([*words, "--check"]) == 0
+    assert command(words) == 0
     assert out.read_bytes() == written
     write(runs("pepo", 0.6)[0], tmp_path / "results")
     capsys.readouterr()
-    assert pages.main([*words, "--check"]) == 1
+    assert command([*words, "--check"]) == 1
     assert "not up to date: run python -m credit_zoo.leaderboard" in capsys.readouterr().err
     assert out.read_bytes() == written
 
@@ -360,12 +361,12 @@ def test_check_fails_until_the_page_is_written_and_after_it_is_changed(tmp_path,
 def test_a_corrupt_record_is_named_and_the_others_render(tmp_path, capsys):
     words = lay_out(tmp_path, runs("uniform", 0.5))
     (tmp_path / "results" / "broken.json").write_text('{"schema": 1')
-    assert pages.main(words) == 0
+    assert command(words) == 0
     assert "broken.json" in capsys.readouterr().err
-    markdown = (tmp_path / "LEADERBOARD.md").read_text()
+    markdown = (tmp_path / "results" / "LEADERBOARD.md").read_text()
     assert cells(markdown)[0]["shaper"] == "uniform"
     assert re.search(r"## Problems\n\nLeft out above:\n\n- broken.json cannot be read", markdown)
-    assert pages.main([*words, "--check"]) == 1
+    assert command([*words, "--check"]) == 1
     assert "not up to date" not in capsys.readouterr().err
 
 
@@ -374,14 +375,28 @@ def test_the_page_does_not_depend_on_where_the_folder_lies(tmp_path, monkeypatch
         lay_out(tmp_path / name, runs("pepo", 0.5))
         (tmp_path / name / "results" / "broken.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    pages.main(["--results", "a/results"])
-    pages.main(["--results", str(tmp_path / "b" / "results")])
-    assert (tmp_path / "a/LEADERBOARD.md").read_bytes() == (tmp_path / "b/LEADERBOARD.md").read_bytes()
+    command(["--results", "a/results"])
+    command(["--results", str(tmp_path / "b" / "results")])
+    pages = [(tmp_path / name / "results" / "LEADERBOARD.md").read_bytes() for name in ("a", "b")]
+    assert pages[0] == pages[1]
+
+
+def test_a_page_stays_in_its_folder_unless_the_published_numbers_lie_beside_it(tmp_path):
+    words = lay_out(tmp_path / "mine", runs("pepo", 0.5))
+    assert command(words) == 0
+    assert sorted(file.name for file in (tmp_path / "mine").iterdir()) == ["results"]
+    words = lay_out(tmp_path / "published", runs("pepo", 0.5))
+    (tmp_path / "published" / "reported.csv").write_text(",".join(tables.REPORTED_COLUMNS) + "\n")
+    assert command(words) == 0
+    assert (tmp_path / "published" / "LEADERBOARD.md").exists()
+    assert not (tmp_path / "published" / "results" / "LEADERBOARD.md").exists()
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path, capsys):
-    assert pages.main(["--results", str(tmp_path / "none" / "results")]) == 2
-    assert "does not exist" in capsys.readouterr().err
+    """A mistyped folder is no empty table: nothing is written."""
+    assert command(["--results", str(tmp_path / "none" / "results")]) == 2
+    assert "there is no folder of records" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_line_runs(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from credit_zoo.lab import token_picture as show
 from credit_zoo.leaderboard.readme import fill
 from credit_zoo.registry import UsageError
+from credit_zoo.show import main as command
 from credit_zoo.testing.contract import check_shaper
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -41,7 +42,7 @@ def test_blocks_are_filled_between_their_marks_and_nothing_else_changes():
 
 def test_the_picture_of_weights_is_drawn_and_uniform_weighs_everything_one(tmp_path):
     out = tmp_path / "tokens.png"
-    assert show.main(["shaper=uniform,pepo,high_entropy", "prompts=2", f"out={out}"]) == 0
+    assert command(["shaper=uniform,pepo,high_entropy", "prompts=2", f"out={out}"]) == 0
     found = show.answer(show.Show(shaper="uniform,pepo", prompts=1))
     assert found.weights["uniform"].eq(1).all()
     assert float(found.weights["pepo"].mean()) == pytest.approx(1, abs=1e-5)
@@ -50,5 +51,5 @@ def test_the_picture_of_weights_is_drawn_and_uniform_weighs_everything_one(tmp_p
 
 
 def test_an_unknown_rule_is_answered_with_the_nearest(capsys):
-    assert show.main(["shaper=peppo"]) == 2
+    assert command(["shaper=peppo"]) == 2
     assert "Did you mean 'pepo'?" in capsys.readouterr().err

@@ -119,9 +119,8 @@ def test_a_plugin_that_does_not_exist_is_refused(tmp_path):
 def test_a_plugin_with_a_syntax_error_names_its_file(tmp_path, own_registrations):
     file = tmp_path / "half.py"
     file.write_text("def half(:\n")
-    with pytest.raises(SyntaxError) as error:
+    with pytest.raises(UsageError, match=r"half\.py is not Python: .*line 1"):
         own_registrations.add_plugin(file)
-    assert error.value.filename == str(file)
 
 
 def test_an_installed_package_brings_a_shaper_through_an_entry_point(tmp_path, monkeypatch, own_registrations):

@@ -4,12 +4,13 @@ A word without a dot picks a file of `configs/AXIS/` or sets a run option; a wor
 """
 
 import importlib.util
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from credit_zoo.cli.command_line import add_plugins, current_name
+from credit_zoo.cli.described import settings_of_class
 from credit_zoo.evaluation import BASELINES
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, unknown
 
@@ -21,20 +22,35 @@ RENAMED = {
     "train.schedule": "train.lr_schedule",
     "base.max_refills": "base.max_resampling_rounds",
 }
+# The groups of settings by the word that a user types, and where the class of each stands.
+GROUPS: Mapping[str, str] = {
+    "train": "credit_zoo.training.step:TrainConfig",
+    "base": "credit_zoo.objective.base:Base",
+    "sampling": "credit_zoo.rollout.sampling:SamplingParams",
+    "reward": "credit_zoo.objective.rewards:Reward",
+    "eval": "credit_zoo.evaluation.harness:EvalConfig",
+    "data": "credit_zoo.questions.streams:DataConfig",
+    "prompt": "credit_zoo.questions.prompting:PromptConfig",
+    "model": "credit_zoo.policy.policy:ModelConfig",
+    "rollout": "credit_zoo.rollout.engines:RolloutConfig",
+    "parallel": "credit_zoo.training.engine:ParallelConfig",
+    "checkpoint": "credit_zoo.training.checkpoints:CheckpointConfig",
+}
 OPTIONS: Mapping[str, str] = {
     "recipe": "the words of a paper's recipe, which typed ones override: a file of configs/recipe/",
     "seed": "one or several, 0,1,2: a run for each",
     "steps": "optimizer steps, short for train.steps",
     "rollout": "hf or vllm: who samples; short for rollout.engine",
+    "train_on": "the benchmark whose train split is trained on; without it the one that bench= names for it",
     "data": "a folder with the real set, or hub; without it the procedural twin is used",
     "baseline": "blank_image, majority, random: who does not look, measured beside the model",
     "eval_only": "true: measure the model, train nothing",
-    "resume": "true: go on with the run of these settings that was stopped or killed",
+    "resume": "true: go on with the run of these settings that was stopped; a finished one is left as it is",
     "dry_run": "true: print the resolved settings and stop",
-    "explain": "a shaper's equation, paper, settings and promises",
+    "explain": "what there is to say of a shaper, a base, a benchmark or a group of settings",
     "plugins": "files or folders with more shapers and benchmarks, comma-separated",
     "out": "folder for checkpoints and logs (runs)",
-    "results": "folder for records (leaderboard/results)",
+    "results": "folder for records and their page (results)",
     "tracker": "none, tensorboard or wandb",
 }
 
@@ -50,6 +66,7 @@ class Command:
     model: str = "small"
     scale: str = "laptop"
     seeds: tuple[int, ...] = (0,)
+    train_on: str | None = None
     data: str | None = None
     baseline: tuple[str, ...] = ()
     eval_only: bool = False
@@ -58,7 +75,7 @@ class Command:
     explain: str | None = None
     plugins: tuple[str, ...] = ()
     out: str = "runs"
-    results: str = "leaderboard/results"
+    results: str = "results"
     tracker: str = "none"
     settings: tuple[tuple[str, str, str], ...] = ()
 
@@ -69,26 +86,21 @@ def parse(arguments: Sequence[str]) -> Command:
     plain: dict[str, str] = {}
     settings: list[tuple[str, str, str]] = []
     for word in arguments:
-        name, equals, text = word.partition("=")
+        name, equals, text = current_name(word, RENAMED).partition("=")
         if not equals or not text:
             raise UsageError(f"'{word}' is not of the form NAME=VALUE; `--help` shows the grammar")
-        if name in RENAMED:
-            print(f"credit_zoo: {name} is now called {RENAMED[name]}; the old name goes in 0.3", file=sys.stderr)
-            name = RENAMED[name]
         if "." in name:
             thing, _, key = name.partition(".")
             settings.append((thing, key, text))
         elif name in SHORT:
             settings.append((*SHORT[name], text))
-        elif name in plain:
-            raise UsageError(f"{name}= is given twice: {plain[name]} and {text}")
         elif name not in (*AXES, *OPTIONS):
-            raise unknown("axis or option", name, (*AXES, *OPTIONS))
+            raise _unknown_word(name)
         else:
             plain[name] = text
-    _refuse_repeated(settings)
     plain.pop("recipe", None)
-    return _command(tuple(typed), plain, tuple(settings))
+    last = {(thing, key): text for thing, key, text in settings}  # of several words for one setting the last counts
+    return _command(tuple(typed), plain, tuple((*name, text) for name, text in last.items()))
 
 
 def _with_recipe(arguments: Sequence[str]) -> list[str]:
@@ -105,23 +117,16 @@ def _with_recipe(arguments: Sequence[str]) -> list[str]:
     return [word for word in told if word.partition("=")[0] not in typed] + list(arguments)
 
 
-def _refuse_repeated(settings: Sequence[tuple[str, str, str]]) -> None:
-    seen: dict[str, str] = {}
-    for thing, key, text in settings:
-        name = f"{thing}.{key}"
-        if name in seen:
-            short = "".join(f" ({word}= is short for it)" for word, meant in SHORT.items() if meant == (thing, key))
-            raise UsageError(f"{name}= is given twice{short}: {seen[name]} and {text}")
-        seen[name] = text
+def _unknown_word(name: str) -> UsageError:
+    """The error for a word without a dot; the name of a setting is answered with its group."""
+    groups = [group for group, target in GROUPS.items() if name in {one.name for one in settings_of_class(target)}]
+    if groups:
+        return UsageError(f"'{name}' is a setting of {' and '.join(groups)}: say {groups[0]}.{name}=VALUE")
+    return unknown("axis or option", name, (*AXES, *OPTIONS))
 
 
 def _command(arguments: tuple[str, ...], plain: dict[str, str], settings: tuple[tuple[str, str, str], ...]) -> Command:
-    plugins = tuple(plain.pop("plugins", "").split(",")) if "plugins" in plain else ()
-    for plugin in plugins:
-        if not plugin:
-            raise UsageError("plugins= must be files or folders, separated by commas, with nothing empty between")
-        SHAPERS.add_plugin(Path(plugin))
-        BENCHMARKS.add_plugin(Path(plugin))
+    plugins = add_plugins(plain.pop("plugins")) if "plugins" in plain else ()
     values: dict[str, Any] = dict(plain)
     shaper = plain.get("shaper", "uniform")
     if shaper not in SHAPERS and shaper in gin_files("base"):
@@ -146,19 +151,17 @@ def _command(arguments: tuple[str, ...], plain: dict[str, str], settings: tuple[
 def _check_names(command: Command) -> None:
     if command.shaper not in SHAPERS:
         raise unknown("shaper", command.shaper, (*SHAPERS, *gin_files("base")))
-    if command.explain is not None and command.explain not in SHAPERS:
-        raise unknown("shaper", command.explain, SHAPERS)
-    for name in command.bench:
-        if name not in BENCHMARKS:
-            raise unknown("bench", name, BENCHMARKS)
-    for name in command.baseline:
-        if name not in BASELINES:
-            raise unknown("baseline", name, BASELINES)
-    for axis in ("base", "model", "scale"):
-        if getattr(command, axis) not in gin_files(axis):
-            raise unknown(axis, getattr(command, axis), gin_files(axis))
-    if command.tracker not in ("none", "tensorboard", "wandb"):
-        raise unknown("tracker", command.tracker, ("none", "tensorboard", "wandb"))
+    trackers = ("none", "tensorboard", "wandb")
+    chosen: list[tuple[str, str, Iterable[str]]] = [
+        *(("bench", name, BENCHMARKS) for name in (*command.bench, *filter(None, [command.train_on]))),
+        *(("baseline", name, BASELINES) for name in command.baseline),
+        *((axis, getattr(command, axis), gin_files(axis)) for axis in ("base", "model", "scale")),
+        ("tracker", command.tracker, trackers),
+        *(("name to explain", name, explainable()) for name in filter(None, [command.explain])),
+    ]
+    for kind, name, known in chosen:
+        if name not in set(known):
+            raise unknown(kind, name, known)
     if command.tracker == "wandb" and importlib.util.find_spec("wandb") is None:
         raise UsageError("tracker=wandb needs the package wandb: pip install 'credit_zoo[wandb]'")
     if command.data not in (None, "hub") and not Path(command.data).exists():
@@ -186,15 +189,24 @@ def gin_files(axis: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted((CONFIGS / axis).glob("*.gin"))}
 
 
+def explainable() -> tuple[str, ...]:
+    """Everything that `explain=` has something to say of."""
+    return (*SHAPERS, *gin_files("base"), *BENCHMARKS, *(name for name in GROUPS if name != "base"))
+
+
 def summary(path: Path) -> str:
     """The first comment line of a gin file."""
     return path.read_text(encoding="utf-8").split("\n")[0].lstrip("# ")
 
 
 def trained_bench(command: Command) -> str:
-    """The benchmark whose train split the measured ones ask for."""
+    """The benchmark whose train split is trained on: `train_on=`, or the one that the measured ones ask for."""
+    if command.train_on is not None:
+        return command.train_on
     wanted = {BENCHMARKS[name].facts.trains_on for name in command.bench}
     if len(wanted) > 1 and not command.eval_only:
         sets = ", ".join(f"{name} on {BENCHMARKS[name].facts.trains_on}" for name in command.bench)
-        raise UsageError(f"one run trains on one set, but these benchmarks are trained differently: {sets}")
+        raise UsageError(
+            f"one run trains on one set, but these benchmarks are trained differently: {sets}; choose by train_on=NAME"
+        )
     return min(wanted)

@@ -40,6 +40,8 @@ def _convert(kind: Any, text: str) -> Any:
         if text.lower() == "none" and type(None) in options:
             return None
         return _convert(next(option for option in options if option is not type(None)), text)
+    if get_origin(kind) is tuple:
+        return tuple(_convert(options[0], part) for part in text.split(","))
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else _fail(text)
     if kind is int:
@@ -61,16 +63,31 @@ def _describe(kind: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(_describe(option) for option in get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"{_describe(get_args(kind)[0])}, or several, separated by commas"
     names = {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}
     return names.get(kind, "text")
 
 
-def from_arguments(cls: type[S], arguments: Sequence[str]) -> S:
+def from_arguments(cls: type[S], arguments: Sequence[str], thing: str = "") -> S:
     """An instance of a dataclass from `setting=value` words, for the commands that have one group of settings."""
     values: dict[str, Any] = {}
     for word in arguments:
         name, equals, text = word.partition("=")
         if not equals:
             raise UsageError(f"'{word}' is not of the form SETTING=VALUE")
-        values[name] = coerce(cls, cls.__name__.lower(), name, text)
+        values[name] = coerce(cls, thing or cls.__name__.lower(), name, text)
     return cls(**values)
+
+
+def as_arguments(settings: object) -> tuple[str, ...]:
+    """The words that `from_arguments` makes an equal instance of: those settings that differ from their defaults."""
+    assert is_dataclass(settings)
+    changed = [(one, getattr(settings, one.name)) for one in fields(settings)]
+    return tuple(f"{one.name}={_typed(value)}" for one, value in changed if value != one.default)
+
+
+def _typed(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

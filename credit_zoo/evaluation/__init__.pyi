@@ -12,4 +12,3 @@ from .grading import evaluation_fields as evaluation_fields
 from .grading import grade as grade
 from .harness import EvalConfig as EvalConfig
 from .harness import measure as measure
-from .rescore import main as main

@@ -1,14 +1,12 @@
-"""Grading kept answers anew, without the model: `python -m credit_zoo.rescore [--results DIR] [--write] LOG ...`.
+"""Grading kept answers anew, without the model: `python -m credit_zoo.rescore LOG ...`.
 
 A run keeps what the model said in `<out>/<run id>/answers/*.jsonl.gz`. This command grades such logs with the rules
-of today and says what changes. With `--write` a new record is written for each run of which every measurement was
+of today and says what changes. With `write=true` a new record is written for each run of which every measurement was
 given; the old one stays.
 """
 
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from credit_zoo.answers import GRADER_VERSION, RULES, Symbolic
@@ -76,30 +74,33 @@ def _rewritten(record: RunRecord, changed: Mapping[tuple[str, str], Evaluation])
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code: 0, or 2 for a request that cannot be met."""
-    parser = argparse.ArgumentParser(prog="python -m credit_zoo.rescore", description="Grade kept answers anew.")
-    parser.add_argument("logs", nargs="+", type=Path, help="<out>/<run id>/answers/*.jsonl.gz")
-    parser.add_argument("--results", type=Path, default=Path("leaderboard/results"), help="folder of records")
-    parser.add_argument("--write", action="store_true", help="write new records")
-    parser.add_argument("--symbolic", action="store_true", help="say what math-verify would count right besides")
-    given = parser.parse_args(arguments)
+@dataclass(frozen=True)
+class Rescore:
+    """Which kept answers to grade anew, and what to do with the verdicts."""
+
+    logs: tuple[str, ...] = ()  # OUT/RUN/answers/*.jsonl.gz
+    results: str = "results"  # folder of records
+    write: bool = False  # write a new record for each run of which every measurement was given
+    symbolic: bool = False  # say what math-verify would count right besides
+
+
+def rescore(settings: Rescore) -> int:
+    """Grades, says what changes, and writes if asked; returns the exit status."""
+    if not settings.logs:
+        raise UsageError("no answers were given: name logs, OUT/RUN/answers/*.jsonl.gz")
+    results = Path(settings.results)
     runs: dict[str, tuple[RunRecord, dict[tuple[str, str], Evaluation]]] = {}
-    try:
-        for path in given.logs:
-            record, old = _record_of(path, given.results)
-            new = _updated(old, regrade(path))
-            moved = sum(a != b for a, b in zip(old.correctness, new.correctness, strict=True))
-            print(
-                f"{record.run_id} {old.bench} {old.stage}: {100 * old.value:.2f} ({old.grader}) -> "
-                f"{100 * new.value:.2f} ({new.grader}), {moved} of {old.questions} questions changed"
-            )
-            if given.symbolic:
-                print(f"{record.run_id} {old.bench} {old.stage}: {second_opinion(path)}")
-            runs.setdefault(record.run_id, (record, {}))[1][old.bench, old.stage] = new
-        for record, changed in runs.values() if given.write else ():
-            print(f"record: {write(_rewritten(record, changed), given.results)}")
-    except UsageError as error:
-        print(f"credit_zoo: {error}", file=sys.stderr)
-        return 2
+    for path in map(Path, settings.logs):
+        record, old = _record_of(path, results)
+        new = _updated(old, regrade(path))
+        moved = sum(a != b for a, b in zip(old.correctness, new.correctness, strict=True))
+        print(
+            f"{record.run_id} {old.bench} {old.stage}: {100 * old.value:.2f} ({old.grader}) -> "
+            f"{100 * new.value:.2f} ({new.grader}), {moved} of {old.questions} questions changed"
+        )
+        if settings.symbolic:
+            print(f"{record.run_id} {old.bench} {old.stage}: {second_opinion(path)}")
+        runs.setdefault(record.run_id, (record, {}))[1][old.bench, old.stage] = new
+    for record, changed in runs.values() if settings.write else ():
+        print(f"record: {write(_rewritten(record, changed), results)}")
     return 0

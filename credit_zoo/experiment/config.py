@@ -5,6 +5,7 @@ The files of the axes are parsed after `configs/default.gin`, the typed settings
 """
 
 import dataclasses
+import importlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import gin
 
-from credit_zoo.cli import Command, coerce, gin_files, trained_bench
+from credit_zoo.cli import GROUPS, Command, coerce, gin_files, trained_bench
 from credit_zoo.registry import (
     AGGREGATIONS,
     BENCHMARKS,
@@ -65,29 +66,12 @@ class ExperimentConfig:
 @cache
 def setting_groups() -> Mapping[str, type]:
     """The groups of settings by the word that a user types; registers them with gin on first use."""
-    from credit_zoo.evaluation import EvalConfig
-    from credit_zoo.objective import Base, Reward
-    from credit_zoo.policy import ModelConfig
-    from credit_zoo.questions import DataConfig, PromptConfig
-    from credit_zoo.rollout import RolloutConfig, SamplingParams
-    from credit_zoo.training import CheckpointConfig, ParallelConfig, TrainConfig
-
-    found: dict[str, type] = {
-        "base": Base,
-        "train": TrainConfig,
-        "sampling": SamplingParams,
-        "eval": EvalConfig,
-        "model": ModelConfig,
-        "prompt": PromptConfig,
-        "reward": Reward,
-        "data": DataConfig,
-        "parallel": ParallelConfig,
-        "checkpoint": CheckpointConfig,
-        "rollout": RolloutConfig,
-        "experiment": ExperimentConfig,
-    }
-    for name, cls in found.items():
-        gin.register(name)(cls)
+    found: dict[str, type] = {"experiment": ExperimentConfig}
+    for name, target in GROUPS.items():
+        module, _, cls = target.partition(":")
+        found[name] = getattr(importlib.import_module(module), cls)
+    for name, group in found.items():
+        gin.register(name)(group)
     return found
 
 

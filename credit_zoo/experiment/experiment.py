@@ -3,18 +3,20 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from credit_zoo.cli import Command
+from credit_zoo.experiment.checks import check_first
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.context import RunContext, TrainingSummary, run_record
 from credit_zoo.experiment.identity import with_identity
 from credit_zoo.experiment.measuring import eval_set, evaluate_all
 from credit_zoo.experiment.opening import log_setup, open_run
 from credit_zoo.experiment.training_run import save_diverged, train, training_set
-from credit_zoo.leaderboard import build, row
+from credit_zoo.leaderboard import build, page_folder, row
 from credit_zoo.objective import ContractError
 from credit_zoo.policy import export_policy
 from credit_zoo.results import atomic_write, record, write
@@ -27,17 +29,25 @@ SMALLER_STEPS = (
 )
 
 
-def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int:
-    """Runs one seed; returns the exit status: 0, 1 for a run that broke (its checkpoint is named), and as shells
-    have it 128 and the signal's number for one that was told to stop.
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `status` is 0, 1 for a run that broke (its checkpoint is named), and as shells have it 128 and
+    the signal's number for one that was told to stop; `record` is the file that it wrote, on the main process.
     """
+
+    status: int
+    record: Path | None = None
+
+
+def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> Outcome:
+    """Runs one seed."""
     started = time.perf_counter()
+    check_first(command, config)
     context = open_run(command, config, seed)
     log_setup(context)
     sets = {name: eval_set(context, name) for name in command.bench}
     if command.eval_only:
-        _finish(context, evaluate_all(context, sets, "after"), None, time.perf_counter() - started)
-        return 0
+        return _finish(context, evaluate_all(context, sets, "after"), None, time.perf_counter() - started)
     questions = training_set(context)
     context = with_identity(context)
     before = evaluate_all(context, sets, "before")
@@ -50,41 +60,41 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
             else:  # it clips and steps in one
                 left = f"DeepSpeed may have spoilt the weights by now; the saves, if any: {context.folder / 'saves'}"
             print(f"credit_zoo: {error}\n{left}", file=sys.stderr)
-        return 1
+        return Outcome(1)
     except ContractError as error:
         print(
             f"credit_zoo: {error}. Nothing is recorded; `credit_zoo.testing` finds such a rule.",
             file=sys.stderr,
         )
-        return 1
+        return Outcome(1)
     except torch.OutOfMemoryError as error:
         print(f"credit_zoo: out of memory ({str(error).splitlines()[0]}) {SMALLER_STEPS}", file=sys.stderr)
-        return 1
+        return Outcome(1)
     except Stopped as error:
         context.log(f"stopped after step {error.step}, all saved: the same command with resume=true goes on from there")
-        return error.status
+        return Outcome(error.status)
     with trainer.engine.whole():
         context.policy.eval()
         sync(trainer)
         if context.accelerator.is_main_process:
             context.log(f"saved   {export_policy(context.policy, context.folder / 'model')}")
         after = evaluate_all(context, sets, "after")
-        _finish(context, [*before, *after], trained.summary, trained.before + time.perf_counter() - started)
-    return 0
+        return _finish(context, [*before, *after], trained.summary, trained.before + time.perf_counter() - started)
 
 
 def _finish(
     context: RunContext, evaluations: Sequence[record.Evaluation], trained: TrainingSummary | None, seconds: float
-) -> None:
-    """Writes the record, rewrites the leaderboard, prints the row."""
+) -> Outcome:
+    """Writes the record, rewrites the page of its folder, prints the row."""
     if not context.accelerator.is_main_process:
-        return
+        return Outcome(0)
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
-    write(run, results)
+    written = write(run, results)
     if trained:
         mark_finished(context.folder)
     built = build(results)
-    atomic_write(results.parent / "LEADERBOARD.md", built.page)
+    atomic_write(page_folder(results) / "LEADERBOARD.md", built.page)
     for problem in built.problems:
         print(f"left out of the leaderboard: {problem}", file=sys.stderr)
     print(row(run))
+    return Outcome(0, written)

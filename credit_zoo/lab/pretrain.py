@@ -10,7 +10,6 @@ reinforcement learning has something to do. A run that is started again goes on 
 import importlib
 import json
 import math
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from credit_zoo.cli import from_arguments
 from credit_zoo.evaluation import EvalConfig, measure
 from credit_zoo.policy import (
     BatchLayout,
@@ -38,7 +36,7 @@ from credit_zoo.policy import (
     words_of,
 )
 from credit_zoo.questions import Benchmark, DataConfig, PromptConfig, open_questions, short_text
-from credit_zoo.registry import BENCHMARKS
+from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import machine
 from credit_zoo.rollout import RolloutWorker
 from credit_zoo.twins import Difficulty, ErrorWriter, SolutionWriter, Span, Twin
@@ -161,7 +159,7 @@ def _resume(settings: Pretrain, policy: Policy, optimizers: Sequence[torch.optim
         return 0
     state = torch.load(path, weights_only=True)
     if state["settings"] != asdict(settings):
-        sys.exit(f"{path} was made with other settings; give another work=FOLDER or delete it")
+        raise UsageError(f"{path} was made with other settings; give another work=FOLDER or delete it")
     policy.load_state_dict(state["policy"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
@@ -243,9 +241,8 @@ def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
     }
 
 
-def main(words: Sequence[str]) -> int:
+def pretrain(settings: Pretrain) -> int:
     """Trains, measures and writes the checkpoint with its record and curve; returns the exit status."""
-    settings = from_arguments(Pretrain, words)
     policy = train(settings)
     record = warm_start_record(settings, policy)
     folder = export_policy(policy, Path(settings.out))

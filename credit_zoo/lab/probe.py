@@ -15,7 +15,6 @@ a signal, or the weight W that a shaper gives, tells these apart (`probes.TASKS`
 Chance is measured too: with blank pictures, by one answer for all questions, and by guessing among choices.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +26,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from tqdm import tqdm
 
-from credit_zoo.cli import from_arguments
+from credit_zoo.cli import as_arguments
 from credit_zoo.evaluation import EvalConfig, blank_image, constant_accuracy, constant_answer, measure, uniform_choice
 from credit_zoo.lab.probe_figures import Values, mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
@@ -257,14 +256,10 @@ def probe_policy(policy: Policy, probe: Probe, arguments: Sequence[str]) -> Prob
     )
 
 
-def main(arguments: Sequence[str]) -> int:
+def run_probe(probe: Probe) -> int:
     """Probes, prints and writes; returns the exit status."""
-    try:
-        probe = from_arguments(Probe, arguments)
-        record = probe_policy(Policy.load(ModelConfig(path=probe.model), frozen=True), probe, arguments)
-    except UsageError as error:
-        print(f"credit_zoo: {error}", file=sys.stderr)
-        return 2
+    policy = Policy.load(ModelConfig(path=probe.model), frozen=True)
+    record = probe_policy(policy, probe, as_arguments(probe))
     print(probe_text(record))
     if probe.out is not None:
         save(record, Path(probe.out))

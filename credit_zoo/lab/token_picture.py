@@ -6,7 +6,6 @@ Red tokens weigh more than 1, blue ones less. PEPO's weights lie close to 1, so 
 full colour stands for the weight farthest from 1, which is printed beside the rule's name.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from credit_zoo.cli import from_arguments
 from credit_zoo.objective import shape, weights
 from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals
 from credit_zoo.questions import DataConfig, PromptConfig, open_questions
@@ -53,17 +51,17 @@ class Answer:
     weights: dict[str, Tensor]
 
 
-def answer(show: Show) -> Answer:
+def answer(settings: Show) -> Answer:
     """Samples, measures and shapes."""
-    names = show.shaper.split(",")
+    names = settings.shaper.split(",")
     for name in names:
         if name not in SHAPERS:
             raise unknown("shaper", name, SHAPERS)
-    policy, bench = Policy.load(ModelConfig(path=show.model)).eval(), BENCHMARKS[show.bench].factory()
-    stream = open_questions(bench, "test", None, DataConfig(), show.seed, shuffle=False)
-    questions = [stream[show.index + k] for k in range(show.prompts)]
+    policy, bench = Policy.load(ModelConfig(path=settings.model)).eval(), BENCHMARKS[settings.bench].factory()
+    stream = open_questions(bench, "test", None, DataConfig(), settings.seed, shuffle=False)
+    questions = [stream[settings.index + k] for k in range(settings.prompts)]
     prompts = RolloutWorker(policy, bench, PromptConfig(style="short")).encode(questions)
-    drawn = sample(policy, prompts, SamplingParams(max_tokens=56), torch.Generator().manual_seed(show.seed))
+    drawn = sample(policy, prompts, SamplingParams(max_tokens=56), torch.Generator().manual_seed(settings.seed))
     rows = BatchLayout.of(prompts, drawn)
     needs = sorted({need for name in names for need in SHAPERS[name].facts.needs})
     with torch.no_grad(), listen(policy, rows, needs) as cosines:
@@ -74,7 +72,7 @@ def answer(show: Show) -> Answer:
     shaped = {name: weights(shape(SHAPERS[name].factory(), x), x)[0, kept] for name in names}
     picture = questions[0].image
     if picture is None:
-        raise UsageError(f"question {show.index} of {show.bench} has no picture to show")
+        raise UsageError(f"question {settings.index} of {settings.bench} has no picture to show")
     tokens = tuple(policy.encoder.tokenizer.decode([token]) for token in drawn.ids[0, kept].tolist())
     return Answer(picture, questions[0].text, tokens, shaped)
 
@@ -110,13 +108,8 @@ def _tokens(pen: ImageDraw.ImageDraw, font: Font, top: int, tokens: Sequence[str
     return top + FONT + 8
 
 
-def main(arguments: Sequence[str]) -> int:
+def show(settings: Show) -> int:
     """Writes the picture; returns the exit status."""
-    try:
-        show = from_arguments(Show, arguments)
-        draw(answer(show)).save(Path(show.out))
-    except UsageError as error:
-        print(f"credit_zoo: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {show.out}")
+    draw(answer(settings)).save(Path(settings.out))
+    print(f"wrote {settings.out}")
     return 0

@@ -1,8 +1,21 @@
-"""`python -m credit_zoo.leaderboard`: see `credit_zoo.leaderboard.pages`."""
+"""Rewrites the leaderboard from the records; of the published one also the generated parts of the README.
 
-import sys
+A damaged or repeated record is named, the others count; with check=true it fails the check.
+"""
 
-from credit_zoo.leaderboard.pages import main
+from credit_zoo.cli import CommandLine, start
+
+main = CommandLine(
+    name="leaderboard",
+    about=__doc__,
+    settings="credit_zoo.leaderboard.pages:Pages",
+    run="credit_zoo.leaderboard.pages:write_pages",
+    examples=(
+        "",
+        "check=true",
+        "results=results",
+    ),
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -6,7 +6,6 @@ One panel for each setup (questions, model, steps, settings), one line for each 
 training accuracy of the last 10 steps, in a band from the lowest seed to the highest. Needs matplotlib (in `[dev]`).
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from credit_zoo.leaderboard.folders import page_folder, records_folder
 from credit_zoo.registry import UsageError
 from credit_zoo.results import REFERENCE, RunRecord, Training, distinct_labels, kind, load_all, plain
 
@@ -120,23 +120,24 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
     axes.legend(fontsize=8, loc="lower right")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code: 0, or 2 for a request that cannot be met."""
-    parser = argparse.ArgumentParser(prog="python -m credit_zoo.curves", description="Draw the learning curves.")
-    parser.add_argument("--results", type=Path, default=Path("leaderboard/results"), help="folder of records")
-    parser.add_argument("--out", type=Path, help="the picture (default: curves.png beside the folder of records)")
-    given = parser.parse_args(arguments)
-    out = given.out or given.results.parent / "curves.png"
-    records, problems = load_all(given.results)
+@dataclass(frozen=True)
+class Curves:
+    """Which records to draw, and where to."""
+
+    results: str = "none"  # folder of records; none: leaderboard/results, or where there is none ./results
+    out: str = "none"  # the picture; none: curves.png beside the leaderboard's page
+
+
+def write_curves(settings: Curves) -> int:
+    """Draws the picture; returns the exit status."""
+    folder = records_folder(settings.results)
+    out = page_folder(folder) / "curves.png" if settings.out == "none" else Path(settings.out)
+    records, problems = load_all(folder)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
-    try:
-        shown = panels(records)
-        if not shown:
-            raise UsageError(f"no record below {given.results} has the accuracy of {WINDOW} steps of training")
-        draw(shown, out)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
+    shown = panels(records)
+    if not shown:
+        raise UsageError(f"no record below {folder} has the accuracy of {WINDOW} steps of training")
+    draw(shown, out)
     print(f"wrote {out}")
     return 0

@@ -1,24 +1,22 @@
-"""Records to a table to markdown: `python -m credit_zoo.leaderboard [--check] [--results DIR] [--out FILE]`.
+"""Records to tables to markdown: the leaderboard's page and, of the published one, the generated parts of the README.
 
-Writes the page and, unless it goes elsewhere by `--out`, the generated parts of the README beside its folder.
-
-The numbers come from the records below `leaderboard/results/` and from `leaderboard/reported.csv` alone; the same
+The numbers come from the records below a folder and from the `reported.csv` beside it alone; the same
 files give the same bytes. A damaged or repeated record is named on stderr and at the end of the page, the others
 still count, and the exit code is 0; with `--check` it is 1 for these and for a page that is not up to date.
 """
 
-import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from credit_zoo.lab import load_all as probed
 from credit_zoo.lab import mistakes_table
 from credit_zoo.leaderboard.board import measurements, reported, table
+from credit_zoo.leaderboard.folders import page_folder, records_folder
 from credit_zoo.leaderboard.page import page
 from credit_zoo.leaderboard.readme import credit_block, fill, leaderboard_block, shapers_block, warm_start_block
-from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.registry import SHAPERS
 from credit_zoo.results import atomic_write, load_all
 from credit_zoo.speed import table as costs
 
@@ -37,8 +35,6 @@ class Built:
 
 def build(results: Path) -> Built:
     """Everything that is generated from a folder of records and the `reported.csv` beside it."""
-    if not results.parent.is_dir():
-        raise UsageError(f"{results.parent} does not exist: start from the repository's root or give --results")
     records, problems = load_all(results)
     problems = [problem.replace(f"{results}/", "") for problem in problems]
     listings = SHAPERS.listings()
@@ -58,28 +54,28 @@ def build(results: Path) -> Built:
     return Built(shown, costs.page(speed), blocks, tuple(problems))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code: 0, 1 for a failed check, 2 for a request that cannot be met."""
-    parser = argparse.ArgumentParser(prog="python -m credit_zoo.leaderboard", description="Rewrite the leaderboard.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 unless the page is up to date")
-    parser.add_argument("--results", type=Path, default=Path("leaderboard/results"), help="folder of records")
-    parser.add_argument("--out", type=Path, help="the page (default: LEADERBOARD.md beside the folder of records)")
-    given = parser.parse_args(arguments)
-    out = given.out or given.results.parent / "LEADERBOARD.md"
-    readme = given.results.parent.parent / "README.md"
-    try:
-        built = build(given.results)
-        pages = {out: built.page}
-        if given.out is None and readme.exists():
-            pages[given.results.parent / "SPEED.md"] = built.costs
-            pages[readme] = fill(readme.read_text(encoding="utf-8"), built.blocks)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
+@dataclass(frozen=True)
+class Pages:
+    """Which records to show, and where."""
+
+    results: str = "none"  # folder of records; none: leaderboard/results, or where there is none ./results
+    out: str = "none"  # the page; none: LEADERBOARD.md, beside reported.csv or in the folder of records
+    check: bool = False  # write nothing; exit 1 unless the pages are up to date
+
+
+def write_pages(settings: Pages) -> int:
+    """Writes, or checks, the pages; returns the exit status: 0, or 1 for a failed check."""
+    results = records_folder(settings.results)
+    built = build(results)
+    pages = {page_folder(results) / "LEADERBOARD.md" if settings.out == "none" else Path(settings.out): built.page}
+    readme = results.parent.parent / "README.md"
+    if settings.out == "none" and page_folder(results) == results.parent and readme.exists():
+        pages[results.parent / "SPEED.md"] = built.costs
+        pages[readme] = fill(readme.read_text(encoding="utf-8"), built.blocks)
     for problem in built.problems:
         print(f"left out: {problem}", file=sys.stderr)
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if given.check:
+    if settings.check:
         for path in stale:
             print(f"{path} is not up to date: run python -m credit_zoo.leaderboard and commit it", file=sys.stderr)
         return int(bool(stale or built.problems))
@@ -87,7 +83,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         atomic_write(path, text)
         print(f"wrote {path}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

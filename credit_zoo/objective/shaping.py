@@ -18,7 +18,10 @@ ShaperSchedule = Literal["none", "linear"]
 
 @runtime_checkable
 class Shaper(Protocol):
-    """A frozen dataclass of settings that spreads advantages over tokens."""
+    """A frozen dataclass of settings that spreads advantages over tokens; `needs` names the signals that it reads."""
+
+    @property
+    def needs(self) -> tuple[str, ...]: ...
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]: ...
 

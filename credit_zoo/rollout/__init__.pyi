@@ -7,5 +7,4 @@ from .sampling import SamplingParams as SamplingParams
 from .sampling import generators as generators
 from .sampling import sample as sample
 from .sampling import skip_draws as skip_draws
-from .vllm_server import main as main
 from .worker import RolloutWorker as RolloutWorker

@@ -10,12 +10,11 @@ environment. It speaks JSON, and safetensors for weights, over HTTP:
 It listens on this machine alone unless `--host` says otherwise: whoever reaches it can replace the weights.
 """
 
-import argparse
 import base64
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
 from typing import Any
@@ -95,23 +94,26 @@ def handler(engine: VllmEngine) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def main(arguments: list[str]) -> int:
+@dataclass(frozen=True)
+class VllmServer:
+    """What is served, and where."""
+
+    model: str = "small"  # a checkpoint's folder or hub id, or small
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0 takes a free one
+    dtype: str = "auto"  # float32, bfloat16 or auto
+    max_length: int = 4096  # tokens of prompt and response
+    option: str = "{}"  # vLLM's own settings, as one JSON object
+
+
+def serve(settings: VllmServer) -> int:
     """Loads the model, then serves until it is stopped."""
-    parser = argparse.ArgumentParser(prog="python -m credit_zoo.vllm_server", description="Samples for a trainer.")
-    parser.add_argument("model", help="a checkpoint's folder or hub id, or small")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
-    parser.add_argument("--dtype", default="auto", help="float32, bfloat16 or auto")
-    parser.add_argument("--max-length", type=int, default=4096, help="tokens of prompt and response")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON", help="one of vLLM's own settings")
-    typed = parser.parse_args(arguments)
-    options = {name: json.loads(value) for name, _, value in (option.partition("=") for option in typed.option)}
     from credit_zoo.policy import SMALL_MODEL
 
-    path = str(SMALL_MODEL) if typed.model == "small" else typed.model
-    engine = VllmEngine(path, typed.dtype, typed.max_length, **options)
-    server = HTTPServer((typed.host, typed.port), handler(engine))
-    print(f"serving {typed.model} on http://{typed.host}:{server.server_port}", flush=True)
+    path = str(SMALL_MODEL) if settings.model == "small" else settings.model
+    engine = VllmEngine(path, settings.dtype, settings.max_length, **json.loads(settings.option))
+    server = HTTPServer((settings.host, settings.port), handler(engine))
+    print(f"serving {settings.model} on http://{settings.host}:{server.server_port}", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

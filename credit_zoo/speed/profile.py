@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from credit_zoo.registry import UsageError
+from credit_zoo.registry import UsageError, unknown
 from credit_zoo.results import atomic_write, machine, package_versions, utc_now
 from credit_zoo.speed import computations
 from credit_zoo.speed.growth import growth
@@ -52,3 +52,22 @@ def measure(part: str, work: Work, out: Path) -> Path:
     path = out / f"{part if work.model == 'small' else f'{part}-{work.model}'}.json"
     atomic_write(path, json.dumps(kept, indent=1) + "\n")
     return path
+
+
+@dataclass(frozen=True)
+class Profile(Work):
+    """The work that is measured, the parts that are measured of it, and where they are written."""
+
+    parts: tuple[str, ...] = ()  # trl, steps, signals, head, growth, start; none named: all
+    out: str = str(FOLDER)  # folder of the files
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.parts:
+            if name not in PARTS:
+                raise unknown("part", name, PARTS)
+
+    @property
+    def work(self) -> Work:
+        """The work alone."""
+        return Work(**{one.name: getattr(self, one.name) for one in fields(Work)})

@@ -1,12 +1,13 @@
-"""A contact sheet of a twin: `python -m credit_zoo.twins.sheet geometry3k out.png`."""
+"""A contact sheet of a twin: examples with their questions and worked solutions."""
 
-import argparse
 import textwrap
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from credit_zoo.registry import unknown
 from credit_zoo.twins.contract import Difficulty
 from credit_zoo.twins.twin import Twin
 
@@ -36,18 +37,23 @@ def sheet(twin: Twin, difficulty: Difficulty, start: int = 0) -> Image.Image:
     return page
 
 
-def main() -> None:
-    """Write the sheet that the command line asks for."""
-    parser = argparse.ArgumentParser(description="Draw a contact sheet of a twin's examples.")
-    parser.add_argument("twin", help="the module's name, such as geometry3k")
-    parser.add_argument("out", type=Path, help="the PNG file to write")
-    parser.add_argument("--perception", type=float, default=0.0)
-    parser.add_argument("--reasoning", type=float, default=0.0)
-    parser.add_argument("--start", type=int, default=0, help="the first example's index")
-    given = parser.parse_args()
-    twin: Twin = import_module(f"credit_zoo.twins.{given.twin}").TWIN
-    sheet(twin, Difficulty(given.perception, given.reasoning), given.start).save(given.out)
+@dataclass(frozen=True)
+class Sheet:
+    """Which examples to draw, and where to."""
+
+    twin: str = "geometry3k"  # the module's name
+    out: str = "sheet.png"  # the picture
+    perception: float = 0.0  # dial of difficulty, [0, 1]
+    reasoning: float = 0.0  # dial of difficulty, [0, 1]
+    first: int = 0  # the first example's index
 
 
-if __name__ == "__main__":
-    main()
+def write_sheet(settings: Sheet) -> int:
+    """Draws the sheet; returns the exit status."""
+    names = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if "\nTWIN = " in file.read_text("utf-8"))
+    if settings.twin not in names:
+        raise unknown("twin", settings.twin, names)
+    twin: Twin = import_module(f"credit_zoo.twins.{settings.twin}").TWIN
+    sheet(twin, Difficulty(settings.perception, settings.reasoning), settings.first).save(settings.out)
+    print(f"wrote {settings.out}")
+    return 0

@@ -1,0 +1,10 @@
+from .library import run as run
+from .library import shape as shape
+from .library import shaper as shaper
+from .policy.lm_head import token_statistics as token_statistics
+from .registry import UsageError as UsageError
+from .shapers._table import shapers as shapers
+from .testing.contract import check_shaper as check_shaper
+
+__version__: str
+CONTRACT_VERSION: int

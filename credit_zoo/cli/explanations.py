@@ -1,0 +1,47 @@
+"""What there is to say of a name: `explain=NAME` for shapers, bases, benchmarks and groups of settings."""
+
+from pathlib import Path
+
+from credit_zoo.cli.arguments import GROUPS, gin_files
+from credit_zoo.cli.command_line import setting_lines
+from credit_zoo.cli.described import about, settings_in_file, settings_of_class
+from credit_zoo.registry import BENCHMARKS, SHAPERS, BenchFacts, Entry, ShaperFacts
+
+
+def explain(name: str) -> str:
+    """A shaper's equation and promises; a base's file; a benchmark's source; the settings of each, or of a group."""
+    if name in SHAPERS:
+        return _shaper(name, SHAPERS[name])
+    if name in gin_files("base"):
+        return f"base {name}\n\n{gin_files('base')[name].read_text(encoding='utf-8').strip()}"
+    if name in BENCHMARKS:
+        return _benchmark(name, BENCHMARKS[name])
+    return "\n".join([f"{name}: {about(GROUPS[name])}", "", *setting_lines(settings_of_class(GROUPS[name]), name)])
+
+
+def _shaper(name: str, entry: Entry[ShaperFacts]) -> str:
+    facts = entry.facts
+    promises = [f"scope: {facts.scope}", f"signals: {', '.join(facts.needs) or 'none'}"]
+    promises += ["the mean over tokens is the response's advantage"] if facts.preserves_mean else []
+    promises += ["no token's sign is turned"] if facts.preserves_sign else []
+    if facts.reduces_to:
+        changed = ", ".join(f"{name}.{key}={value}" for key, value in facts.reduces_to[1].items())
+        promises.append(f"equals {facts.reduces_to[0]} at {changed or 'its defaults'}")
+    return "\n".join([*_head(name, entry.doc, entry.file), "Declared and tested", *(f"  {line}" for line in promises)])
+
+
+def _benchmark(name: str, entry: Entry[BenchFacts]) -> str:
+    facts = entry.facts
+    lines = [
+        f"version: {facts.version}",
+        f"headline metric: {facts.headline}",
+        f"trains on: {facts.trains_on or name}",
+        f"source: {facts.source or 'none'}",
+        f"licence: {facts.licence or 'none'}",
+    ]
+    return "\n".join([*_head(name, entry.doc, entry.file), "Declared", *(f"  {line}" for line in lines)])
+
+
+def _head(name: str, doc: str, file: Path) -> list[str]:
+    settings = setting_lines(settings_in_file(file), name) or ["  none"]
+    return [doc.strip(), "", "Settings", *settings, ""]

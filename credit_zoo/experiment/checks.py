@@ -1,0 +1,46 @@
+"""What is checked before anything is loaded: that the rule keeps its contract, and that the results can be written."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from credit_zoo.cli import Command
+from credit_zoo.experiment.config import ExperimentConfig
+from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.testing import NUMBERS, check_shaper
+
+
+def check_first(command: Command, config: ExperimentConfig) -> None:
+    """Raises `UsageError` for a folder that cannot be written, or a rule that breaks its contract."""
+    for option, folder in (("out", command.out), ("results", command.results)):
+        check_writable(option, Path(folder))
+    if not command.eval_only:
+        check_rule(config)
+
+
+def check_writable(option: str, folder: Path) -> None:
+    """Makes the folder and writes a file to it, which goes again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".writable-")
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{option}={folder} cannot be written: {error.strerror}. Give another {option}=FOLDER"
+        ) from error
+
+
+def check_rule(config: ExperimentConfig) -> None:
+    """Holds the rule, with its settings, to everything that it is declared to be, on small hard inputs."""
+    try:
+        check_shaper(config.shaper, NUMBERS)
+    except UsageError:
+        raise
+    except Exception as error:  # an assertion of the contract, or whatever the rule's own code raises
+        name = SHAPERS.of(config.shaper).name
+        what = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"shaper '{name}' does not keep its contract: {what}. Nothing was trained; "
+            f"`credit_zoo.check_shaper('{name}')` says the same"
+        ) from error
