@@ -102,7 +102,8 @@ def _run(command: Command) -> int:
     if command.dry_run:
         from credit_zoo.experiment import plan_lines
 
-        lines = plan_lines(config.model, command.model, config.train, config.sampling, config.parallel)
+        vllm = config.rollout.engine == "vllm"
+        lines = plan_lines(config.model, command.model, config.train, config.sampling, config.parallel, vllm)
         print(config.gin_text, *lines, sep="\n")
         return 0
     status = 0

@@ -260,7 +260,7 @@ def test_a_shaper_from_anywhere_is_found_explained_set_and_run(capsys, tmp_path,
     assert main([f"plugins={file}", "explain=last_token_only"]) == 0
     assert "  last_token_only.share=1.0" in capsys.readouterr().out
     assert main([*chosen, *small_run, "steps=2", "train.prompts=2", "sampling.group=2", "sampling.max_tokens=8"]) == 0
-    assert "shaper  last_token_only(share=0.5), ramp none" in capsys.readouterr().out
+    assert "shaper  last_token_only(share=0.5), schedule none" in capsys.readouterr().out
     (written,) = (tmp_path / "leaderboard" / "results").rglob("*.json")
     record = load(written)
     assert record.shaper is not None

@@ -110,7 +110,7 @@ def test_every_shaper_runs_under_every_base(words, tmp_path, capsys, some_reward
 def test_the_first_lines_say_what_was_resolved(words, tmp_path, capsys):
     assert main(["shaper=pepo", "pepo.alpha=0.25", "bench=geometry3k,mathvista", "seed=3", *SIZES, *words]) == 0
     out = capsys.readouterr().out
-    assert "shaper  pepo(alpha=0.25, temperature=1.0), ramp linear" in out
+    assert "shaper  pepo(alpha=0.25, temperature=1.0), schedule linear" in out
     assert re.search(r"base    grpo: estimator=grpo\(eps=0.0001\), .*ppo_clip\(eps_low=0.2, eps_high=0.2\)", out)
     assert "2 steps of 2 prompts x 2 responses (at most 48 tokens a step), 1 process, seed 3" in out
     assert f"model   {tmp_path}/checkpoint, 0." in out

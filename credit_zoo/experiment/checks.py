@@ -39,8 +39,5 @@ def check_rule(config: ExperimentConfig) -> None:
         raise
     except Exception as error:  # an assertion of the contract, or whatever the rule's own code raises
         name = SHAPERS.of(config.shaper).name
-        what = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-        raise UsageError(
-            f"shaper '{name}' does not keep its contract: {what}. Nothing was trained; "
-            f"`credit_zoo.check_shaper('{name}')` says the same"
-        ) from error
+        what = str(error) if isinstance(error, AssertionError) else f"shaper '{name}': {type(error).__name__}: {error}"
+        raise UsageError(f"{what}. Nothing was trained; `credit_zoo.check_shaper('{name}')` says the same") from error

@@ -1,5 +1,6 @@
 """How a run begins: its processes, policy and rollout engine, and the lines that say what was resolved."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -24,12 +25,25 @@ def open_run(command: Command, config: ExperimentConfig, seed: int) -> RunContex
     (run_id,) = broadcast_object_list([new_run_id(created)])
     accelerator.project_configuration.logging_dir = str(Path(command.out) / run_id)
     set_seed(seed)
+    choose_threads(config)
     policy = Policy.load(config.model).to(accelerator.device)
     elsewhere = sampler(config.rollout, policy, PROMPT_ROOM + max(config.sampling.max_tokens, config.eval.max_tokens))
     if elsewhere and accelerator.is_main_process:
         elsewhere.sync(policy)
     accelerator.wait_for_everyone()
     return RunContext(command, config, seed, run_id, created, accelerator, policy, weights_digest(policy), elsewhere)
+
+
+def choose_threads(config: ExperimentConfig) -> None:
+    """Threads of the CPU: as OMP_NUM_THREADS says; without it one for the small model, which two hardly speed up and
+    which, beside another busy process, two threads that wait for each other slow down several times; otherwise as
+    many as the load leaves free.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    free = cores - round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else cores
+    torch.set_num_threads(1 if config.model.path == "small" else max(1, free))
 
 
 def log_setup(context: RunContext) -> None:
@@ -39,7 +53,7 @@ def log_setup(context: RunContext) -> None:
     if not command.eval_only:
         shaper = ", ".join(f"{k}={v}" for k, v in settings_of(config.shaper).items())
         tokens = config.train.prompts * config.sampling.group * config.sampling.max_tokens
-        context.log(f"shaper  {command.shaper}({shaper}), ramp {config.train.shaper_schedule}")
+        context.log(f"shaper  {command.shaper}({shaper}), schedule {config.train.shaper_schedule}")
         context.log(f"base    {command.base}: " + ", ".join(f"{k}={v}" for k, v in settings_of(config.base).items()))
         context.log(
             f"budget  {config.train.steps} steps of {config.train.prompts} prompts x {config.sampling.group} responses "
@@ -47,6 +61,7 @@ def log_setup(context: RunContext) -> None:
         )
     parameters = sum(p.numel() for p in context.policy.parameters())
     context.log(f"model   {config.model.path}, {parameters / 1e6:.1f} million parameters, {config.model.dtype}")
+    context.log(f"threads {torch.get_num_threads()} (OMP_NUM_THREADS=N sets them)")
     where = origin()
     commit = f"{where.commit[:10]}{' with uncommitted changes' if where.dirty else ''}" if where.commit else "none"
-    context.log(f"record  below {command.results}, commit {commit}")
+    context.log(f"record  below {Path(command.results).absolute()}, commit {commit}")

@@ -3,11 +3,12 @@
     weights    P w            split by ZeRO 3           P parameters, Q of them trained, w bytes each
     gradients  Q w            split by ZeRO 2, 3
     optimizer  Q (8 + 4)      split by ZeRO 1, 2, 3     two moments, and a float32 copy where w < 4
-    arithmetic 2 P per sampled token, 6 P per token trained on (8 P with gradient checkpointing)
+    training   6 P per token trained on (8 P with gradient checkpointing) at SHARE of a GPU's peak
+    sampling   one token of all responses after the other, T in all: T (P w / BANDWIDTH + layers * DISPATCH)
+               and 2 P per sampled token at SHARE of the peak; vLLM replays recorded kernels and has no DISPATCH
 
-Activations, the sampler's cache and what an allocator wastes come on top. The time is what the arithmetic takes at
-the share of a GPU's peak that is named beside it, sampling token by token at a tenth of that: a guess, to tell hours
-from weeks.
+Activations, the sampler's cache and what an allocator wastes come on top. The times are guesses, to tell hours from
+weeks: where one decodes layer by layer from Python, the processor that issues the layers sets the pace, not the GPU.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ GIB = 2**30
 PROMPT_TOKENS = 400  # a picture of 640 x 480 in Qwen2.5-VL's tokens, and a question
 PEAK = 989e12  # dense bfloat16 operations a second of an NVIDIA H100 SXM, as its data sheet has it
 SHARE = 0.4
+BANDWIDTH = 3.35e12  # bytes a second of its memory, as its data sheet has it
+DISPATCH = 0.37e-3  # seconds to issue one decoder layer of transformers, measured (leaderboard/LOG.md)
 
 
 def memory(found: Sizes, width: int, stage: int, processes: int, offload: str) -> float:
@@ -34,10 +37,22 @@ def memory(found: Sizes, width: int, stage: int, processes: int, offload: str) -
     return (weights + gradients + optimizer) / GIB
 
 
+def decoding_seconds(found: Sizes, width: int, sampling: SamplingParams, responses: int, vllm: bool) -> float:
+    """Seconds to sample the responses of one process together, `sampling.max_tokens` each."""
+    each = found.parameters * width / BANDWIDTH + (0.0 if vllm else found.layers * DISPATCH)
+    arithmetic = 2 * found.parameters * responses * sampling.max_tokens / (SHARE * PEAK)
+    return sampling.max_tokens * each + arithmetic
+
+
 def plan_lines(
-    model: ModelConfig, name: str, train: TrainConfig, sampling: SamplingParams, parallel: ParallelConfig
+    model: ModelConfig,
+    name: str,
+    train: TrainConfig,
+    sampling: SamplingParams,
+    parallel: ParallelConfig,
+    vllm: bool = False,
 ) -> Iterator[str]:
-    """The plan as lines of text."""
+    """The plan as lines of text; `vllm` says who samples."""
     responses, processes = train.prompts * sampling.group, parallel.processes or 1
     tokens, asked = responses * sampling.max_tokens, train.prompts * PROMPT_TOKENS
     yield f"tokens a step      {tokens:,} sampled at most, {asked:,} of prompts at {PROMPT_TOKENS} each"
@@ -61,6 +76,8 @@ def plan_lines(
         stage_name = f"ZeRO {stage}" if stage else "DDP   "
         yield f"memory a GPU       {needed:8.1f} GiB without activations, {stage_name}{mark}"
     trained = (8 if model.gradient_checkpointing else 6) * found.parameters * (tokens + asked)
-    seconds = (trained + 10 * 2 * found.parameters * tokens) / (SHARE * PEAK * processes)
-    gpus = f"{processes} x NVIDIA H100 at {100 * SHARE:.0f}% of its peak in training and {10 * SHARE:.0f}% in sampling"
-    yield f"time, a guess      {seconds:.1f} s a step, {seconds * train.steps / 3600:.2f} h in all, on {gpus}"
+    training = trained / (SHARE * PEAK * processes)
+    decoding = decoding_seconds(found, width, sampling, -(-responses // processes), vllm)
+    gpus = f"{processes} x NVIDIA H100 at {100 * SHARE:.0f}% of its peak"
+    yield f"time, a guess      {decoding:.1f} s to sample, {training:.1f} s to train on a step, on {gpus}"
+    yield f"                   {(decoding + training) * train.steps / 3600:.2f} h in all, measuring aside"

@@ -13,10 +13,11 @@ from credit_zoo.registry import CONFIGS
 
 @dataclass(frozen=True)
 class Sizes:
-    """Parameters of a model: all of them, and those that are trained."""
+    """Parameters of a model: all of them, and those that are trained; and its decoder layers."""
 
     parameters: int
     trained: int
+    layers: int = 0
 
 
 def kept_config(name: str) -> Any:
@@ -39,4 +40,5 @@ def sizes(model: ModelConfig, name: str) -> Sizes | None:
         made = AutoModelForImageTextToText.from_config(config)
     language = {id(p) for part in (made.get_decoder(), made.get_output_embeddings()) for p in part.parameters()}
     counts = [(p.numel(), id(p) in language or not model.freeze_vision) for p in made.parameters()]
-    return Sizes(sum(count for count, _ in counts), sum(count for count, trained in counts if trained))
+    trained = sum(count for count, is_trained in counts if is_trained)
+    return Sizes(sum(count for count, _ in counts), trained, config.get_text_config().num_hidden_layers)

@@ -50,7 +50,7 @@ def _shaped(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> Float
     try:
         return shape(shaper, x)
     except (ContractError, UndeclaredSignal) as error:
-        raise AssertionError(f"shaper '{entry.name}': {error}") from error
+        raise AssertionError(str(error) if entry.name in str(error) else f"shaper '{entry.name}': {error}") from error
 
 
 def _assert_close(actual: Tensor, expected: Tensor, x: ShaperInputs, sentence: str) -> None:
