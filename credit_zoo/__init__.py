@@ -5,7 +5,7 @@ The library's face; `credit_zoo.library` says what each name does. Nothing heavy
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Raised when `ShaperInputs`, a signal or the frame's checks change what a shaper is handed. Every record carries it.
 CONTRACT_VERSION = 1

@@ -70,7 +70,7 @@ def test_a_word_that_no_command_knows_is_answered_with_the_list_and_2(name, caps
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_every_command_tells_its_version(name, capsys):
     assert command_of(name)(["--version"]) == 0
-    assert capsys.readouterr().out == "credit_zoo 0.1.0\n"
+    assert capsys.readouterr().out == "credit_zoo 0.2.0\n"
 
 
 @pytest.mark.parametrize(

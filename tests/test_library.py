@@ -133,3 +133,15 @@ def test_a_run_from_code_gives_its_record(tiny, tmp_path, monkeypatch):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["results", "runs", "tiny"]
     with pytest.raises(cz.UsageError, match="Did you mean 'geometry3k'"):
         cz.run(bench="geometry3")
+
+
+def test_the_example_of_the_documentation_runs():
+    import re
+    from pathlib import Path
+
+    page = (Path(__file__).parents[1] / "docs" / "library.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
+    names: dict = {}
+    exec(code, names)  # our own page
+    assert names["rule"].needs == ("entropy",) and names["loss"].requires_grad
+    assert torch.allclose(names["token_advantage"].mean(1), names["advantage"], atol=1e-5)
