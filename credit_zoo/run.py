@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from credit_zoo.cli import AXES, OPTIONS, Command, gin_files, parse, summary
@@ -77,7 +78,7 @@ def _run(command: Command) -> int:
     if command.explain:
         print(explain(command.explain))
         return 0
-    from credit_zoo.experiment import resolve, run_experiment
+    from credit_zoo.experiment import publish, resolve, run_experiment
 
     experiment = resolve(command)
     if command.dry_run:
@@ -90,7 +91,9 @@ def _run(command: Command) -> int:
             sep="\n",
         )
         return 0
-    return max(run_experiment(command, experiment, seed) for seed in command.seeds)
+    status = max(run_experiment(command, experiment, seed) for seed in command.seeds)
+    publish(Path(command.results))
+    return status
 
 
 if __name__ == "__main__":

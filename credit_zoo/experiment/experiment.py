@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from credit_zoo.cli import Command
 from credit_zoo.experiment.config import ExperimentConfig
@@ -76,15 +77,25 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
 def _finish(
     context: RunContext, evaluations: Sequence[record.Evaluation], trained: TrainingSummary | None, seconds: float
 ) -> None:
-    """Writes the record, rewrites the leaderboard, prints the row."""
+    """Writes the record, prints the row and where the record lies."""
     if not context.accelerator.is_main_process:
         return
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
     write(run, results)
     if trained:
         mark_finished(context.folder)
+    print(row(run, results.resolve()))
+
+
+def publish(results: Path) -> None:
+    """Rewrites the leaderboard beside a folder of records, on the first process alone.
+
+    To be called once a command, after its last seed: every record is read, and between two seeds, or while a model is
+    gathered, the other processes would wait for it.
+    """
+    if not PartialState().is_main_process or not results.is_dir():
+        return
     built = build(results)
     atomic_write(results.parent / "LEADERBOARD.md", built.page)
     for problem in built.problems:
         print(f"left out of the leaderboard: {problem}", file=sys.stderr)
-    print(row(run))

@@ -25,6 +25,7 @@ from credit_zoo.results import (
 )
 
 REPORTED_COLUMNS = ("paper", "table", "model", "method", "benchmark", "metric", "value", "source", "note")
+TABLE_STEPS, TABLE_QUESTIONS = 10, 20  # what a run needs to stand in a table
 _KEYS = ["section", "measure", "base", "arm"]
 _ByRule: TypeAlias = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
 
@@ -41,6 +42,12 @@ def row(record: RunRecord, results: Path = Path()) -> str:
         asked = f"avg@{found.samples} {found.metric} in %, {found.questions} questions"
         lines.append(f"{name} | {found.bench} ({kind(plain(found))}): {was}{100 * found.value:.2f}{spread} ({asked})")
     return "\n".join([*lines, f"record: {results / record_path(record)}"])
+
+
+def is_trial(record: RunRecord) -> bool:
+    """Whether a run only shows that everything runs (`scale=smoke`): too short, or asked too little, for a table."""
+    short = record.training is not None and record.training.steps < TABLE_STEPS
+    return short or all(found.questions < TABLE_QUESTIONS for found in record.evaluations)
 
 
 def _measured(record: RunRecord) -> list[Evaluation]:
@@ -87,8 +94,8 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
 def table(frame: pd.DataFrame) -> pd.DataFrame:
     """Step 2: one row an arm, with intervals, paired differences and ranks within its section and measurement.
 
-    Rules are ranked among those of one base, by the difference to `uniform` on the seeds that both have: their means are
-    over different seeds, and bases differ in more than the rule. `unranked` says why an arm has no rank.
+    Rules are ranked among those of one base, by the difference to `uniform` on the seeds that both have: their means
+    are over different seeds, and bases differ in more than the rule. `unranked` says why an arm has no rank.
     """
     rows: list[dict[str, Any]] = []
     for _, group in frame.groupby(_KEYS[:2], sort=True) if len(frame) else ():

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from credit_zoo.leaderboard.aggregates import aggregate
+from credit_zoo.leaderboard.board import TABLE_QUESTIONS, TABLE_STEPS
 from credit_zoo.leaderboard.seed_variance import noise_floor
 from credit_zoo.results import (
     RANKED_FROM,
@@ -35,8 +36,8 @@ Numbers from different tables do not compare.
 - **95% interval**: bootstrap over seeds and questions, for the mean that more seeds and more such questions would give.
 - **vs uniform**: the difference to `uniform` under the same base, paired by seed and question, in points, with its 95%
   interval. An interval that holds 0 shows no difference.
-- **rank**: among the rules of one base, by this difference on the seeds that rule and `uniform` have in common, three or
-  more; `uniform` stands at 0, and equal differences share a rank. Not by the means: they are over different seeds.
+- **rank**: among the rules of one base, by this difference on the seeds that rule and `uniform` have in common, three
+  or more; `uniform` stands at 0, and equal differences share a rank. Not by the means: they are over different seeds.
 - **std W**, **ESS**: spread of the token weights and their effective sample size (sum W)^2 / (T sum W^2), mean over the
   run. An ESS near 1 means that the rule did next to nothing.
 - **before**: the same measurement before training. **tokens**: sampled in training, thousands a run.
@@ -57,14 +58,21 @@ _TAIL = ("seconds", "commit", "flags")
 
 
 def page(
-    board: pd.DataFrame, reported: pd.DataFrame, rules: Mapping[str, tuple[str, str]], problems: Sequence[str]
+    board: pd.DataFrame,
+    reported: pd.DataFrame,
+    rules: Mapping[str, tuple[str, str]],
+    problems: Sequence[str],
+    trials: Sequence[str] = (),
 ) -> str:
-    """Step 3: the whole page. `rules` maps a shaper to its summary and its paper."""
+    """Step 3: the whole page. `rules` maps a shaper to its summary and its paper; `trials` are the runs not shown."""
     parts = [_INTRO]
     for section, arms in board.groupby("section", sort=True) if len(board) else ():
         parts += _section(json.loads(section), arms)
     if not len(board):
         parts.append("No runs yet.\n")
+    if trials:
+        least = f"of fewer than {TABLE_STEPS} steps or {TABLE_QUESTIONS} questions"
+        parts.append(f"Not shown, for they only try whether it runs ({least}): {escape(', '.join(trials))}.\n")
     names = {shaper["name"] for shaper in board["shaper"] if shaper} if len(board) else set()
     known = [(f"`{name}`", *rules[name]) for name in sorted(names & rules.keys())]
     parts += ["## The rules above\n", grid(("shaper", "rule", "paper"), known)] if known else []

@@ -34,9 +34,9 @@ def beta_cdf(x: float, a: float, b: float) -> float:
 def share_interval(share: float, trials: float, level: float) -> tuple[float, float]:
     """The mid-P interval of a probability of which `share` in [0, 1] was seen in `trials` trials.
 
-    The p between those at which 1/2 P(X >= k) + 1/2 P(X > k) is (1 - level) / 2, and the same of <=, for k = share n wins
-    in n trials; P(X >= k) = I_p(k, n - k + 1). Clopper and Pearson's counts P(X = k) whole, and is wider than `level`
-    asks for. Source: Lancaster, 1961.
+    From the p at which 1/2 P(X >= k) + 1/2 P(X > k) is (1 - level) / 2 to the one at which the same of <= and < is, for
+    k = share n wins in n trials; P(X >= k) = I_p(k, n - k + 1). Clopper and Pearson's interval counts P(X = k) whole,
+    and is wider than `level` asks for. Source: Lancaster, 1961.
     """
     if not 0 <= share <= 1 or trials <= 0 or not 0 < level < 1:
         raise UsageError(f"needs a share in [0, 1] of more than 0 trials, got {share} of {trials} at {level}")

@@ -82,12 +82,9 @@ def _widening(seeds: int) -> float:
     return math.sqrt(seeds / (seeds - 1)) * student_t(seeds - 1) / _Z
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=8)  # the arms of a table have as many questions each, and drawing costs more than the means
 def _resamples(sizes: tuple[int, ...], draws: int, rng_seed: int) -> tuple[Counts, ...]:
-    """How often each of N values is in each of `draws` resamples, `[draws, N]` for each N of `sizes`, drawn in this order.
-
-    Kept: the arms of a table have as many questions each, and drawing costs more than what is done with the draws.
-    """
+    """How often each of N values is in each of `draws` resamples, `[draws, N]` for each N of `sizes`, in this order."""
     rng = np.random.default_rng(rng_seed)
     return tuple(_counts(rng.integers(size, size=(draws, size))) for size in sizes)
 
@@ -216,9 +213,9 @@ def probability_of_improvement(rule: Scores, reference: Scores) -> float:
 def improvement_interval(rule: Scores, reference: Scores) -> Bounds:
     """The 95% interval of `probability_of_improvement` over seeds, from run scores `[S, M]` and `[R, M]`.
 
-    The interval of p^ n wins in n = min(S, R) trials (`share_interval`). The statistic is a mean over matchings, each of
-    n pairs of runs that share none, so no distributions give it more variance than n tosses have, p (1 - p) / n; nor has
-    a mean over benchmarks, for x (1 - x) is concave. It covers 95% or more, also where the runs of the sides do not
+    The interval of p^ n wins in n = min(S, R) trials (`share_interval`). The statistic is a mean over matchings, each
+    of n pairs of runs that share none, so no distributions give it more variance than n tosses have, p (1 - p) / n; nor
+    has a mean over benchmarks, for x (1 - x) is concave. It covers 95% or more, also where the sides' runs do not
     overlap. A bootstrap's percentiles over 3 to 8 seeds cover 86 to 94%: its draws vary (S - 1) / S as much as runs do,
     and agree where the sides hardly overlap. Sources: Hoeffding, 1963 (matchings); Birnbaum & Klose, 1957 (the bound).
     """

@@ -157,7 +157,7 @@ def _is_plain(kind: Any, value: Any) -> bool:
 
 
 def _all_finite(values: Collection[Any]) -> bool:
-    """Whether `_is_plain` holds of all as floats: a record has thousands, in its curve and scores, and few other values."""
+    """Whether `_is_plain` holds of all as floats: a record has thousands of these, and few other values."""
     return {int, float}.issuperset(map(type, values)) and all(map(math.isfinite, values))
 
 
