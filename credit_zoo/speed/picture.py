@@ -17,7 +17,8 @@ def draw(found: Found, out: Path) -> None:
     except ModuleNotFoundError:
         raise UsageError("the picture is drawn by matplotlib: pip install matplotlib") from None
     figure = Figure(figsize=(8, 8), dpi=100, layout="constrained")  # the README shows 800 pixels
-    above, below, foot = figure.subfigures(3, 1, height_ratios=(4, 3.5, 0.6))
+    grid = figure.add_gridspec(3, 1, height_ratios=(4, 3.5, 0.6))
+    above, below, foot = (figure.add_subfigure(grid[row]) for row in range(3))
     _bars(above.subplots(), found)
     ladders = found["growth"]["found"] if "growth" in found else {}
     times, peaks = below.subplots(1, 2)
