@@ -138,7 +138,7 @@ def run(*arguments: str, **named: Any) -> "list[RunRecord]":
     from pathlib import Path
 
     from credit_zoo.cli import parse
-    from credit_zoo.experiment import resolve, run_experiment
+    from credit_zoo.experiment import publish, resolve, run_experiment
     from credit_zoo.results import load
 
     words = [word for text in arguments for word in text.split()]
@@ -149,7 +149,8 @@ def run(*arguments: str, **named: Any) -> "list[RunRecord]":
         outcome = run_experiment(command, config, seed)
         if outcome.status:
             raise RuntimeError(f"the run of seed {seed} ended with status {outcome.status}; what it said is on stderr")
-        records += [load(Path(outcome.record))] if outcome.record else []
+        records += [load(outcome.record)] if outcome.record else []
+    publish(Path(command.results))
     return records
 
 

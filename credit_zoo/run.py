@@ -5,6 +5,7 @@ python -m credit_zoo.run AXIS=NAME ... [THING.SETTING=VALUE ...]
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ def _run(command: Command) -> int:
     if command.explain:
         print(explain(command.explain))
         return 0
-    from credit_zoo.experiment import resolve, run_experiment
+    from credit_zoo.experiment import publish, resolve, run_experiment
 
     config = resolve(command)
     if command.dry_run:
@@ -111,6 +112,7 @@ def _run(command: Command) -> int:
         status = max(status, run_experiment(command, config, seed).status)
         if status >= 128:  # told to stop: so are the seeds behind it
             break
+    publish(Path(command.results))
     return status
 
 

@@ -1,16 +1,21 @@
-"""The picture of learning shows what the records say, and mixes nothing."""
+"""The pictures show what was found, mix nothing, and can be read at the width that the README gives them."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from records import a_record, a_training
 
 from credit_zoo.curves import main as command
+from credit_zoo.lab import token_picture
 from credit_zoo.leaderboard import curves
 from credit_zoo.results.record import Piece, TrainingSource
-from credit_zoo.results.store import write
+from credit_zoo.results.store import load_all, write
 
 
 def trained(accuracies, **changes):
@@ -83,6 +88,78 @@ def test_the_picture_is_drawn_beside_the_records(tmp_path, capsys):
     assert command(["--results", str(tmp_path / "results")]) == 0
     assert (tmp_path / "results" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "broken.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_the_picture_is_800_pixels_wide_with_two_panels_a_row_and_no_legend_over_the_lines(
+    tmp_path, monkeypatch, count
+):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    drawn = []
+    monkeypatch.setattr(figure, "savefig", lambda self, out: drawn.append(self))
+    records = [a_record(training=trained([0.5] * 12, settings={"lr": 1.0 + index})) for index in range(count)]
+    curves.draw(curves.panels(records), tmp_path / "curves.png")
+    (made,) = drawn
+    width, height = made.get_size_inches() * made.dpi
+    assert width == 800 and height < 400 * count + 400
+    panels = [axes for axes in made.axes if axes.lines]
+    assert len(panels) == count and all(axes.get_legend() is None for axes in panels)
+    assert all(axes.get_subplotspec().get_gridspec().ncols == min(count, 2) for axes in panels)
+    assert sum(axes.get_legend() is not None for axes in made.axes) == count
+    sizes = [text.get_fontsize() for axes in panels for text in (axes.title, axes.xaxis.label, *axes.get_xticklabels())]
+    assert min(sizes) * made.dpi / 72 >= 14, "pixels"
+
+
+# --- what the README says of the pictures ------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+
+
+def alt_text(picture):
+    (text,) = re.findall(rf"!\[([^\]]*)\]\((?:[^)]*/)?leaderboard/{picture}\)", (ROOT / "README.md").read_text())
+    return text
+
+
+def test_the_alt_text_names_every_panel_of_the_curves():
+    text = alt_text("curves.png")
+    for panel in curves.panels(load_all(ROOT / "leaderboard" / "results")[0]):
+        bench, steps = re.findall(r"trained on (\w+) \(\w+\), (\d+) steps", panel.title)[0]
+        assert bench in text and steps in text
+
+
+def test_the_alt_text_names_every_rule_of_the_tokens():
+    assert all(name in alt_text("tokens.png") for name in token_picture.Show().shaper.split(","))
+
+
+# --- tokens ------------------------------------------------------------------------------------------------------
+
+
+def test_one_scale_of_colour_for_every_rule():
+    color = token_picture.color
+    assert color(1.0) == (255, 255, 255)
+    for away in (0.02, 0.1, 0.5, 1.0):
+        (_, fade, other), (blue, same, _) = color(1 + away), color(1 - away)
+        assert fade == other == blue == same < 255
+    fades = [color(weight)[1] for weight in (1.0, 1.05, 1.1, 1.5, 2.0)]
+    assert fades == sorted(set(fades), reverse=True), "farther from 1 is stronger"
+    assert color(1.05)[1] <= 220, "PEPO's weights are seen"
+    assert color(2.0) == color(7.0) and color(0.0) == color(-1.0)
+
+
+def pixels(*weights_of_rules):
+    """How many pixels of each colour a picture has, of rules that weigh one token each."""
+    weights = {f"rule {index}": torch.tensor([weight]) for index, weight in enumerate(weights_of_rules)}
+    page = token_picture.draw(token_picture.Answer(Image.new("RGB", (8, 8)), "question " * 9, ("ab",), weights))
+    assert page.width <= 960
+    return {color: count for count, color in page.getcolors(page.width * page.height)}
+
+
+def test_the_picture_of_tokens_has_a_key_and_colours_equal_weights_alike():
+    color = token_picture.color(1.5)
+    key, once, with_far, twice = pixels(1.0), pixels(1.5), pixels(1.5, 9.0), pixels(1.5, 1.5)
+    assert {token_picture.color(weight) for weight in token_picture.KEY} <= key.keys()
+    assert once[color] == with_far[color], "whatever the farthest weight of any rule"
+    assert twice[color] - key[color] == 2 * (once[color] - key[color]) > 0
 
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path, capsys, monkeypatch):

@@ -84,7 +84,7 @@ def check_run(tmp_path, capsys, shaper, base):
     assert (found.shaper.name, found.base.name) == (shaper, base)
     assert [entry["step"] for entry in found.training.curve] == [1, 2]
     assert [(e.stage, len(e.correctness)) for e in found.evaluations] == [("before", 2), ("after", 2)]
-    assert tables.row(found) in out
+    assert tables.row(found, tmp_path / "leaderboard" / "results") in out
     assert leftovers(tmp_path) == []
     return found
 
@@ -205,6 +205,17 @@ def test_several_seeds_are_a_record_each_and_one_page(words, tmp_path):
     page = (tmp_path / "leaderboard" / "results" / "LEADERBOARD.md").read_text()
     assert page == pages.build(tmp_path / "leaderboard" / "results").page
     assert "uniform" in page
+
+
+def test_the_page_is_written_once_after_the_last_seed(words, tmp_path, monkeypatch):
+    """Between two seeds the other processes would wait for it."""
+    from credit_zoo.experiment import experiment
+
+    recorded = []
+    count = lambda folder: recorded.append(len(list(folder.rglob("*.json")))) or pages.build(folder)  # noqa: E731
+    monkeypatch.setattr(experiment, "build", count)
+    assert main(["seed=0,1", *SIZES, *words]) == 0
+    assert recorded == [2]
 
 
 def test_an_infinite_setting_reaches_the_record_as_text(words, tmp_path):

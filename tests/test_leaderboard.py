@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from records import a_record, a_training, an_evaluation
 
 from credit_zoo.leaderboard import board as tables
-from credit_zoo.leaderboard import page
+from credit_zoo.leaderboard import page, pages
 from credit_zoo.leaderboard.__main__ import main as command
 from credit_zoo.registry import UsageError
+from credit_zoo.results import stats, store
 from credit_zoo.results.provenance import Origin
-from credit_zoo.results.record import Decoding, Model, Piece, TrainingSource
+from credit_zoo.results.record import Beside, Decoding, Model, Piece, TrainingSource
 from credit_zoo.results.store import write
 
 RULES = {"pepo": ("Tokens that look.", "arXiv:0"), "uniform": ("Every token alike.", "arXiv:1")}
@@ -54,9 +56,16 @@ def rankings(markdown):
     return [rows for rows in (cells(markdown, index) for index in range(count)) if "rank" in rows[0]]
 
 
+def full(record):
+    """The record as one that is no trial."""
+    training = record.training and replace(record.training, steps=tables.TABLE_STEPS)
+    asked = tuple(an_evaluation((*found.correctness, *found.correctness)[:40]) for found in record.evaluations[-1:])
+    return replace(record, training=training, evaluations=asked)
+
+
 def lay_out(folder, records):
     for record in records:
-        write(record, folder / "results")
+        write(full(record), folder / "results")
     return ["--results", str(folder / "results")]
 
 
@@ -96,19 +105,84 @@ def test_fewer_than_three_seeds_are_below_and_unranked():
 
 
 def test_a_difference_over_too_few_common_seeds_has_no_interval():
-    row = cells(text(*runs("uniform", 0.5, seeds=(0, 7, 8)), *runs("pepo", 0.6, seeds=(0, 1, 2))))[0]
-    assert row["vs uniform"] == "+10.00 (1 common seed)"
+    markdown = text(*runs("uniform", 0.5, seeds=(0, 7, 8)), *runs("pepo", 0.6, seeds=(0, 1, 2)))
+    ((uniform,), (pepo,)) = cells(markdown, 0), cells(markdown, 1)
+    assert pepo["vs uniform"] == "+10.00 (1 common seed)" and uniform["rank"] == "1"
+    assert pepo["unranked because"] == "fewer than three seeds in common with uniform"
 
 
 def test_without_uniform_under_the_same_base_there_is_no_difference():
     other = Piece("dapo", {"clip": 0.28})
-    rows = cells(text(*runs("uniform", 0.5), *runs("pepo", 0.6, base=other)))
-    assert [(row["base"], row["vs uniform"]) for row in rows] == [("dapo", ""), ("grpo", "reference")]
+    markdown = text(*runs("uniform", 0.5), *runs("pepo", 0.6, base=other))
+    assert [(row["base"], row["rank"], row["vs uniform"]) for row in cells(markdown)] == [("grpo", "1", "reference")]
+    (apart,) = cells(markdown, 1)
+    assert (apart["base"], apart["rank"], apart["vs uniform"]) == ("dapo", "", "")
+    assert apart["unranked because"] == "no uniform under this base"
+    assert "95% interval" in apart, "it has seeds enough for an interval over seeds"
+
+
+def at_seeds(rule, levels, **changes):
+    """Runs with exactly these levels, by seed."""
+    return [
+        a_record(rule, seed, evaluations=(an_evaluation((level,) * 4),), **changes) for seed, level in levels.items()
+    ]
+
+
+def test_a_rule_that_gains_on_common_seeds_ranks_above_uniform_whatever_the_means():
+    """`uniform` has three lucky seeds more; on the seeds of both, the rule is a point better on each."""
+    uniform = at_seeds("uniform", {0: 0.4, 1: 0.5, 2: 0.6, 3: 0.9, 4: 0.9, 5: 0.9})
+    rows = cells(
+        text(*uniform, *at_seeds("pepo", {0: 0.41, 1: 0.51, 2: 0.61}), *at_seeds("bad", {3: 0.8, 4: 0.8, 5: 0.8}))
+    )
+    assert [(row["rank"], row["shaper"].split()[0]) for row in rows] == [("1", "pepo"), ("2", "uniform"), ("3", "bad")]
+    means = [float(row["accuracy avg@2"]) for row in rows]
+    assert means == [51, 70, 80], "the order of the means is the opposite"
+
+
+def test_each_base_is_ranked_against_its_own_uniform():
+    other = Piece("dapo", {})
+    records = [
+        *runs("uniform", 0.3),
+        *runs("pepo", 0.2),
+        *runs("uniform", 0.6, base=other),
+        *runs("pepo", 0.7, base=other),
+    ]
+    assert [(row["base"], row["rank"], row["shaper"].split()[0]) for row in cells(text(*records))] == [
+        ("dapo", "1", "pepo"),
+        ("dapo", "2", "uniform"),
+        ("grpo", "1", "uniform"),
+        ("grpo", "2", "pepo"),
+    ]
+
+
+def test_two_settings_of_uniform_leave_nothing_to_rank_by():
+    two = [*runs("uniform", 0.5), *runs("uniform", 0.6, shaper=Piece("uniform", {"x": 1}))]
+    rows = cells(text(*two, *runs("pepo", 0.7)))
+    assert {row["unranked because"] for row in rows} == {"2 settings of uniform under this base"}
+    assert [row["rank"] for row in rows] == [""] * 3 and rows[0]["vs uniform"] == ""
+
+
+def test_ranks_follow_differences_and_ties_share_one():
+    rng = np.random.default_rng(5)
+    found = {
+        name: {s: rng.integers(1, 9) / 10 for s in map(int, rng.choice(9, 5, replace=False))} for name in "abcdefgh"
+    }
+    found["tie"] = dict(found["a"])
+    uniform = {seed: rng.integers(1, 9) / 10 for seed in range(8)}
+    arms = board(*at_seeds("uniform", uniform), *(one for name, at in found.items() for one in at_seeds(name, at)))
+    leads = {"uniform": 0.0}
+    for name, levels in found.items():
+        common = levels.keys() & uniform.keys()
+        if len(common) >= 3:
+            leads[name] = round(float(np.mean([levels[seed] - uniform[seed] for seed in common])), 9)
+    ranks = {arm["shaper"]["name"]: arm["rank"] for arm in arms.to_dict("records") if arm["ranked"]}
+    assert ranks == {name: 1 + sum(other > lead for other in leads.values()) for name, lead in leads.items()}
+    assert ranks["a"] == ranks["tie"]
 
 
 def test_bases_of_one_name_are_told_apart_by_what_differs():
     rows = cells(text(*runs("uniform", 0.5), *runs("uniform", 0.6, base=Piece("grpo", {"clip": 0.3}))))
-    assert [row["base"] for row in rows] == ["grpo (clip=0.3)", "grpo (clip=0.2)"]
+    assert [row["base"] for row in rows] == ["grpo (clip=0.2)", "grpo (clip=0.3)"]
 
 
 def test_missing_is_blank_and_never_averaged_over():
@@ -284,20 +358,26 @@ def test_twins_and_real_benchmarks_and_other_metrics_are_not_aggregated_with_eac
     assert "### Over" not in text(*two("uniform", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), **changes))
 
 
-def test_runs_that_do_not_overlap_have_no_interval_of_improvement():
+def test_runs_that_do_not_overlap_have_an_interval_of_improvement_too():
     records = [*two("uniform", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)), *two("pepo", (0.7, 0.8, 0.9), (0.4, 0.5, 0.6))]
     (rows,) = below(text(*records), "Over 2 twins")
-    assert rows[0]["P(better than uniform) [95%]"] == "1.00"
+    assert rows[0]["P(better than uniform) [95%]"] == f"1.00 [{0.05 ** (1 / 3):.2f}, 1.00]"
 
 
 def test_one_benchmark_has_no_aggregate():
     assert "### Over" not in text(*runs("uniform", 0.5), *runs("pepo", 0.6))
 
 
-def test_equal_means_share_a_rank():
-    same = [runs(name, 0.5) for name in ("one", "two")]
-    rows = cells(text(*same[0], *same[1], *runs("three", 0.4)))
-    assert [row["rank"] for row in rows] == ["1", "1", "3"]
+def test_equal_differences_share_a_rank():
+    same = [runs(name, 0.5) for name in ("one", "two", "uniform")]
+    rows = cells(text(*same[0], *same[1], *same[2], *runs("three", 0.4)))
+    assert [row["rank"] for row in rows] == ["1", "1", "1", "4"]
+
+
+def test_baselines_of_those_who_do_not_look_stand_beside_the_headline():
+    beside = Beside(baselines={"majority": 0.25})
+    records = [a_record(seed=seed, evaluations=(an_evaluation(beside=beside),)) for seed in range(3)]
+    assert "- Beside pepo (alpha=0.05), grpo: baseline majority 25.00." in text(*records)
 
 
 def test_dirty_runs_and_notes_are_flagged_and_every_commit_is_named():
@@ -337,6 +417,11 @@ def test_the_console_line_says_before_after_and_where():
         "pepo (alpha=0.05), base grpo | geometry3k (twin): 25.00 -> 50.00 +- 20.41 (avg@2 accuracy in %, 4 questions)",
         "record: geometry3k/own-small/grpo/pepo/seed0-20260131120000-pepo-0.json",
     ]
+    assert (
+        tables.row(a_record(), Path("/a/results"))
+        .splitlines()[1]
+        .startswith("record: /a/results/geometry3k/own-small/")
+    )
     untrained = a_record(shaper=None, base=None, training=None, evaluations=(an_evaluation(stage="before"),))
     assert tables.row(untrained).startswith("not trained | geometry3k (twin): 50.00 +- ")
 
@@ -351,7 +436,7 @@ def test_check_fails_until_the_page_is_written_and_after_it_is_changed(tmp_path,
     assert command([*words, "--check"]) == 0
     assert command(words) == 0
     assert out.read_bytes() == written
-    write(runs("pepo", 0.6)[0], tmp_path / "results")
+    lay_out(tmp_path, runs("pepo", 0.6)[:1])
     capsys.readouterr()
     assert command([*words, "--check"]) == 1
     assert "not up to date: run python -m credit_zoo.leaderboard" in capsys.readouterr().err
@@ -397,6 +482,85 @@ def test_a_folder_that_is_not_there_is_said(tmp_path, capsys):
     assert command(["--results", str(tmp_path / "none" / "results")]) == 2
     assert "there is no folder of records" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+STEPS, ASKED = tables.TABLE_STEPS, tables.TABLE_QUESTIONS
+
+
+@pytest.mark.parametrize(
+    ("steps", "asked", "trial"),
+    [
+        (STEPS - 1, 200, True),
+        (STEPS, ASKED - 1, True),
+        (STEPS, ASKED, False),
+        (None, ASKED - 1, True),
+        (None, ASKED, False),
+    ],
+)
+def test_a_smoke_run_gets_no_section_and_is_named_in_one_line(tmp_path, steps, asked, trial):
+    changes = {} if steps else {"shaper": None, "base": None, "training": None}
+    if steps:
+        changes["training"] = a_training(steps=steps)
+    write(a_record(evaluations=(an_evaluation((0.5,) * asked),), **changes), tmp_path / "results")
+    markdown = pages.build(tmp_path / "results").page
+    named = [line for line in markdown.splitlines() if line.startswith("Not shown")]
+    assert ("own/small" in markdown, len(named)) == (not trial, int(trial))
+    assert all(".json" in line for line in named)
+
+
+def test_the_scale_smoke_is_a_trial():
+    gin = (Path(__file__).parents[1] / "configs" / "scale" / "smoke.gin").read_text()
+    steps, asked = (int(re.findall(rf"{name} = (\d+)", gin)[0]) for name in ("train.steps", "eval.questions"))
+    assert steps < STEPS and asked < ASKED
+
+
+def counted(monkeypatch, module, name):
+    """Counts a function's calls."""
+    calls, inner = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args, **kwargs: calls.append(args) or inner(*args, **kwargs))
+    return calls
+
+
+def many_rules(folder, count):
+    """Records of three seeds a rule."""
+    for index in range(count):
+        rule, seed = divmod(index, 3)
+        write(full(runs(f"rule{rule}" if rule else "uniform", 0.5, (seed,))[0]), folder / "results")
+    return folder / "results"
+
+
+def test_the_work_of_a_page_grows_with_its_records_and_no_faster(tmp_path, monkeypatch):
+    work = {}
+    for count in (12, 120):
+        results = many_rules(tmp_path / str(count), count)
+        stats._resamples.cache_clear()
+        with monkeypatch.context() as patch:
+            counts = {
+                "decoded": counted(patch, store, "load"),
+                "intervals": counted(patch, stats, "interval"),
+                "pairs": counted(patch, stats, "paired"),
+                "resamples drawn": counted(patch, stats, "_counts"),
+            }
+            pages.build(results)
+            work[count] = {name: len(calls) for name, calls in counts.items()}
+    assert (work[12]["decoded"], work[120]["decoded"]) == (12, 120)
+    assert (work[12]["pairs"], work[120]["pairs"]) == (3, 39), "one for each rule but `uniform`"
+    assert (work[12]["intervals"], work[120]["intervals"]) == (4 + 3, 40 + 39), "one for each rule and each pair"
+    assert work[12]["resamples drawn"] == work[120]["resamples drawn"] == 2, "of questions and of seeds, once"
+
+
+def test_a_record_is_decoded_once_until_its_file_changes(tmp_path, monkeypatch):
+    results = many_rules(tmp_path, 6)
+    first = pages.build(results).page
+    calls = counted(monkeypatch, store, "load")
+    assert pages.build(results).page == first and calls == []
+    changed, *_ = sorted(results.rglob("*.json"))
+    content = changed.read_text()
+    changed.write_text(content.replace('"seconds": 12.5', '"seconds": 99.5'))
+    assert pages.build(results).page != first
+    assert [path for (path,) in calls] == [changed]
+    changed.write_text("{}")
+    assert any(changed.name in problem for problem in pages.build(results).problems)
 
 
 def test_the_command_line_runs(tmp_path):

@@ -2,7 +2,9 @@
 
 import copy
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -160,6 +162,30 @@ def test_a_large_model_is_measured_under_a_name_of_its_own(tmp_path, monkeypatch
     work = Work(model="qwen2_5_vl_3b", dtype="bfloat16")
     assert profile.measure("steps", work, tmp_path).name == "steps-qwen2_5_vl_3b.json"
     assert "## qwen2_5_vl_3b, bfloat16" in table.page(table.read(tmp_path))
+
+
+def test_times_and_memory_have_one_kind_of_ratio_each():
+    spread = {"median": 2.0, "low": 1.6, "high": 2.5}
+    seconds = {name: {"median": value} for name, value in (("uniform", 1.0), ("pepo", 1.25), ("uniform, slow", 2.0))}
+    ratios = {
+        "uniform": {**spread, "median": 1.0},
+        "pepo": {"median": 1.25, "low": 1.0, "high": 1.6},
+        "uniform, slow": spread,
+    }
+    rows = [{"name": name, "seconds": seconds[name], "ratio": ratios[name], "peak": 2**20 * seconds[name]["median"]}
+            for name in seconds]  # fmt: skip
+    shown = table.summary({"steps": {"part": "steps", "machine": {"gpu": "g"}, "versions": {"torch": "1", "transformers": "1"},
+                                     "found": {"rows": rows}}})  # fmt: skip
+    assert "| pepo: training step | 1.250 s | 1.000 s (uniform) | 0.800 [0.625, 1.000] times faster |" in shown
+    assert "| pepo: peak memory | 1.2 MiB | 1.0 MiB (uniform) | 125% of the memory |" in shown
+    assert "| uniform: training step | 1.000 s | 2.000 s (uniform, slow) | 2.00 [1.60, 2.50] times faster |" in shown
+    assert "| uniform: peak memory | 1.0 MiB | 2.0 MiB (uniform, slow) | 50.0% of the memory |" in shown
+
+
+def test_every_ratio_of_the_committed_costs_is_of_these_kinds():
+    lines = table.summary(table.read(Path(__file__).parents[1] / "leaderboard" / "speed")).split("\n\n")[1].splitlines()
+    ratios = [line.split("|")[-2].strip() for line in lines[2:]]
+    assert len(ratios) > 10 and all(re.search(r"(times faster|% of the memory|^)$", ratio) for ratio in ratios)
 
 
 def test_nothing_measured_is_said():

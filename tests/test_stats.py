@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credit_zoo.registry import UsageError
-from credit_zoo.results import stats
+from credit_zoo.results import proportion, stats
 
 
 def simulated(rng, seeds, questions, between_seeds, between_questions, noise):
@@ -152,12 +153,80 @@ def test_an_interval_of_the_interquartile_mean_needs_two_seeds_and_is_the_same_a
         stats.iqm_interval(scores[:1])
 
 
-def test_the_interval_of_an_improvement_holds_it_and_is_none_where_runs_do_not_overlap():
+def test_the_interval_of_an_improvement_holds_it_also_where_runs_do_not_overlap():
     rng = np.random.default_rng(0)
     rule, reference = rng.normal(0.3, 1, (5, 2)), rng.normal(0, 1, (5, 2))
     low, high = stats.improvement_interval(rule, reference)
     assert 0 <= low < stats.probability_of_improvement(rule, reference) < high <= 1
-    assert stats.improvement_interval(rule + 100, reference) is None
+    assert stats.improvement_interval(reference, rule) == pytest.approx((1 - high, 1 - low))
+    for better, bounds in ((rule + 100, (0.05 ** (1 / 5), 1)), (rule - 100, (0, 1 - 0.05 ** (1 / 5)))):
+        assert stats.improvement_interval(better, reference) == pytest.approx(bounds), "p^5 / 2 = 2.5%"
+
+
+def known_distributions():
+    """(name, draw x [N, S], draw y [N, R], the true P(x > y) + 1/2 P(x = y))."""
+    normal = NormalDist()
+    for shift, own, other in ((0, 1, 1), (0.7, 1, 1), (1.5, 1, 1), (3, 1, 1), (0, 1, 4), (2, 1, 4), (2, 4, 1)):
+        truth = normal.cdf(shift / (own**2 + other**2) ** 0.5)
+        yield (
+            f"normal {shift} {own}:{other}",
+            lambda rng, size, shift=shift, own=own: rng.normal(shift, own, size),
+            lambda rng, size, other=other: rng.normal(0, other, size),
+            truth,
+        )
+    yield (
+        "exponential",
+        lambda rng, size: 4 * rng.exponential(size=size),
+        lambda rng, size: rng.exponential(size=size),
+        0.8,
+    )
+    coin = lambda share: lambda rng, size: (rng.random(size) < share).astype(float)  # noqa: E731
+    yield "coins", coin(0.8), coin(0.4), 0.8 * 0.6 + 0.5 * (0.8 * 0.4 + 0.2 * 0.6)
+
+
+@pytest.mark.parametrize(("seeds", "others"), [(3, 3), (5, 5), (8, 8), (3, 8), (8, 3)])
+@pytest.mark.parametrize(
+    ("draw", "other", "truth"), [pytest.param(*rest, id=name) for name, *rest in known_distributions()]
+)
+def test_the_interval_of_an_improvement_covers_the_truth(seeds, others, draw, other, truth):
+    rng, times = np.random.default_rng(8), 400
+    sides = zip(draw(rng, (times, seeds, 1)), other(rng, (times, others, 1)), strict=True)
+    found = [stats.improvement_interval(x, y) for x, y in sides]
+    assert np.mean([low <= truth <= high for low, high in found]) >= 0.94
+    assert np.mean([high - low for low, high in found]) <= {3: 0.9, 5: 0.75, 8: 0.65}[min(seeds, others)]
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.7])
+def test_it_covers_over_benchmarks_whose_runs_belong_together(shared):
+    rng, shifts = np.random.default_rng(9), np.array([-0.5, 0.5, 1.5])
+    truth = np.mean([NormalDist().cdf(shift / 2**0.5) for shift in shifts])
+    covered = []
+    for _ in range(400):
+        x, y = (shared**0.5 * rng.normal(size=(3, 1)) + (1 - shared) ** 0.5 * rng.normal(size=(3, 3)) for _ in range(2))
+        low, high = stats.improvement_interval(x + shifts, y)
+        covered.append(low <= truth <= high)
+    assert np.mean(covered) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("x", "a", "b", "table"),
+    [(0.3, 1, 1, 0.3), (0.5, 2, 2, 0.5), (0.3, 2, 5, 0.579825), (0.9, 0.5, 0.5, 0.795167), (0, 2, 3, 0), (1, 2, 3, 1)],
+)
+def test_the_beta_distribution_is_the_table(x, a, b, table):
+    assert proportion.beta_cdf(x, a, b) == pytest.approx(table, abs=1e-6)
+    assert proportion.beta_cdf(1 - x, b, a) == pytest.approx(1 - table, abs=1e-6)
+
+
+def test_the_interval_of_a_share_by_hand():
+    """Three of three: p^3 / 2 = 2.5%. One of two: 1/2 (2 p (1 - p)) + p^2 = p = 2.5%, and its mirror."""
+    assert proportion.share_interval(1.0, 3, 0.95) == pytest.approx((0.05 ** (1 / 3), 1))
+    assert proportion.share_interval(0.0, 3, 0.95) == pytest.approx((0, 1 - 0.05 ** (1 / 3)))
+    assert proportion.share_interval(0.5, 2, 0.95) == pytest.approx((0.025, 0.975))
+    for share, trials, level in ((1.5, 3, 0.95), (0.5, 0, 0.95), (0.5, 3, 1.0)):
+        with pytest.raises(UsageError, match="share in"):
+            proportion.share_interval(share, trials, level)
+    with pytest.raises(UsageError, match="beta distribution"):
+        proportion.beta_cdf(0.5, 0, 1)
 
 
 def test_the_standard_error_by_hand():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from credit_zoo.cli import Command
 from credit_zoo.experiment.checks import check_first
@@ -85,16 +86,26 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> Out
 def _finish(
     context: RunContext, evaluations: Sequence[record.Evaluation], trained: TrainingSummary | None, seconds: float
 ) -> Outcome:
-    """Writes the record, rewrites the page of its folder, prints the row."""
+    """Writes the record, prints the row and where the record lies."""
     if not context.accelerator.is_main_process:
         return Outcome(0)
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
     written = write(run, results)
     if trained:
         mark_finished(context.folder)
+    print(row(run, results.resolve()))
+    return Outcome(0, written)
+
+
+def publish(results: Path) -> None:
+    """Rewrites the leaderboard beside a folder of records, on the first process alone.
+
+    To be called once a command, after its last seed: every record is read, and between two seeds, or while a model is
+    gathered, the other processes would wait for it.
+    """
+    if not PartialState().is_main_process or not results.is_dir():
+        return
     built = build(results)
     atomic_write(page_folder(results) / "LEADERBOARD.md", built.page)
     for problem in built.problems:
         print(f"left out of the leaderboard: {problem}", file=sys.stderr)
-    print(row(run))
-    return Outcome(0, written)

@@ -2,8 +2,8 @@
 
     python -m credit_zoo.show shaper=pepo,entropy,high_entropy bench=geometry3k index=0 out=tokens.png
 
-Red tokens weigh more than 1, blue ones less. PEPO's weights lie close to 1, so each rule has a colour scale of its own:
-full colour stands for the weight farthest from 1, which is printed beside the rule's name.
+Red tokens weigh more than 1, blue ones less, on one scale for all rules, with a key below: the colour is as strong as
+the square root of |W - 1|, so that PEPO's weights, which lie close to 1, are still seen beside weights of 0 and 2.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,9 @@ from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, unknown
 from credit_zoo.rollout import RolloutWorker, SamplingParams, sample
 from credit_zoo.types import ShaperInputs
 
-WIDTH, PICTURE, FONT = 1180, 252, 17  # pixels
+WIDTH, PICTURE, FONT = 960, 252, 20  # pixels; the README shows 800
+LEFT = PICTURE + 40  # where the tokens begin
+KEY = {0.0: "0", 0.5: "0.5", 0.9: "0.9", 1.0: "1", 1.1: "1.1", 1.5: "1.5", 2.0: "2 or more"}
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -77,34 +79,67 @@ def answer(settings: Show) -> Answer:
     return Answer(picture, questions[0].text, tokens, shaped)
 
 
+def color(weight: float) -> tuple[int, int, int]:
+    """The background of a token, the same for every rule: white at 1, full red from 2 on, full blue at 0 and below."""
+    away = min(abs(weight - 1), 1.0) ** 0.5
+    fade = round(255 * (1 - 0.65 * away))
+    return (255, fade, fade) if weight > 1 else (fade, fade, 255)
+
+
 def draw(found: Answer) -> Image.Image:
-    """The picture with its question on the left, a block of coloured tokens for each rule on the right."""
+    """The picture with its question on the left, the coloured tokens for each rule and the key on the right."""
     font = ImageFont.load_default(FONT)
-    page = Image.new("RGB", (WIDTH, 2000), "white")
+    page = Image.new("RGB", (WIDTH, 4000), "white")
     pen = ImageDraw.Draw(page)
     page.paste(found.picture.resize((PICTURE, PICTURE), Image.Resampling.NEAREST), (16, 16))
     pen.rectangle((15, 15, 16 + PICTURE, 16 + PICTURE), outline="#999999")
-    pen.text((16, PICTURE + 26), found.question, fill="black", font=font)
+    foot = PICTURE + 26
+    for line in _wrapped(pen, font, found.question, PICTURE):
+        pen.text((16, foot), line, fill="black", font=font)
+        foot += FONT + 6
     bottom = 12
     for name, values in found.weights.items():
-        farthest = float(values[(values - 1).abs().argmax()])
-        pen.text((PICTURE + 40, bottom), f"{name}   (full colour: {farthest:.2f})", fill="#555555", font=font)
-        bottom = _tokens(pen, font, bottom + FONT + 8, found.tokens, (values - 1) / max(abs(farthest - 1), 1e-9)) + 14
-    return page.crop((0, 0, WIDTH, max(bottom, PICTURE + 26 + 2 * FONT)))
+        title = f"{name}   (W from {float(values.min()):.2f} to {float(values.max()):.2f})"
+        pen.text((LEFT, bottom), title, fill="#444444", font=font)
+        bottom = _tokens(pen, font, bottom + FONT + 8, found.tokens, values) + 14
+    bottom = _key(pen, font, bottom)
+    return page.crop((0, 0, WIDTH, max(bottom, foot) + 10))
 
 
-def _tokens(pen: ImageDraw.ImageDraw, font: Font, top: int, tokens: Sequence[str], shade: Tensor) -> int:
-    """Draws tokens on backgrounds by their shade in [-1, 1]; returns where the block ends."""
-    left = PICTURE + 40
-    for token, value in zip(tokens, shade.tolist(), strict=True):
+def _wrapped(pen: ImageDraw.ImageDraw, font: Font, text: str, width: int) -> list[str]:
+    """Text in lines of at most `width` pixels; a longer word stands alone."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if pen.textlength(longer, font=font) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _tokens(pen: ImageDraw.ImageDraw, font: Font, top: int, tokens: Sequence[str], weights: Tensor) -> int:
+    """Draws tokens on backgrounds by their weights `[T]`; returns where the block ends."""
+    left = LEFT
+    for token, weight in zip(tokens, weights.tolist(), strict=True):
         width = int(pen.textlength(token, font=font)) + 4
         if left + width > WIDTH - 16:
-            left, top = PICTURE + 40, top + FONT + 10
-        fade = int(255 * (1 - min(abs(value), 1.0) * 0.75))
-        color = (255, fade, fade) if value > 0 else (fade, fade, 255)
-        pen.rectangle((left, top, left + width, top + FONT + 6), fill=color)
+            left, top = LEFT, top + FONT + 10
+        pen.rectangle((left, top, left + width, top + FONT + 6), fill=color(weight))
         pen.text((left + 2, top + 1), token, fill="black", font=font)
         left += width + 1
+    return top + FONT + 8
+
+
+def _key(pen: ImageDraw.ImageDraw, font: Font, top: int) -> int:
+    """Draws the colours of some weights; returns where the key ends."""
+    left = LEFT + int(pen.textlength("weight W: ", font=font))
+    pen.text((LEFT, top + 3), "weight W:", fill="#444444", font=font)
+    for weight, text in KEY.items():
+        width = int(pen.textlength(text, font=font)) + 28
+        pen.rectangle((left, top, left + width, top + FONT + 8), fill=color(weight), outline="#999999")
+        pen.text((left + 14, top + 2), text, fill="black", font=font)
+        left += width
     return top + FONT + 8
 
 

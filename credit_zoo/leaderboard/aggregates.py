@@ -78,6 +78,5 @@ def _improvement(rule: pd.DataFrame, scores: stats.Scores, reference: stats.Scor
         return "reference"
     if reference is None:
         return ""
-    bounds = stats.improvement_interval(scores, reference)
-    interval = f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else ""
-    return f"{stats.probability_of_improvement(scores, reference):.2f}{interval}"
+    low, high = stats.improvement_interval(scores, reference)
+    return f"{stats.probability_of_improvement(scores, reference):.2f} [{low:.2f}, {high:.2f}]"

@@ -1,9 +1,11 @@
 """Records to tables: one row a run and measurement, then one row an arm with intervals, differences and ranks."""
 
 import json
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -23,11 +25,13 @@ from credit_zoo.results import (
 )
 
 REPORTED_COLUMNS = ("paper", "table", "model", "method", "benchmark", "metric", "value", "source", "note")
+TABLE_STEPS, TABLE_QUESTIONS = 10, 20  # what a run needs to stand in a table
 _KEYS = ["section", "measure", "base", "arm"]
+_ByRule: TypeAlias = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
 
 
-def row(record: RunRecord) -> str:
-    """The result for the console: one line a benchmark, then where the record lies below the folder of results."""
+def row(record: RunRecord, results: Path = Path()) -> str:
+    """The result for the console: one line a benchmark, then where the record lies in the folder `results`."""
     before = {found.measure: found.value for found in record.evaluations if found.stage == "before"}
     name = f"{label(plain(record.shaper))}, base {record.base.name}" if record.base else "not trained"
     lines = []
@@ -37,7 +41,13 @@ def row(record: RunRecord) -> str:
         spread = "" if np.isnan(error) else f" +- {100 * error:.2f}"
         asked = f"avg@{found.samples} {found.metric} in %, {found.questions} questions"
         lines.append(f"{name} | {found.bench} ({kind(plain(found))}): {was}{100 * found.value:.2f}{spread} ({asked})")
-    return "\n".join([*lines, f"record: {record_path(record)}"])
+    return "\n".join([*lines, f"record: {results / record_path(record)}"])
+
+
+def is_trial(record: RunRecord) -> bool:
+    """Whether a run only shows that everything runs (`scale=smoke`): too short, or asked too little, for a table."""
+    short = record.training is not None and record.training.steps < TABLE_STEPS
+    return short or all(found.questions < TABLE_QUESTIONS for found in record.evaluations)
 
 
 def _measured(record: RunRecord) -> list[Evaluation]:
@@ -82,11 +92,16 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Step 2: one row an arm, with intervals, paired differences and ranks within its section and measurement."""
+    """Step 2: one row an arm, with intervals, paired differences and ranks within its section and measurement.
+
+    Rules are ranked among those of one base, by the difference to `uniform` on the seeds that both have: their means
+    are over different seeds, and bases differ in more than the rule. `unranked` says why an arm has no rank.
+    """
     rows: list[dict[str, Any]] = []
     for _, group in frame.groupby(_KEYS[:2], sort=True) if len(frame) else ():
         arms = [_arm(runs) for _, runs in group.groupby("arm", sort=True)]
-        rows += _ranked([arm | _compared(arm, arms) for arm in arms])
+        beside = _by_rule(arms)
+        rows += _ranked([arm | _compared(arm, beside) for arm in arms])
     return pd.DataFrame(rows)
 
 
@@ -107,7 +122,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
         "shaper": json.loads(first["arm"])[1],
         "baselines": first["baselines"],
         "by_seed": by_seed,
-        "ranked": many and json.loads(first["section"])["source"] is not None,
+        "many": many and json.loads(first["section"])["source"] is not None,
         "interval": stats.interval(scores, over_seeds=many),
         "seed_sd": stats.between_seed_sd(scores) if many else np.nan,
         "commits": tuple(sorted(set(runs["commit"]))),
@@ -115,22 +130,52 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _compared(arm: dict[str, Any], arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _by_rule(arms: Sequence[dict[str, Any]]) -> _ByRule:
+    """The arms of trained runs by their base and their rule's name."""
+    found: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for arm in arms:
+        if arm["shaper"]:
+            found[arm["base"], arm["shaper"]["name"]].append(arm)
+    return found
+
+
+def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
     """The paired differences of an arm to `uniform` and to its own shuffles, under the same base."""
-    beside = [other for other in arms if other["base"] == arm["base"] and other["shaper"] and arm["shaper"]]
-    references = [other for other in beside if other["shaper"]["name"] == REFERENCE and other is not arm]
-    difference = _paired(arm, references[0]) if len(references) == 1 else None
+    name = arm["shaper"]["name"] if arm["shaper"] else None
+    references = beside.get((arm["base"], REFERENCE), [])
+    apart = name != REFERENCE and name is not None and len(references) == 1
+    difference = _paired(arm, references[0]) if apart else None
     shuffles = [
-        (label(other["shaper"]), _paired(arm, other)) for other in beside if _shuffles(other["shaper"], arm["shaper"])
+        (label(other["shaper"]), _paired(arm, other))
+        for other in beside.get((arm["base"], f"permuted_{name}"), [])
+        if _same_settings(other["shaper"], arm["shaper"])
     ]
-    return {"difference": difference, "shuffles": [(name, found) for name, found in shuffles if found]}
+    unranked = _unranked(arm, references, difference)
+    return {
+        "difference": difference,
+        "shuffles": [(name, found) for name, found in shuffles if found],
+        "unranked": unranked,
+        "ranked": not unranked,
+    }
 
 
-def _shuffles(other: dict[str, Any], rule: dict[str, Any]) -> bool:
-    """Whether `other` is `rule` with its weights permuted: by its name, and the settings that both have agree."""
+def _unranked(arm: dict[str, Any], references: Sequence[dict[str, Any]], difference: stats.Paired | None) -> str:
+    """Why an arm has no rank; empty for one that has."""
+    if not arm["many"]:
+        return "fewer than three seeds" if arm["shaper"] else "not trained"
+    if not references:
+        return f"no {REFERENCE} under this base"
+    if len(references) > 1:
+        return f"{len(references)} settings of {REFERENCE} under this base"
+    if references[0] is arm or (difference and len(difference.seeds) >= RANKED_FROM):
+        return ""
+    return f"fewer than three seeds in common with {REFERENCE}"
+
+
+def _same_settings(other: dict[str, Any], rule: dict[str, Any]) -> bool:
+    """Whether a shuffle shuffles this very rule: the settings that both have agree."""
     both = other["settings"].keys() & rule["settings"].keys()
-    same = all(other["settings"][key] == rule["settings"][key] for key in both)
-    return same and other["name"] == f"permuted_{rule['name']}"
+    return all(other["settings"][key] == rule["settings"][key] for key in both)
 
 
 def _paired(arm: dict[str, Any], other: dict[str, Any]) -> stats.Paired | None:
@@ -138,12 +183,25 @@ def _paired(arm: dict[str, Any], other: dict[str, Any]) -> stats.Paired | None:
     return stats.paired(arm["by_seed"], other["by_seed"], over_seeds=len(common) >= RANKED_FROM) if common else None
 
 
+def _lead(arm: dict[str, Any]) -> float:
+    """What ranks an arm among those of its base: its paired difference to `uniform`, 0 for that itself."""
+    return round(arm["difference"].interval.value, 9) if arm["difference"] else 0.0
+
+
+def _place(leads: Sequence[float], lead: float) -> int:
+    """One more than there are greater ones among ascending leads."""
+    return 1 + len(leads) - bisect_right(leads, lead)
+
+
 def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Best first, ranked before unranked; equal values share a rank."""
-    ordered = sorted(rows, key=lambda arm: (not arm["ranked"], -round(arm["value"], 9), arm["arm"]))
-    values = [round(arm["value"], 9) for arm in ordered if arm["ranked"]]
-    ranks = [1 + sum(other > value for other in values) for value in values]
-    return [arm | {"rank": rank} for arm, rank in zip(ordered, ranks + [0] * (len(ordered) - len(ranks)), strict=True)]
+    """Base by base, best first; equal differences share a rank. Then the unranked, by their means."""
+    ranked, unranked = ([arm for arm in rows if arm["ranked"] == has] for has in (True, False))
+    leads: defaultdict[str, list[float]] = defaultdict(list)
+    for arm in sorted(ranked, key=_lead):
+        leads[arm["base"]].append(_lead(arm))
+    places = [arm | {"rank": _place(leads[arm["base"]], _lead(arm))} for arm in ranked]
+    apart = sorted(unranked, key=lambda arm: (-round(arm["value"], 9), arm["arm"]))
+    return sorted(places, key=lambda arm: (arm["base"], arm["rank"], arm["arm"])) + [arm | {"rank": 0} for arm in apart]
 
 
 def reported(path: Path) -> pd.DataFrame:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WINDOW = 10  # steps
-_PANEL = (6.4, 4.0)  # inches
+_WIDTH, _PER_ROW, _DPI = 8.0, 2, 100  # inches, panels, pixels an inch: the README shows 800 pixels
+_AXES, _LEGEND_ROW = 3.0, 0.24  # inches: the height of a panel without its legend, and of a row of the legend
 
 
 @dataclass(frozen=True)
@@ -102,22 +103,34 @@ def draw(shown: Sequence[Panel], out: Path) -> None:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise UsageError("the picture is drawn by matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=(_PANEL[0] * len(shown), _PANEL[1]), dpi=110, layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        _draw_panel(axes, panel)
+    rows = [shown[start : start + _PER_ROW] for start in range(0, len(shown), _PER_ROW)]
+    heights = [inches for row in rows for inches in (_AXES, _LEGEND_ROW * max(len(panel.lines) for panel in row))]
+    figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=_DPI, layout="constrained")
+    places = figure.subplots(2 * len(rows), min(len(shown), _PER_ROW), squeeze=False, height_ratios=heights)
+    for axes in places[1::2].ravel():  # the legends', below the panels
+        axes.set_axis_off()
+    for index, row in enumerate(rows):
+        for axes, legend, panel in zip(places[2 * index], places[2 * index + 1], row, strict=False):
+            _draw_panel(axes, panel)
+            legend.legend(*axes.get_legend_handles_labels(), fontsize=11, loc="upper center", frameon=False)
+    for axes in places[-2, len(rows[-1]) :]:
+        axes.set_axis_off()
     figure.savefig(out)
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:
+    """The lines and their bands: those of `uniform` are black, one under another base dashed."""
+    references = 0
     for index, line in enumerate(panel.lines):
-        color = "black" if line.reference else f"C{index % 10}"
-        axes.plot(line.steps, line.percent.mean(axis=0), color=color, linewidth=1.5, label=line.name)
+        color, style = ("black", "--" if references else "-") if line.reference else (f"C{index % 10}", "-")
+        references += line.reference
+        axes.plot(line.steps, line.percent.mean(axis=0), style, color=color, linewidth=1.6, label=line.name)
         axes.fill_between(line.steps, line.percent.min(axis=0), line.percent.max(axis=0), color=color, alpha=0.12, lw=0)
-    axes.set_title(panel.title, fontsize=10, wrap=True)
-    axes.set_xlabel("step")
-    axes.set_ylabel(f"training accuracy, mean of {WINDOW} steps [%]")
+    axes.set_title(panel.title, fontsize=12, wrap=True)
+    axes.set_xlabel("step", fontsize=11)
+    axes.set_ylabel(f"training accuracy [%],\nmean of {WINDOW} steps", fontsize=11)
+    axes.tick_params(labelsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
 
 
 @dataclass(frozen=True)

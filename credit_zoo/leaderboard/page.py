@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from credit_zoo.leaderboard.aggregates import aggregate
+from credit_zoo.leaderboard.board import TABLE_QUESTIONS, TABLE_STEPS
 from credit_zoo.leaderboard.seed_variance import noise_floor
 from credit_zoo.results import (
     RANKED_FROM,
@@ -35,13 +36,15 @@ Numbers from different tables do not compare.
 - **95% interval**: bootstrap over seeds and questions, for the mean that more seeds and more such questions would give.
 - **vs uniform**: the difference to `uniform` under the same base, paired by seed and question, in points, with its 95%
   interval. An interval that holds 0 shows no difference.
+- **rank**: among the rules of one base, by this difference on the seeds that rule and `uniform` have in common, three
+  or more; `uniform` stands at 0, and equal differences share a rank. Not by the means: they are over different seeds.
 - **std W**, **ESS**: spread of the token weights and their effective sample size (sum W)^2 / (T sum W^2), mean over the
   run. An ESS near 1 means that the rule did next to nothing.
 - **before**: the same measurement before training. **tokens**: sampled in training, thousands a run.
 - **IQM**: interquartile mean of the run scores over seeds and benchmarks, in percent and not normalised, with a
   bootstrap interval over seeds. **P(better than uniform)**: how often a run beats a run of `uniform`, mean over
-  benchmarks; 0.5 is chance, and where the runs of the two never overlap there is no interval to give. Questions and
-  benchmarks are fixed in both (arXiv:2108.13264).
+  benchmarks; 0.5 is chance. Its interval is that of as many tosses as the side with fewer seeds has: no distribution of
+  scores needs a wider one. Questions and benchmarks are fixed in both (arXiv:2108.13264).
 - **Noise floor**: **sd** is the standard deviation between seeds, in points, with its 95% chi-square interval; the
   questions are fixed. **5 seeds each show**: the smallest true difference between two rules that a two-sided t test at
   5% finds four times in five, in points: unpaired if both rules have the sd of `uniform`, paired from the sd of the
@@ -49,19 +52,27 @@ Numbers from different tables do not compare.
 - Fewer than three seeds are shown unranked, with intervals over questions alone: they say nothing about another run.
 - A blank cell was not measured. **flags**: `dirty` is a run from a changed working tree; others come from the run.
 """
-_HEADER = ("rank", "shaper", "base", "seeds", "", "95% interval", "vs uniform", "before", "", "std W", "ESS", "tokens")
+_INTERVAL = "95% interval"
+_HEADER = ("rank", "shaper", "base", "seeds", "", _INTERVAL, "vs uniform", "before", "", "std W", "ESS", "tokens")
 _TAIL = ("seconds", "commit", "flags")
 
 
 def page(
-    board: pd.DataFrame, reported: pd.DataFrame, rules: Mapping[str, tuple[str, str]], problems: Sequence[str]
+    board: pd.DataFrame,
+    reported: pd.DataFrame,
+    rules: Mapping[str, tuple[str, str]],
+    problems: Sequence[str],
+    trials: Sequence[str] = (),
 ) -> str:
-    """Step 3: the whole page. `rules` maps a shaper to its summary and its paper."""
+    """Step 3: the whole page. `rules` maps a shaper to its summary and its paper; `trials` are the runs not shown."""
     parts = [_INTRO]
     for section, arms in board.groupby("section", sort=True) if len(board) else ():
         parts += _section(json.loads(section), arms)
     if not len(board):
         parts.append("No runs yet.\n")
+    if trials:
+        least = f"of fewer than {TABLE_STEPS} steps or {TABLE_QUESTIONS} questions"
+        parts.append(f"Not shown, for they only try whether it runs ({least}): {escape(', '.join(trials))}.\n")
     names = {shaper["name"] for shaper in board["shaper"] if shaper} if len(board) else set()
     known = [(f"`{name}`", *rules[name]) for name in sorted(names & rules.keys())]
     parts += ["## The rules above\n", grid(("shaper", "rule", "paper"), known)] if known else []
@@ -104,18 +115,30 @@ def _measurement(measure: Mapping[str, Any], rows: pd.DataFrame, bases: Mapping[
         f"{settings_text(decoding)}; grader {measure['grader']}, prompt {measure['prompt']}"
     )
     parts = [f"### Measured on {escape(measure['bench'])} ({kind(measure)})\n", f"{escape(facts)}.\n"]
-    header = list(_HEADER) + list(_TAIL)
+    header = list(_HEADER)
     header[4], header[8] = f"{measure['metric']} avg@{measure['samples']}", f"pass@{measure['samples']}"
-    ranked, unranked = rows[rows["ranked"]], rows[~rows["ranked"].astype(bool)]
-    if len(ranked):
-        parts.append(grid(header, [_cells(arm, bases) for arm in ranked.to_dict("records")]))
-    if len(unranked):
-        parts.append("Unranked: fewer than three seeds, or not trained.\n" if len(ranked) else "Unranked.\n")
-        header[5] = "95% interval, questions only"
-        parts.append(grid(header, [_cells(arm, bases) for arm in unranked.to_dict("records")]))
+    parts += _rankings(header, rows, bases)
     arms = rows.to_dict("records")
     sentences = [text for arm in arms for text in (*_shuffles(arm, bases), *_beside(arm, bases))]
     return [*parts, bullets(sentences)] if sentences else parts
+
+
+def _rankings(header: Sequence[str], rows: pd.DataFrame, bases: Mapping[str, str]) -> list[str]:
+    """The ranked arms, those with too few seeds, and those with seeds enough and nothing to rank them by."""
+    many, ranked = rows["many"].astype(bool), rows["ranked"].astype(bool)
+    cells = {
+        name: [[*_cells(arm, bases), arm["unranked"]] for arm in rows[chosen].to_dict("records")]
+        for name, chosen in (("ranked", ranked), ("few", ~many), ("apart", many & ~ranked))
+    }
+    parts = [grid([*header, *_TAIL], [row[:-1] for row in cells["ranked"]])] if cells["ranked"] else []
+    if cells["apart"]:
+        parts.append("Unranked: not to be compared with `uniform`.\n")
+        parts.append(grid([*header, *_TAIL, "unranked because"], cells["apart"]))
+    if cells["few"]:
+        parts.append("Unranked: fewer than three seeds, or not trained.\n" if parts else "Unranked.\n")
+        shown = [name if name != _INTERVAL else f"{_INTERVAL}, questions only" for name in header]
+        parts.append(grid([*shown, *_TAIL], [row[:-1] for row in cells["few"]]))
+    return parts
 
 
 def _cells(arm: Mapping[str, Any], bases: Mapping[str, str]) -> list[str]:
@@ -152,15 +175,15 @@ def difference_cell(arm: Mapping[str, Any]) -> str:
     """The difference to `uniform`, or that this is it."""
     if arm["shaper"] is not None and arm["shaper"]["name"] == REFERENCE:
         return "reference"
-    return _difference(arm["difference"], arm["ranked"])
+    return _difference(arm["difference"], arm["many"])
 
 
-def _difference(found: stats.Paired | None, ranked: bool) -> str:
+def _difference(found: stats.Paired | None, many: bool) -> str:
     """Points with interval; over fewer seeds than the row has, how many; where these are too few, no interval."""
     if found is None:
         return ""
     interval, count = found.interval, len(found.seeds)
-    bounds = f" [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]" if count >= RANKED_FROM or not ranked else ""
+    bounds = f" [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]" if count >= RANKED_FROM or not many else ""
     common = f" ({count} common seed{'s' if count > 1 else ''})" if found.dropped else ""
     return f"{100 * interval.value:+.2f}{bounds}{common}"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from credit_zoo.lab import load_all as probed
 from credit_zoo.lab import mistakes_table
-from credit_zoo.leaderboard.board import measurements, reported, table
+from credit_zoo.leaderboard.board import is_trial, measurements, reported, table
 from credit_zoo.leaderboard.folders import page_folder, records_folder
 from credit_zoo.leaderboard.page import page
 from credit_zoo.leaderboard.readme import credit_block, fill, leaderboard_block, shapers_block, warm_start_block
-from credit_zoo.registry import SHAPERS
-from credit_zoo.results import atomic_write, load_all
+from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.results import atomic_write, load_all, record_path
 from credit_zoo.speed import table as costs
 
 WARM_START = Path(__file__).parents[1] / "policy" / "small" / "warm_start.json"
@@ -35,11 +35,14 @@ class Built:
 
 def build(results: Path) -> Built:
     """Everything that is generated from a folder of records and the `reported.csv` beside it."""
+    if not results.is_dir():
+        raise UsageError(f"there is no folder of records {results}")
     records, problems = load_all(results)
     problems = [problem.replace(f"{results}/", "") for problem in problems]
     listings = SHAPERS.listings()
     rules = {name: (entry.summary, entry.paper) for name, entry in listings.items() if entry.paper}
-    board = table(measurements(records))
+    board = table(measurements([record for record in records if not is_trial(record)]))
+    trials = [record_path(record).as_posix() for record in records if is_trial(record)]
     probes = probed(results.parent / "probes")
     speed = costs.read(results.parent / "speed")
     blocks = {
@@ -50,7 +53,7 @@ def build(results: Path) -> Built:
         "credit": credit_block(probes),
         "speed": costs.summary(speed),
     }
-    shown = page(board, reported(results.parent / "reported.csv"), rules, problems)
+    shown = page(board, reported(results.parent / "reported.csv"), rules, problems, trials)
     return Built(shown, costs.page(speed), blocks, tuple(problems))
 
 

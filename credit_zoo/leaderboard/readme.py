@@ -9,7 +9,7 @@ import pandas as pd
 from credit_zoo.lab import ProbeRecord, credit_table
 from credit_zoo.leaderboard.page import difference_cell
 from credit_zoo.registry import Listing, UsageError
-from credit_zoo.results import base_labels, escape, grid, kind, label
+from credit_zoo.results import base_labels, escape, grid, kind, label, number
 
 
 def leaderboard_block(board: pd.DataFrame) -> str:
@@ -29,7 +29,7 @@ def leaderboard_block(board: pd.DataFrame) -> str:
                 label(arm["shaper"]),
                 bases[arm["base"]],
                 str(len(arm["by_seed"])),
-                f"{100 * arm['before']:.1f}",
+                number(100 * arm["before"], "{:.1f}"),
                 f"{100 * arm['value']:.1f} [{100 * arm['interval'].low:.1f}, {100 * arm['interval'].high:.1f}]",
                 difference_cell(arm),
             ]

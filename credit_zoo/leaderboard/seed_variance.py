@@ -33,7 +33,7 @@ def noise_floor(arms: pd.DataFrame) -> list[str]:
 
 def _alone(arm: Mapping[str, Any]) -> list[list[str]]:
     """The row of the reference, if this is it and it has seeds enough."""
-    if not arm["ranked"] or arm["shaper"]["name"] != REFERENCE:
+    if not arm["many"] or arm["shaper"]["name"] != REFERENCE:
         return []
     spread = _spread(arm["seed_sd"], len(arm["by_seed"]), stats.detectable_unpaired(1))
     return [[str(len(arm["by_seed"])), f"{100 * arm['value']:.2f}", *spread]]
@@ -42,7 +42,7 @@ def _alone(arm: Mapping[str, Any]) -> list[list[str]]:
 def _paired(arm: Mapping[str, Any]) -> list[list[str]]:
     """The row of a rule's differences, if three of its seeds are the reference's too."""
     found: stats.Paired | None = arm["difference"]
-    if found is None or not arm["ranked"] or len(found.seeds) < RANKED_FROM:
+    if found is None or len(found.seeds) < RANKED_FROM:
         return []
     spread = _spread(found.seed_sd, len(found.seeds), stats.detectable_paired(1))
     return [[str(len(found.seeds)), f"{100 * found.interval.value:+.2f}", *spread]]

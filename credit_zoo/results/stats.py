@@ -8,6 +8,7 @@ Everything is deterministic: the same scores give the same interval.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_zoo.registry import UsageError
+from credit_zoo.results.proportion import share_interval
 
 Scores: TypeAlias = NDArray[np.float64]
+Counts: TypeAlias = NDArray[np.uint16]
 Bounds: TypeAlias = tuple[float, float]
 
 DRAWS = 4_000
@@ -79,9 +82,23 @@ def _widening(seeds: int) -> float:
     return math.sqrt(seeds / (seeds - 1)) * student_t(seeds - 1) / _Z
 
 
-def _resampled_means(values: Scores, draws: int, rng: np.random.Generator) -> Scores:
-    """Means of `draws` resamples with replacement, `[N]` -> `[draws]`."""
-    means: Scores = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+@lru_cache(maxsize=8)  # the arms of a table have as many questions each, and drawing costs more than the means
+def _resamples(sizes: tuple[int, ...], draws: int, rng_seed: int) -> tuple[Counts, ...]:
+    """How often each of N values is in each of `draws` resamples, `[draws, N]` for each N of `sizes`, in this order."""
+    rng = np.random.default_rng(rng_seed)
+    return tuple(_counts(rng.integers(size, size=(draws, size))) for size in sizes)
+
+
+def _counts(picked: NDArray[np.int64]) -> Counts:
+    """How often each of N places is in each row of picked places, `[draws, N]` -> `[draws, N]`."""
+    draws, size = picked.shape
+    cells = picked + size * np.arange(draws)[:, None]
+    return np.bincount(cells.ravel(), minlength=draws * size).astype(np.uint16).reshape(draws, size)
+
+
+def _resampled_means(values: Scores, counts: Counts) -> Scores:
+    """The means of the resamples, values `[N]` and counts `[draws, N]` -> `[draws]`."""
+    means: Scores = counts @ values / len(values)
     return means
 
 
@@ -111,15 +128,15 @@ def interval(scores: Scores, over_seeds: bool = True, draws: int = DRAWS, rng_se
     teachers should know about the bootstrap", 2015 (f); Agarwal et al., arXiv:2108.13264 (why seeds).
     """
     scores = _checked(scores)
-    rng = np.random.default_rng(rng_seed)
-    mean, count = float(scores.mean()), len(scores)
+    mean, (count, asked) = float(scores.mean()), scores.shape
     with_seeds = over_seeds and count > 1
     share = _shared(scores) ** 0.5 if with_seeds else 1.0
-    deviations = share * _resampled_means(scores.mean(axis=0) - mean, draws, rng)
-    if with_seeds:
-        deviations = deviations + _widening(count) * _resampled_means(scores.mean(axis=1) - mean, draws, rng)
+    questions, *seeds = _resamples((asked, count) if with_seeds else (asked,), draws, rng_seed)
+    deviations = share * _resampled_means(scores.mean(axis=0) - mean, questions)
+    for drawn in seeds:
+        deviations = deviations + _widening(count) * _resampled_means(scores.mean(axis=1) - mean, drawn)
     low, high = _middle(deviations)
-    return Interval(mean, mean + low, mean + high, count, scores.shape[1])
+    return Interval(mean, mean + low, mean + high, count, asked)
 
 
 def _middle(draws: Scores) -> Bounds:
@@ -190,26 +207,20 @@ def probability_of_improvement(rule: Scores, reference: Scores) -> float:
     if not np.size(rule) or not np.size(reference):
         raise UsageError("the probability of improvement needs at least one run on each side")
     x, y = (np.asarray(side, dtype=np.float64).reshape(len(side), -1) for side in (rule, reference))
-    return float(_improvements(x[None], y[None])[0])
+    return float((0.5 + 0.5 * np.sign(x[:, None] - y[None])).mean())
 
 
-def _improvements(x: Scores, y: Scores) -> Scores:
-    """The probability of improvement in each draw, `[N, S, M]` and `[N, R, M]` -> `[N]`."""
-    found: Scores = (0.5 + 0.5 * np.sign(x[:, :, None] - y[:, None])).mean(axis=(1, 2, 3))
-    return found
-
-
-def improvement_interval(rule: Scores, reference: Scores, draws: int = DRAWS, rng_seed: int = 0) -> Bounds | None:
+def improvement_interval(rule: Scores, reference: Scores) -> Bounds:
     """The 95% interval of `probability_of_improvement` over seeds, from run scores `[S, M]` and `[R, M]`.
 
-    Bootstrap, percentiles of draws of whole seeds, each side its own. None where every draw agrees, as it does where
-    the two sides' runs do not overlap on any benchmark: then the bootstrap has no interval to give.
+    The interval of p^ n wins in n = min(S, R) trials (`share_interval`). The statistic is a mean over matchings, each
+    of n pairs of runs that share none, so no distributions give it more variance than n tosses have, p (1 - p) / n; nor
+    has a mean over benchmarks, for x (1 - x) is concave. It covers 95% or more, also where the sides' runs do not
+    overlap. A bootstrap's percentiles over 3 to 8 seeds cover 86 to 94%: its draws vary (S - 1) / S as much as runs do,
+    and agree where the sides hardly overlap. Sources: Hoeffding, 1963 (matchings); Birnbaum & Klose, 1957 (the bound).
     """
-    rng = np.random.default_rng(rng_seed)
     sides = [_checked(side) for side in (rule, reference)]
-    drawn = [side[rng.integers(len(side), size=(draws, len(side)))] for side in sides]
-    low, high = _middle(_improvements(drawn[0], drawn[1]))
-    return (low, high) if low < high else None
+    return share_interval(probability_of_improvement(*sides), min(map(len, sides)), LEVEL)
 
 
 def standard_error(correctness: Scores) -> float:
@@ -245,6 +256,7 @@ def chi_square_cdf(x: float, dof: int) -> float:
     return total * math.exp(a * math.log(z) - z - math.lgamma(a + 1)) if z > 0 else 0.0
 
 
+@cache
 def chi_square_point(probability: float, dof: int) -> float:
     """The x at which `chi_square_cdf` is `probability`, in (0, 1): by bisection."""
     if dof < 1 or not 0 < probability < 1:
@@ -265,8 +277,7 @@ def sd_interval(sd: float, count: int) -> Bounds:
     """
     if count < 2:
         raise UsageError("one value has no spread")
-    points = [chi_square_point(level, count - 1) for level in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)]
-    low, high = (sd * ((count - 1) / point) ** 0.5 for point in points)
+    low, high = (sd * ((count - 1) / chi_square_point(p, count - 1)) ** 0.5 for p in ((1 + LEVEL) / 2, (1 - LEVEL) / 2))
     return low, high
 
 

@@ -11,8 +11,9 @@ import os
 import re
 import tempfile
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -133,8 +134,12 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         return _decode_union(options, value, where)
     if origin is tuple and isinstance(value, list):
+        if options[0] is float and _all_finite(value):
+            return tuple(value)
         return tuple(_decode(options[0], part, f"{where}[{index}]") for index, part in enumerate(value))
     if origin is Mapping and isinstance(value, dict):
+        if options[1] is float and _all_finite(value.values()):
+            return value
         return {_decode(str, key, where): _decode(options[1], part, f"{where}.{key}") for key, part in value.items()}
     if origin is Literal and isinstance(value, str) and value in options:
         return value
@@ -149,6 +154,14 @@ def _is_plain(kind: Any, value: Any) -> bool:
     if kind is float:
         return isinstance(value, (int, float)) and math.isfinite(value)
     return isinstance(value, kind)
+
+
+def _all_finite(values: Collection[Any]) -> bool:
+    """Whether `_is_plain` holds of all as floats: a record has thousands of these, and few other values."""
+    return {int, float}.issuperset(map(type, values)) and all(map(math.isfinite, values))
+
+
+_types_of = cache(get_type_hints)
 
 
 def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -166,7 +179,7 @@ def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _decode_fields(kind: Any, value: Any, where: str) -> Any:
-    types_of = get_type_hints(kind)
+    types_of = _types_of(kind)
     place = where.lstrip(".") or "the file"
     if not isinstance(value, dict):
         raise UsageError(f"{place}: must be a mapping, got {str(value)[:60]!r}")
@@ -208,7 +221,8 @@ def _duplicates(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, 
     seen: dict[tuple[str, str, tuple[object, ...]], tuple[Path, RunRecord]] = {}
     kept, problems = [], []
     for path, record in sorted(loaded, key=lambda item: (item[1].created, item[0])):
-        keys = [(run_key(record), evaluation.stage, evaluation.measure) for evaluation in record.evaluations]
+        run = run_key(record)
+        keys = [(run, evaluation.stage, evaluation.measure) for evaluation in record.evaluations]
         first = next((seen[key] for key in keys if key in seen), None)
         if first is None:
             kept.append((path, record))
@@ -218,16 +232,30 @@ def _duplicates(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, 
     return kept, problems
 
 
+def _unchanged(path: Path) -> RunRecord:
+    """`load`, or what it gave for this very file: the same path, inode, time and size."""
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise CorruptRecord(f"{path} cannot be read as a record: {error}") from None
+    return _kept(path, about.st_ino, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=2048)
+def _kept(path: Path, inode: int, time: int, size: int) -> RunRecord:
+    return load(path)
+
+
 def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
     """(records, problems) of every `*.json` below `folder`, in the order of their paths.
 
     A damaged file, and a run that stands there twice with different results, are named in the problems and left out;
-    the others count.
+    the others count. A file that is as it was the last time is not decoded again.
     """
     loaded, problems = [], []
     for path in sorted(folder.rglob("*.json")):
         try:
-            loaded.append((path, load(path)))
+            loaded.append((path, _unchanged(path)))
         except CorruptRecord as error:
             problems.append(str(error))
     kept, repeated = _duplicates(loaded)

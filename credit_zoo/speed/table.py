@@ -42,7 +42,12 @@ def page(found: Found) -> str:
             f"## {work['model']}, {work['dtype']}: {work['prompts']} prompts x {work['group']} responses x "
             f"{work['tokens']} tokens, {work['high'] * work['wide']} image tokens\n"
         )
-        parts.append(grid(("contender", "seconds", "to uniform [quartiles]", "peak MiB", "largest MiB"), _steps(one)))
+        parts.append(
+            grid(
+                ("contender", "seconds", "times faster than uniform [quartiles]", "peak MiB", "largest MiB"),
+                _steps(one),
+            )
+        )
         # Scoring and shaping are those of the last rule, the update is that of uniform.
         rule = [row["name"] for row in one["found"]["rows"] if "," not in row["name"]][-1:]
         title = " ".join(["part of a step, shaped by", *rule])
@@ -71,6 +76,21 @@ def _ratio(spread: Mapping[str, float], digits: int = 2) -> str:
     return f"{spread['median']:.{digits}f} [{spread['low']:.{digits}f}, {spread['high']:.{digits}f}]"
 
 
+def _faster(spread: Mapping[str, float], digits: int = 2) -> str:
+    """How many times faster, with quartiles: the one kind of ratio of times in a comparison."""
+    return f"{_ratio(spread, digits)} times faster"
+
+
+def _inverse(spread: Mapping[str, float]) -> Mapping[str, float]:
+    """The spread of the times of one over those of another as that of the other's over the one's."""
+    return {"median": 1 / spread["median"], "low": 1 / spread["high"], "high": 1 / spread["low"]}
+
+
+def _share(ours: float, theirs: float) -> str:
+    """How much of another's memory, the one kind of ratio of memory."""
+    return f"{100 * ours / theirs:#.3g}".rstrip(".") + "% of the memory"
+
+
 def _comparisons(found: Found) -> Iterator[tuple[str, str, str, str]]:
     if "trl" in found:
         yield from _against_trl(found["trl"]["found"])
@@ -93,41 +113,34 @@ def _comparisons(found: Found) -> Iterator[tuple[str, str, str, str]]:
 def _against_trl(one: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     seconds = {name: spread["median"] for name, spread in one["seconds"].items()}
     ours, theirs = (seconds[f"{who}, training"] for who in ("ours", "TRL"))
-    yield "training step", _seconds(ours), f"{_seconds(theirs)} (TRL)", f"{_ratio(one['training'])} times faster"
+    yield "training step", _seconds(ours), f"{_seconds(theirs)} (TRL)", _faster(one["training"])
     ours, theirs = (seconds[f"{who}, training"] + seconds[f"{who}, sampling"] for who in ("ours", "TRL"))
-    yield (
-        "whole step, sampling in it",
-        _seconds(ours),
-        f"{_seconds(theirs)} (TRL)",
-        f"{_ratio(one['whole'])} times faster",
-    )
+    yield "whole step, sampling in it", _seconds(ours), f"{_seconds(theirs)} (TRL)", _faster(one["whole"])
     for part, title in (("training", "training step: peak memory"), ("whole", "whole step: peak memory")):
         ours, theirs = (one["peak"][part][who]["peak"] for who in ("ours", "TRL"))
-        yield title, _mib(ours), f"{_mib(theirs)} (TRL)", f"{ours / theirs:.2f}"
+        yield title, _mib(ours), f"{_mib(theirs)} (TRL)", _share(ours, theirs)
     rest = {
         who: one["peak"]["training"][who]["peak"] - one["peak"]["training"][who]["largest"] for who in ("ours", "TRL")
     }
     title = "the same without the largest tensor of each"
-    yield title, _mib(rest["ours"]), f"{_mib(rest['TRL'])} (TRL)", f"{rest['ours'] / rest['TRL']:.2f}"
+    yield title, _mib(rest["ours"]), f"{_mib(rest['TRL'])} (TRL)", _share(rest["ours"], rest["TRL"])
 
 
 def _contenders(one: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """`pepo` against `uniform`, and `uniform` against other ways to compute the same; a row's ratio is its time over
+    that of `uniform`.
+    """
     rows = {row["name"]: row for row in one["rows"]}
-    uniform = rows["uniform"]
     for name, row in rows.items():
-        if name == "pepo" or "," in name:
-            ours, other = (row, uniform) if name == "pepo" else (uniform, row)
-            title = f"{name}: training step" if name == "pepo" else "uniform: training step"
-            against = "uniform" if name == "pepo" else name
-            seconds = _seconds(ours["seconds"]["median"]), f"{_seconds(other['seconds']['median'])} ({against})"
-            slower = "" if name == "pepo" else " times as long"
-            yield title, *seconds, f"{_ratio(row['ratio'], 3 if name == 'pepo' else 2)}{slower}"
-            yield (
-                f"{title.split(':')[0]}: peak memory",
-                _mib(ours["peak"]),
-                _mib(other["peak"]),
-                (f"{ours['peak'] / other['peak']:.3f}"),
-            )
+        if name != "pepo" and "," not in name:
+            continue
+        close = name == "pepo"
+        first, second = (row, rows["uniform"]) if close else (rows["uniform"], row)
+        faster = _faster(_inverse(row["ratio"]), 3) if close else _faster(row["ratio"])
+        ours, theirs = (_seconds(side["seconds"]["median"]) for side in (first, second))
+        yield f"{first['name']}: training step", ours, f"{theirs} ({second['name']})", faster
+        peaks = _share(first["peak"], second["peak"])
+        yield f"{first['name']}: peak memory", _mib(first["peak"]), f"{_mib(second['peak'])} ({second['name']})", peaks
 
 
 def _head(one: Mapping[str, Any], sizes: str) -> Iterator[tuple[str, str, str, str]]:
@@ -149,13 +162,13 @@ def _head(one: Mapping[str, Any], sizes: str) -> Iterator[tuple[str, str, str, s
             )
         ours, whole = (found["peak"][key] - held for key in ("ours", "whole matrix"))
         besides = ", the weight's gradient aside" if held else ""
-        yield f"{title}: extra memory{besides}", _mib(ours), f"{_mib(whole)} (whole matrix)", f"{ours / whole:.3f}"
+        yield f"{title}: extra memory{besides}", _mib(ours), f"{_mib(whole)} (whole matrix)", _share(ours, whole)
 
 
 def _pair(title: str, one: Mapping[str, Any]) -> tuple[str, str, str, str]:
     theirs = next(name for name in one["seconds"] if not name.startswith("ours"))
     mine, other = (one["seconds"][name]["median"] for name in ("ours", theirs))
-    return title, _seconds(mine), f"{_seconds(other)} ({theirs})", f"{_ratio(one['faster'])} times faster"
+    return title, _seconds(mine), f"{_seconds(other)} ({theirs})", _faster(one["faster"])
 
 
 def _growth(ladders: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -171,7 +184,7 @@ def _steps(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (
             row["name"],
             f"{row['seconds']['median']:.3f}",
-            _ratio(row["ratio"], 3),
+            _ratio(_inverse(row["ratio"]), 3),
             f"{row['peak'] / 2**20:.1f}",
             "" if row["largest"] is None else f"{row['largest'] / 2**20:.1f}",
         )
