@@ -6,13 +6,13 @@ numbers left open are no JSON here either. The time is at most quadratic in the 
 """
 
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-Value: TypeAlias = "float | str | list[Value] | dict[str, Value] | None"
+Value: TypeAlias = float | str | list[Any] | dict[str, Any] | None  # lists and objects hold values again
 
 DEPTH = 8
 ATTEMPTS = 16  # brackets of prose, which hold no value
-NUMBER = r"[-+]?(?:[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(?:[eE][-+]?[0-9]{1,3})?"
+NUMBER = r"[-+]?(?:[0-9]{1,12}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][-+]?[0-9]{1,3})?"
 
 _OPENER = re.compile(r"[\[({]")
 _SPACE = re.compile(r"\s*")
