@@ -3,6 +3,7 @@ r"""From a response to a score: finding the answer, then comparing it; the rewar
 The answer is the `<answer>` block after the last `</think>`, or `\boxed{}` where there is no such tag. Decisions
 where graders may reasonably differ:
 - Tags are taken as written: `<ANSWER>` and `< answer >` are text. Without tags or box there is no answer.
+- A `<think>` that the prompt's template has opened belongs to the response, and stands before it here.
 - What a response says inside its thinking does not count. Two blocks that differ after it are no answer; two
   equal ones are one answer, but not the form asked for. Blocks within blocks and unclosed blocks are no answer.
 - Markup, JSON, comments and prose inside the block are part of the answer, and so make it wrong.

@@ -17,7 +17,7 @@ from credit_zoo.question import Question
 _BLOCK = ("<answer>", "</answer>")
 _OPENED, _CLOSED = (re.compile(rf"<\s*{tag}answer\s*>", re.IGNORECASE) for tag in ("", r"/\s*"))
 _BOXED = re.compile(r"\\boxed\s*\{")
-_WHOLE, _DECIMAL = r"(\d+)", r"(\d+\.?\d*|\.\d+)"
+_WHOLE, _DECIMAL = r"(\d+)", r"(\d+(?:\.\d*)?|\.\d+)"
 _NUMBERS, _FRACTIONS = (re.compile(r"\[" + r",\s*".join([one] * 4) + r"\]") for one in (_WHOLE, _DECIMAL))
 _MARKS = str.maketrans("", "", string.punctuation.replace(":", ""))
 # What mathruler takes off, by hand or by pylatexenc, before it compares two texts.
@@ -143,11 +143,10 @@ def _undressed(text: str) -> str:
 def vlm_r1(question: Question, response: str) -> float:
     """VLM-R1's evaluation: the last four whole numbers in brackets within braces, overlap more than a half.
 
-    Only inside `<answer>`; numbers with a fraction are not read; right and bottom edges are moved by a pixel for the
-    part that both boxes share, not for the boxes. A box in pixels of the resized picture is told in the original's
-    first, as there. For a model that speaks thousandths their rule for InternVL holds: the first four numbers, braces
-    or none, compared in thousandths. That one speaks parts of 1 they do not foresee: fractions are read, and told in
-    pixels.
+    Only inside `<answer>`; numbers with a fraction are not read; a shared part of at most one pixel in width or height
+    counts for nothing. A box in pixels of the resized picture is told in the original's first, as there. For a model
+    that speaks thousandths their rule for InternVL holds: the first four numbers, braces or none, compared in
+    thousandths. A model that speaks parts of 1 they do not foresee: fractions are read, and told in pixels.
     """
     frame = question.meta.get("frame")
     start = response.find(_BLOCK[0])
