@@ -70,6 +70,7 @@ SIDES_OF_ONE = '"x1": 10, "y1": 20, "x2": 110, "y2": 220'
         # labels
         f'{{"bbox_2d": {FOUR}, "label": "the "red" dog"}}', f'{{"bbox_2d": {FOUR}, "label": "a man\'s "big, red" hat"}}',
         f'{{"label": "says "hi", a man", "bbox_2d": {FOUR}}}', f"{{'label': 'a man's hat', 'bbox_2d': {FOUR}}}",
+        f'{{"answer": "a dog", "bbox_2d": {FOUR}}}', f'{{"answer": {FOUR}}}', f'{{"label": ["a", "b"], "box": {FOUR}}}',
         f'{{"bbox_2d": {FOUR}, "label": "5\\" tall, {{or}} [not] number 3"}}', f'{{"bbox_2d": {FOUR}, "score": 0.9}}',
         # words around it
         f'Here is the box: {{"bbox_2d": {FOUR}}} as asked.', f"The box (left, top, right, bottom) is {FOUR}.",

@@ -107,8 +107,12 @@ def _at_box(value: Value) -> Iterator[Box | None]:
         yield from _in_object(value)
     elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value) and not _is_corners(value):
         yield from _in_list(value)
-    elif not isinstance(value, list) or any(not isinstance(item, str) or _NUMBER.search(item) for item in value):
-        yield _box(value)
+    else:
+        items = value if isinstance(value, list) else [value]
+        if any(
+            not isinstance(item, str) or _NUMBER.search(item) for item in items
+        ):  # words alone are not meant as a box
+            yield _box(value)
 
 
 def _pair(value: Value) -> list[float]:
