@@ -1,18 +1,27 @@
 """Boxes: how one is asked for, read from an answer, compared, and told in the numbers that a model speaks.
 
-A box is `x1, y1, x2, y2`, left, top, right and bottom; in an answer it stands as JSON or as one bracketed quadruple.
+A box is `x1, y1, x2, y2`, left, top, right and bottom; in an answer it stands as JSON, however loosely written
+(`credit_zoo.answers.loose_json`), as one bracketed quadruple or as two corners, with or without words around it.
 
-Decisions where graders may reasonably differ: four bare numbers are no box, two boxes are no answer even if one
-is right, corners in the wrong order are not swapped, and the frame of the numbers is told, never guessed from
-their size. A box is right from an intersection over union of 0.5 on (`>=`): papers print "Acc@0.5" and "IoU@50",
-and VLM-R1's evaluation asks for more than 0.5, which differs on an overlap of exactly one half alone.
+Decisions where graders may reasonably differ:
+- Four bare numbers are no box. Two boxes are no answer, even if they are equal or one is right, and so are a box
+  beside something that is to be one and is not (four zeros), and one key given twice.
+- Words around a box may say anything but that it is not this one (`not [..]`, `[..] is wrong`) or that it may be
+  another (`or`); a bare quadruple has no other number beside it, JSON no four.
+- Lists of four numbers count under the names of `_NAMES` alone; under any other they may mean something else (a
+  `box_2d` has its top first, a width is no right edge), and stand in the way of a box beside them.
+- Corners in the wrong order are not swapped, and the frame of the numbers is told, never guessed from their size.
+- A box is right from an intersection over union of 0.5 on (`>=`): papers print "Acc@0.5" and "IoU@50", and VLM-R1's
+  evaluation asks for more than 0.5, which differs on an overlap of exactly one half alone.
 """
 
-import json
 import math
 import re
-from collections.abc import Iterator
-from typing import Any, Literal, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from credit_zoo.answers import loose_json
+from credit_zoo.answers.loose_json import Value
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -20,12 +29,27 @@ Frame = Literal["pixels", "resized", "thousandths", "unit"]
 
 HIT = 0.5
 MAX_LENGTH = 1000
-_KEYS = ("bbox_2d", "bbox", "box")
-_NUMBER = r"\s*([-+]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12}))\s*"
-_QUADRUPLE = re.compile(
-    rf"[\[(]{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[\])]|\({_NUMBER},{_NUMBER}\)\s*,?\s*\({_NUMBER},{_NUMBER}\)"
+_NAMES = frozenset({
+    "bbox", "bbox_2d", "bbox2d", "bboxes", "box", "boxes", "bounding_box", "bounding_boxes", "boundingbox",
+    "bounding box", "coordinates", "answer",
+})  # fmt: skip
+_SIDES = (
+    ("x1", "y1", "x2", "y2"), ("x_1", "y_1", "x_2", "y_2"), ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"), ("left", "top", "right", "bottom"),
+)  # fmt: skip
+_CORNERS = ("top_left", "bottom_right")
+_NUMBER = re.compile(loose_json.NUMBER)
+# Fences, marks of places and tags: what is put around a box, with the digits of its names.
+_DRESS = re.compile(r"[`~]{3,}\w*|<\|[^<|>]{0,40}\|>|</?\w{1,40}>|\\boxed\s*\{")
+_NAME = re.compile(r"\b(?:bbox_?2d|[xy]_?[12])\b", re.IGNORECASE)
+_NUMBERS_AROUND_JSON = 3
+_DENIAL = re.compile(
+    r"\b(?:not|no|nor|none|never|neither|either|or|without|cannot|false|untrue|invalid|wrong\w*|(?:in|un)correct\w*"
+    r"|inaccurate\w*|mistake\w*|mistaken|erroneous\w*|errors?|except\w*|exclud\w*|reject\w*|impossible|instead|rather"
+    r"|(?:any|every|no)thing but|all but|other than|far from|ruled out|opposite|fails?|bad)\b|n['’]t\b|[≠¬✗✘❌不错]"
+    r"|!=|~~",
+    re.IGNORECASE,
 )
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 
 
 def asks_for_box(expression: str) -> str:
@@ -39,51 +63,84 @@ def parse_box(text: str) -> Box | None:
     text = text.strip()
     if len(text) > MAX_LENGTH:
         return None
-    fenced = _FENCE.fullmatch(text)
-    text = fenced.group(1) if fenced else text
     try:
-        boxes = list(_in_json(json.loads(text, parse_constant=_no_constant)))
-    except (ValueError, RecursionError):
-        boxes = _in_text(text)
+        values, around = loose_json.values_in(_DRESS.sub(" ", text))
+    except ValueError:
+        return None
+    boxes = list(_in_list([values] if _is_corners(values) else values))
+    numbers = len(_NUMBER.findall(_NAME.sub(" ", around)))
+    if _DENIAL.search(around) or numbers > (_NUMBERS_AROUND_JSON if "{" in text else 0):
+        return None
     return boxes[0] if len(boxes) == 1 else None
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no coordinate")
+def _in_list(items: Sequence[Value]) -> Iterator[Box | None]:
+    """The boxes of a list of values; None for each that is to be a box and is none."""
+    for item in items:
+        if isinstance(item, dict):
+            yield from _in_object(item)
+        elif isinstance(item, list):
+            yield from _at_box(item)
 
 
-def _in_json(value: Any) -> Iterator[Box]:
-    """The boxes of a JSON value: a quadruple, an object that holds one, or a list of such objects."""
+def _in_object(fields: dict[str, Value]) -> Iterator[Box | None]:
+    told: set[str] = set()
+    for sides in (*_SIDES, _CORNERS):
+        if fields.keys() >= set(sides):
+            told.update(sides)
+            yield _box([fields[side] for side in sides])
+    for name, value in fields.items():
+        if name in told:
+            continue
+        if name in _NAMES:
+            yield from _at_box(value)
+        elif isinstance(value, (dict, list)):
+            items = value if isinstance(value, list) and any(isinstance(item, dict) for item in value) else [value]
+            known = all(isinstance(item, dict) for item in items) and not _DENIAL.search(name.replace("_", " "))
+            for box in _in_list(items):
+                yield box if known else None
+
+
+def _at_box(value: Value) -> Iterator[Box | None]:
+    """The boxes of what stands where a box is looked for."""
     if isinstance(value, dict):
-        for name in _KEYS:
-            if name in value:
-                yield from _checked(value[name])
-    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
-        for item in value:
-            yield from _checked(item) if isinstance(item, list) else _in_json(item)
-    elif isinstance(value, list):
-        yield from _checked(value)
+        yield from _in_object(value)
+    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value) and not _is_corners(value):
+        yield from _in_list(value)
+    else:
+        items = value if isinstance(value, list) else [value]
+        if any(
+            not isinstance(item, str) or _NUMBER.search(item) for item in items
+        ):  # words alone are not meant as a box
+            yield _box(value)
 
 
-def _in_text(text: str) -> list[Box]:
-    quadruples = list(_QUADRUPLE.finditer(text))
-    rest = _QUADRUPLE.sub("", text)
-    if len(quadruples) != 1 or any(char.isdecimal() for char in rest):
-        return []
-    return list(_checked([number for number in quadruples[0].groups() if number is not None]))
+def _pair(value: Value) -> list[float]:
+    """The two numbers of a corner; none if it is no corner."""
+    numbers = [item for item in value if isinstance(item, float)] if isinstance(value, list) else []
+    return numbers if isinstance(value, list) and len(numbers) == len(value) == 2 else []
 
 
-def _checked(values: Any) -> Iterator[Box]:
-    if not isinstance(values, list) or len(values) != 4:
-        return
-    if not all(isinstance(value, (int, float, str)) and not isinstance(value, bool) for value in values):
-        return
-    try:
-        x1, y1, x2, y2 = (float(value) for value in values)
-    except (ValueError, OverflowError):
-        return
-    if all(math.isfinite(value) for value in (x1, y1, x2, y2)) and x2 > x1 and y2 > y1:
-        yield x1, y1, x2, y2
+def _is_corners(value: Value) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_pair, value))
+
+
+def _box(value: Value) -> Box | None:
+    """Four numbers, or two corners of two, as a box."""
+    if not isinstance(value, list):
+        return None
+    sides = [*_pair(value[0]), *_pair(value[1])] if _is_corners(value) else [_number(side) for side in value]
+    if len(sides) != 4 or not all(map(math.isfinite, sides)):
+        return None
+    x1, y1, x2, y2 = sides
+    return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+
+
+def _number(value: Value) -> float:
+    """A number, or the number that a text is; NaN for anything else."""
+    if isinstance(value, str):
+        return float(value) if _NUMBER.fullmatch(value.strip()) else math.nan
+    return value if isinstance(value, float) else math.nan
 
 
 def iou(left: Box, right: Box) -> float:
@@ -111,8 +168,12 @@ def to_frame(box: Box, size: Size, frame: Frame, input_size: Size) -> Box:
     see `smart_resize`); "thousandths" of width and height (InternVL, Qwen2-VL, Qwen3-VL); "unit": 0 to 1. Width and
     height each scale by one number, which leaves every intersection over union as it is.
     """
-    spans = {"pixels": size, "resized": input_size, "thousandths": (1000, 1000), "unit": (1, 1)}
-    return rescale(box, size, spans[frame])
+    return rescale(box, size, span(size, frame, input_size))
+
+
+def span(size: Size, frame: Frame, input_size: Size) -> Size:
+    """The (width, height) of the picture in the numbers of a frame."""
+    return {"pixels": size, "resized": input_size, "thousandths": (1000, 1000), "unit": (1, 1)}[frame]
 
 
 def smart_resize(

@@ -3,6 +3,7 @@ r"""From a response to a score: finding the answer, then comparing it; the rewar
 The answer is the `<answer>` block after the last `</think>`, or `\boxed{}` where there is no such tag. Decisions
 where graders may reasonably differ:
 - Tags are taken as written: `<ANSWER>` and `< answer >` are text. Without tags or box there is no answer.
+- A `<think>` that the prompt's template has opened belongs to the response, and stands before it here.
 - What a response says inside its thinking does not count. Two blocks that differ after it are no answer; two
   equal ones are one answer, but not the form asked for. Blocks within blocks and unclosed blocks are no answer.
 - Markup, JSON, comments and prose inside the block are part of the answer, and so make it wrong.
@@ -13,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from credit_zoo.answers.boxes import HIT, iou, parse_box, rescale
+from credit_zoo.answers.boxes import HIT, MAX_LENGTH, iou, parse_box, rescale
 from credit_zoo.answers.choices import same_choice, same_class, same_letter, same_text
 from credit_zoo.answers.math_equality import same_float, same_integer, same_list, same_math
 from credit_zoo.answers.plain_text import CAP, clean, unwrap, visible
@@ -24,7 +25,7 @@ __all__ = [
     "same_float", "same_integer", "same_letter", "same_list", "same_math", "same_text", "score_response",
 ]  # fmt: skip
 
-GRADER_VERSION = 1
+GRADER_VERSION = 2
 
 _THINK, _THINK_END, _ANSWER, _ANSWER_END = TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _BOX_TOKENS = re.compile(r"\\boxed\s*\{|\\[{}]|[{}]")
@@ -39,8 +40,8 @@ class Extraction:
     why: str = ""
 
 
-def extract(response: str) -> Extraction:
-    """The response's answer, in time linear in its length."""
+def extract(response: str, cap: int = CAP) -> Extraction:
+    """The response's answer of at most `cap` characters, in time linear in the response's length."""
     tail = response[response.rfind(_THINK_END) + len(_THINK_END) :] if _THINK_END in response else response
     blocks, nested = _blocks(tail)
     if not blocks and _ANSWER not in tail:
@@ -51,8 +52,8 @@ def extract(response: str) -> Extraction:
     if not blocks:
         return Extraction(None, False, "no answer block")
     stripped = [visible(block).strip() for block in blocks]
-    if any(len(block) > CAP for block in stripped):
-        return Extraction(None, formatted, f"an answer of more than {CAP} characters")
+    if any(len(block) > cap for block in stripped):
+        return Extraction(None, formatted, f"an answer of more than {cap} characters")
     answers = {unwrap(clean(block)) for block in stripped}
     if len(answers) > 1:
         return Extraction(None, False, "answer blocks that differ")
@@ -134,7 +135,7 @@ def score_response(question: Question, response: str) -> Score:
 
     A choice without listed choices has a letter as truth.
     """
-    found = extract(response)
+    found = extract(response, MAX_LENGTH if question.kind == "box" else CAP)
     if question.kind == "box":
         overlap = 0.0 if found.text is None else _overlap(found.text, question.answer)
         return Score(float(overlap >= HIT), found.text, found.formatted, overlap)

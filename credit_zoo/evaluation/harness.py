@@ -105,7 +105,7 @@ def _fitting(
 
 
 def _answers(worker: RolloutWorker, responses: Responses, group: int) -> list[Completions]:
-    texts = worker.policy.encoder.decode(responses.ids, responses.mask)
+    texts = worker.texts(responses)
     cut = responses.truncated.tolist()
     starts = range(0, len(texts), group)
     return [Completions(tuple(texts[at : at + group]), tuple(cut[at : at + group])) for at in starts]

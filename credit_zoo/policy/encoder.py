@@ -8,6 +8,7 @@ same tensors, from tokenizer and image processor alone.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, Gener
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import cached_file
 
-from credit_zoo.answers import Size, smart_resize
+from credit_zoo.answers import TAGS, Size, smart_resize
 from credit_zoo.registry import UsageError
 from credit_zoo.types import Prompts
 
@@ -199,6 +200,18 @@ class Encoder:
         )
         return Prompts(ids, mask, tuple(vision for _, vision in encoded))
 
+    @cached_property
+    def opened(self) -> str:
+        """What the chat template has said of every response when sampling begins, from a `<think>` that it leaves
+        open; "" for a template that opens none, or closes it again.
+        """
+        chat, asked = self.tokenizer if self.processor is None else self.processor, "the question's last words"
+        user = [{"role": "user", "content": [{"type": "text", "text": asked}]}]
+        whole = str(chat.apply_chat_template(user, add_generation_prompt=True, tokenize=False))
+        said = whole.rpartition(asked)[2]
+        think, think_end, *_ = TAGS
+        return said[said.rfind(think) :] if said.rfind(think) > said.rfind(think_end) else ""
+
     def _one(self, image: Image | None, text: str) -> tuple[Tensor, Mapping[str, Tensor]]:
         content = [*([{"type": "image"}] if image is not None else []), {"type": "text", "text": text}]
         chat = self.tokenizer if self.processor is None else self.processor
@@ -229,5 +242,12 @@ class Encoder:
         return pad(rows, length or padded_length(max(map(len, rows))), self.pad_token, left=False)
 
     def decode(self, ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> list[str]:
-        """The texts of responses, without special tokens."""
-        return [self.tokenizer.decode(row[keep], skip_special_tokens=True) for row, keep in zip(ids, mask, strict=True)]
+        """The texts of responses, without special tokens, but with the tags of thought and answer where a checkpoint
+        counts these as such.
+        """
+        tags = set(TAGS) & set(self.tokenizer.all_special_tokens)
+        if tags:
+            special = {*self.tokenizer.all_special_ids} - {*self.tokenizer.convert_tokens_to_ids(sorted(tags))}
+            mask = mask & ~torch.isin(ids, torch.tensor(sorted(special), device=ids.device))
+        rows = [row[keep] for row, keep in zip(ids, mask, strict=True)]
+        return [str(self.tokenizer.decode(row, skip_special_tokens=not tags)) for row in rows]

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from credit_zoo.answers import Frame, Size, to_frame
+from credit_zoo.answers import Frame, Size, span, to_frame
 from credit_zoo.question import Question, Source, Split
 from credit_zoo.questions.benchmark import Benchmark
 from credit_zoo.registry import UsageError
@@ -103,7 +103,10 @@ class FramedQuestions:
         left, top, right, bottom = map(float, question.answer.split(","))
         seen = self.input_size(size) if self.frame == "resized" else size
         box = to_frame((left, top, right, bottom), size, self.frame, seen)
-        return replace(question, answer=",".join(f"{side:.6g}" for side in box))
+        # The published rule compares in pixels.
+        told = {"frame": self.frame, "span": span(size, self.frame, seen), "pixels": question.answer}
+        answer = ",".join(f"{side:.6g}" for side in box)
+        return replace(question, answer=answer, meta={**question.meta, **told})
 
 
 def open_questions(

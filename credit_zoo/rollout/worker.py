@@ -33,8 +33,13 @@ class RolloutWorker:
     ) -> tuple[list[list[Score]], Responses]:
         """Samples `sampling.group` answers to each question and scores them."""
         responses = self.generate(questions, prompts, sampling, draws)
-        texts = iter(self.policy.encoder.decode(responses.ids, responses.mask))
+        texts = iter(self.texts(responses))
         return [[self.bench.score(q, next(texts)) for _ in range(sampling.group)] for q in questions], responses
+
+    def texts(self, responses: Responses) -> list[str]:
+        """The responses as they are judged and kept: what the chat template has opened belongs to each."""
+        encoder = self.policy.encoder
+        return [encoder.opened + text for text in encoder.decode(responses.ids, responses.mask)]
 
     def encode(self, questions: Sequence[Question]) -> Prompts:
         """The questions as the policy reads them."""
