@@ -21,6 +21,21 @@ def test_sampling_log_probabilities_are_the_trainers(tiny, temperature):
     torch.testing.assert_close(drawn.logp[drawn.mask], logp[drawn.mask], atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("top_k", "top_p"), [(50, 1.0), (3, 1.0), (0, 0.7), (20, 0.9)])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_sampler_and_trainer_speak_of_one_truncated_distribution(tiny, temperature, top_k, top_p):
+    sampling = SamplingParams(4, temperature, top_p, top_k, max_tokens=16)
+    drawn = sample(tiny, prompts(tiny), sampling, torch.Generator().manual_seed(0))
+    rows = BatchLayout.of(prompts(tiny), drawn)
+    found, whole = tiny(rows, temperature, sampling.truncation), tiny(rows, temperature)
+    torch.testing.assert_close(drawn.logp[drawn.mask], found.logp[drawn.mask], atol=2e-5, rtol=0)
+    assert (drawn.logp - whole.logp)[drawn.mask].max() > 1e-3  # what is left has more of the mass than before
+    assert (found.entropy < whole.entropy)[drawn.mask].all() and found.entropy[drawn.mask].min() >= -1e-5
+    assert (found.collision > whole.collision)[drawn.mask].all() and found.collision[drawn.mask].max() <= 1 + 1e-5
+    if top_k:
+        assert found.entropy[drawn.mask].max() <= torch.tensor(float(top_k)).log() + 1e-4
+
+
 def test_greedy_answers_are_those_of_generate(tiny):
     found = draw(tiny, group=1, temperature=0.0, max_tokens=16)
     encoded = prompts(tiny)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from credit_zoo.policy import Policy
+from credit_zoo.policy import Policy, Truncation
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.types import Prompts, Responses
 
@@ -22,8 +22,9 @@ EDGE = 1e-12
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How responses are drawn. `top_k=0` and `top_p=1` draw from the whole distribution, which is what the
-    trainer's ratio assumes; `temperature=0` takes the most probable token (evaluation only).
+    """How responses are drawn. `top_k=0` and `top_p=1` draw from the whole distribution; what they leave of it
+    otherwise is the policy that is sampled and the policy that is trained (`Truncation`). `temperature=0` takes the most
+    probable token (evaluation only).
     """
 
     group: int = 8  # responses per prompt
@@ -42,17 +43,16 @@ class SamplingParams:
             if not isinstance(getattr(self, name), int):
                 raise UsageError(f"sampling.{name} must be a whole number, got {getattr(self, name)!r}")
 
+    @property
+    def truncation(self) -> Truncation:
+        """What is left of the distribution."""
+        return Truncation(self.top_k, self.top_p)
+
 
 def restrict(logits: Float[Tensor, "B V"], top_k: int, top_p: float) -> Float[Tensor, "B V"]:
-    """Keeps the `top_k` largest logits, then the fewest whose probabilities reach `top_p`; the others are -inf."""
-    if top_k:
-        floor = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
-        logits = logits.masked_fill(logits < floor, -torch.inf)
-    if top_p < 1:
-        ordered, index = logits.sort(descending=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        logits = logits.masked_fill((before >= top_p).scatter(-1, index, before >= top_p), -torch.inf)
-    return logits
+    """The logits that `Truncation` keeps; the others are -inf."""
+    truncation = Truncation(top_k, top_p)
+    return logits.masked_fill(logits < truncation.floor(logits)[:, None], -torch.inf) if truncation.cuts else logits
 
 
 def invert(
