@@ -89,6 +89,10 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def select(self, rows: Int64[Tensor, " M"]) -> "Prompts":
+        """Some of them."""
+        return Prompts(self.ids[rows], self.mask[rows], tuple(self.vision[row] for row in rows.tolist()))
+
     def to(self, device: device) -> "Prompts":
         vision = tuple({name: value.to(device) for name, value in one.items()} for one in self.vision)
         return Prompts(self.ids.to(device), self.mask.to(device), vision)

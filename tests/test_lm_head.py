@@ -197,8 +197,8 @@ def test_a_head_of_another_kind_is_refused():
 
 COMPILED = """
 import torch
-from credit_zoo.head import token_statistics
-from credit_zoo.kernels import kernel_of
+from credit_zoo.policy.lm_head import token_statistics
+from credit_zoo.policy.kernels import kernel_of
 
 torch.manual_seed(0)
 linear, hidden, ids = torch.nn.Linear(8, 30), torch.randn(20, 8), torch.randint(3, 29, (20,))

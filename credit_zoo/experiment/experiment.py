@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from credit_zoo.cli import Command
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.context import RunContext, TrainingSummary, run_record
@@ -18,31 +16,37 @@ from credit_zoo.leaderboard import build, row
 from credit_zoo.objective import ContractError
 from credit_zoo.policy import export_policy
 from credit_zoo.results import atomic_write, record, write
-from credit_zoo.training import Diverged, Stopped, mark_finished, sync
-
-SMALLER_STEPS = (
-    "Set train.micro_tokens, halve train.micro_batch or model.logits_at_once, "
-    "set model.gradient_checkpointing=true, or split more with "
-    "parallel.zero; the same command with resume=true goes on from the last save."
-)
+from credit_zoo.training import Diverged, OutOfMemory, Stopped, mark_finished, memory_of, sync
 
 
 def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int:
     """Runs one seed; returns the exit status: 0, 1 for a run that broke (its checkpoint is named), and as shells
     have it 128 and the signal's number for one that was told to stop.
     """
+    try:
+        return _run(command, config, seed)
+    except OutOfMemory as error:
+        print(f"credit_zoo: {error}; with resume=true it goes on from its last save", file=sys.stderr)
+        return 1
+
+
+def _run(command: Command, config: ExperimentConfig, seed: int) -> int:
     started = time.perf_counter()
     context = open_run(command, config, seed)
     log_setup(context)
     sets = {name: eval_set(context, name) for name in command.bench}
     if command.eval_only:
-        _finish(context, evaluate_all(context, sets, "after"), None, time.perf_counter() - started)
+        with memory_of("measuring"):
+            after = evaluate_all(context, sets, "after")
+        _finish(context, after, None, time.perf_counter() - started)
         return 0
     questions = training_set(context)
     context = with_identity(context)
-    before = evaluate_all(context, sets, "before")
+    with memory_of("measuring"):
+        before = evaluate_all(context, sets, "before")
     try:
-        trained, trainer = train(context, questions, started)
+        with memory_of("training"):
+            trained, trainer = train(context, questions, started)
     except Diverged as error:
         if context.accelerator.is_main_process:
             if config.parallel.zero == "none":
@@ -57,9 +61,6 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
             file=sys.stderr,
         )
         return 1
-    except torch.OutOfMemoryError as error:
-        print(f"credit_zoo: out of memory ({str(error).splitlines()[0]}) {SMALLER_STEPS}", file=sys.stderr)
-        return 1
     except Stopped as error:
         context.log(f"stopped after step {error.step}, all saved: the same command with resume=true goes on from there")
         return error.status
@@ -68,7 +69,8 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
         sync(trainer)
         if context.accelerator.is_main_process:
             context.log(f"saved   {export_policy(context.policy, context.folder / 'model')}")
-        after = evaluate_all(context, sets, "after")
+        with memory_of("measuring"):
+            after = evaluate_all(context, sets, "after")
         _finish(context, [*before, *after], trained.summary, trained.before + time.perf_counter() - started)
     return 0
 

@@ -78,9 +78,9 @@ def train(context: RunContext, training_set: TrainingSet, started: float) -> tup
     if saved:
         context.log(f"from    step {saved.progress.step}")
         _load_weights(context, saved)
-    trainer = _trainer(
-        context, RolloutWorker(context.policy, training_set.bench, context.config.prompt, context.sampler)
-    )
+    together = context.config.train.rollout_tokens
+    worker = RolloutWorker(context.policy, training_set.bench, context.config.prompt, context.sampler, together)
+    trainer = _trainer(context, worker)
     if saved:
         trainer.engine.load(saved.state)
     context.accelerator.wait_for_everyone()

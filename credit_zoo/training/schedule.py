@@ -11,8 +11,8 @@ from credit_zoo.registry import UsageError, check_range
 @dataclass(frozen=True)
 class TrainConfig:
     """The schedule. `prompts` per step over all processes; `updates` per rollout; at most `micro_batch` responses and
-    `micro_tokens` tokens, prompts and padding included, are read at once (0: any number), which changes memory and
-    nothing else; `shaper_schedule` blends the shaper in over training.
+    `micro_tokens` tokens, prompts and padding included, are read at once (0: any number), and at most `rollout_tokens`
+    are sampled at once, which changes memory and nothing else; `shaper_schedule` blends the shaper in over training.
     """
 
     steps: int = 100
@@ -20,6 +20,7 @@ class TrainConfig:
     updates: int = 1
     micro_batch: int = 64
     micro_tokens: int = 0
+    rollout_tokens: int = 262_144
     lr: float = 1e-6
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: int = 0  # steps
@@ -28,7 +29,7 @@ class TrainConfig:
     shaper_schedule: ShaperSchedule = "none"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "prompts", "updates", "micro_batch"):
+        for name in ("steps", "prompts", "updates", "micro_batch", "rollout_tokens"):
             check_range(f"train.{name}", getattr(self, name), 1)
         check_range("train.micro_tokens", self.micro_tokens, 0)
         check_range("train.lr", self.lr, 0)

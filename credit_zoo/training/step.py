@@ -5,6 +5,7 @@ divided by totals of the whole step, and a shaper of scope "batch" sees all resp
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +20,7 @@ from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.training.collect import Collector
 from credit_zoo.training.diagnostics import WeightSpread
 from credit_zoo.training.engine import Engine, NonFiniteError
+from credit_zoo.training.out_of_memory import memory_of
 from credit_zoo.training.schedule import TrainConfig
 from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
 
@@ -193,17 +195,47 @@ def update(trainer: Trainer, update_batch: UpdateBatch, rate: float) -> UpdateSt
     for batch in batches:
         with trainer.engine.micro_batch(last=batch is batches[-1]):
             parts.append(backward(trainer, update_batch, batch))
+    loss = _finite_loss(trainer, parts)
+    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
+    with memory_of("updating"):
+        norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
+    return _summed(trainer, update_batch, batches, parts, loss, norm)
+
+
+@torch.no_grad()
+def measure_step(trainer: Trainer, update_batch: UpdateBatch) -> UpdateStats:
+    """What an update would measure, of a step from which nothing is learned: no gradient, and the optimizer, whose
+    moments would move the weights without one, is left alone.
+    """
+    _, old_logp = measure_signals(trainer, update_batch)
+    inputs = replace(update_batch.inputs, advantage=torch.zeros_like(update_batch.inputs.advantage))
+    still = replace(update_batch, inputs=inputs, shaped=torch.zeros_like(old_logp), old_logp=old_logp)
+    batches = micro_batches(trainer, still)
+    parts = [_forward(trainer, still, part)[1] for part in batches]
+    return _summed(trainer, still, batches, parts, _finite_loss(trainer, parts), 0.0)
+
+
+def _finite_loss(trainer: Trainer, parts: Sequence["_Part"]) -> float:
+    """The loss over all micro-batches and processes; raises `NonFiniteError`."""
     (loss,) = trainer.total(sum(part.loss for part in parts))
     if not math.isfinite(loss):
         trainer.engine.zero_grad()
         raise NonFiniteError
-    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
-    norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
+    return loss
+
+
+def _summed(
+    trainer: Trainer,
+    update_batch: UpdateBatch,
+    batches: Sequence[MicroBatch],
+    parts: Sequence["_Part"],
+    loss: float,
+    norm: float,
+) -> UpdateStats:
+    """The numbers of all micro-batches together."""
     stats = sum((part.stats for part in parts[1:]), parts[0].stats)
-    weights, counted = (
-        torch.zeros(update_batch.inputs.mask.shape, device=trainer.accelerator.device),
-        torch.zeros_like(update_batch.inputs.mask),
-    )
+    counted = torch.zeros_like(update_batch.inputs.mask)
+    weights = torch.zeros(counted.shape, device=counted.device)
     for batch, part in zip(batches, parts, strict=True):
         batch.put(weights, part.weights[0])
         batch.put(counted, part.weights[1])
@@ -223,6 +255,13 @@ class _Part:
 
 def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> _Part:
     """Forward, shape, loss and backward of one micro-batch."""
+    loss, found = _forward(trainer, update_batch, part)
+    trainer.engine.backward(loss)
+    return found
+
+
+def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> tuple[Tensor, _Part]:
+    """Forward, shape and loss of one micro-batch."""
     x, rows = update_batch.part(part), update_batch.rows.select(part)
     if update_batch.shaped is None or update_batch.old_logp is None:
         logp, entropy, signals = _score(trainer, trainer.engine.module, rows, x.mask)
@@ -242,6 +281,5 @@ def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> _
     )
     corrected = advantage if math.isinf(trainer.importance_cap) else advantage * correction
     loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), update_batch.totals)
-    trainer.engine.backward(loss)
     summed = float(masked.total(entropy.detach(), x.mask).sum())
-    return _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)
+    return loss, _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)
