@@ -1,17 +1,44 @@
 """What a run refuses before it starts: settings that nothing of it reads, or that make no sense together."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from credit_zoo.cli import Command, trained_bench
 from credit_zoo.experiment.owners import PIECES, TRAINING_GROUPS, is_of_a_bench
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
 
 if TYPE_CHECKING:
-    from credit_zoo.experiment.config import ExperimentConfig
+    from credit_zoo.evaluation import EvalConfig
+    from credit_zoo.objective import Base, Reward
+    from credit_zoo.policy import ModelConfig
+    from credit_zoo.rollout import RolloutConfig, SamplingParams
+    from credit_zoo.training import ParallelConfig, TrainConfig
+
+
+@runtime_checkable
+class Resolved(Protocol):
+    """What is looked at here of a resolved experiment."""
+
+    @property
+    def base(self) -> "Base": ...
+    @property
+    def train(self) -> "TrainConfig": ...
+    @property
+    def sampling(self) -> "SamplingParams": ...
+    @property
+    def eval(self) -> "EvalConfig": ...
+    @property
+    def model(self) -> "ModelConfig": ...
+    @property
+    def reward(self) -> "Reward": ...
+    @property
+    def parallel(self) -> "ParallelConfig": ...
+    @property
+    def rollout(self) -> "RolloutConfig": ...
+
 
 # Settings that are read only where another one has some value, and what it is where they are not.
-READ_IF: Mapping[str, tuple[Callable[["ExperimentConfig"], bool], str]] = {
+READ_IF: Mapping[str, tuple[Callable[[Resolved], bool], str]] = {
     "base.max_resampling_rounds": (lambda x: x.base.dynamic_sampling, "base.dynamic_sampling=false"),
     "model.lora_alpha": (lambda x: x.model.lora_rank > 0, "model.lora_rank=0"),
     "rollout.url": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
@@ -22,7 +49,7 @@ READ_IF: Mapping[str, tuple[Callable[["ExperimentConfig"], bool], str]] = {
 }
 
 
-def refuse_unused(command: Command, experiment: "ExperimentConfig") -> None:
+def refuse_unused(command: Command, experiment: Resolved) -> None:
     """A setting that was typed but that nothing of this run reads."""
     base = experiment.base
     pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
@@ -44,7 +71,7 @@ def refuse_unused(command: Command, experiment: "ExperimentConfig") -> None:
             raise UsageError(f"{thing}.{key} was set, but {otherwise} does not use it")
 
 
-def refuse_unfit(command: Command, experiment: "ExperimentConfig") -> None:
+def refuse_unfit(command: Command, experiment: Resolved) -> None:
     """Settings that are right each on its own, but not together."""
     checks = [_measuring(experiment)]
     if not command.eval_only:
@@ -53,14 +80,14 @@ def refuse_unfit(command: Command, experiment: "ExperimentConfig") -> None:
         raise UsageError(sentence)
 
 
-def _measuring(experiment: "ExperimentConfig") -> Iterator[str]:
+def _measuring(experiment: Resolved) -> Iterator[str]:
     e = experiment.eval
     certain = "eval.temperature=0" if e.temperature == 0 else "eval.top_k=1" if e.top_k == 1 else None
     if certain and e.samples > 1:
         yield f"{certain} gives every question one answer eval.samples={e.samples} times: set eval.samples=1"
 
 
-def _sampling(experiment: "ExperimentConfig") -> Iterator[str]:
+def _sampling(experiment: Resolved) -> Iterator[str]:
     """What is drawn must be able to differ, or there is nothing to learn from."""
     import torch
 
@@ -81,7 +108,7 @@ def _sampling(experiment: "ExperimentConfig") -> Iterator[str]:
         yield "sampling.max_tokens=1 has no room for an answer and the token that ends it: every response would be cut"
 
 
-def _updating(experiment: "ExperimentConfig") -> Iterator[str]:
+def _updating(experiment: Resolved) -> Iterator[str]:
     model, train, processes = experiment.model, experiment.train, experiment.parallel.processes
     if model.dtype == "float16":
         yield (
@@ -99,7 +126,7 @@ def _updating(experiment: "ExperimentConfig") -> Iterator[str]:
         yield f"train.prompts={train.prompts} must be a multiple of parallel.processes={processes}"
 
 
-def _rewarding(command: Command, experiment: "ExperimentConfig") -> Iterator[str]:
+def _rewarding(command: Command, experiment: Resolved) -> Iterator[str]:
     cache, limit = experiment.base.overlong_cache, experiment.sampling.max_tokens
     if cache > limit:
         yield f"base.overlong_cache={cache} must be at most sampling.max_tokens={limit}"
