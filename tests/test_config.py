@@ -205,7 +205,6 @@ def test_an_overlap_cannot_be_paid_for_where_no_boxes_are_trained_on():
         (["model.dtype=float16"], "model.dtype=float16 is for measuring only"),
         (["train.warmup=5", "steps=5"], "train.warmup=5 must be less than train.steps=5"),
         (["model.lora_rank=4", "model.freeze_vision=false"], "model.lora_rank=4 trains adapters of the language model"),
-        (["train.prompts=6", "parallel.processes=4"], "train.prompts=6 must be a multiple of parallel.processes=4"),
         (["eval.temperature=0"], "eval.temperature=0 gives every question one answer eval.samples=8 times"),
         (["eval.top_k=1", "eval_only=true"], "eval.top_k=1 gives every question one answer eval.samples=8 times"),
         (["base.max_resampling_rounds=2"], "base.max_resampling_rounds was set, but base.dynamic_sampling=false does"),

@@ -95,6 +95,11 @@ def test_only_a_run_of_the_same_key_that_did_not_end_is_gone_on_with(tmp_path):
     assert unfinished_runs(tmp_path, "k") == [(tmp_path / "a", "2026-01-01")]
 
 
+def test_a_process_that_does_not_write_holds_no_copy_of_the_state(tiny):
+    engine = adam(tiny).engine
+    assert engine.state(here=False) == {} and engine.state().keys() == {f"weight/{name}" for name in engine.names}
+
+
 def test_saves_fall_due_every_so_often_and_at_the_end():
     assert [step for step in range(1, 8) if CheckpointConfig(every=3).due(step, 7)] == [3, 6, 7]
     assert not any(CheckpointConfig().due(step, 7) for step in range(1, 8))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from credit_zoo.objective import Base, Reward
     from credit_zoo.policy import ModelConfig
     from credit_zoo.rollout import RolloutConfig, SamplingParams
-    from credit_zoo.training import ParallelConfig, TrainConfig
+    from credit_zoo.training import TrainConfig
 
 
 @runtime_checkable
@@ -31,8 +31,6 @@ class Resolved(Protocol):
     def model(self) -> "ModelConfig": ...
     @property
     def reward(self) -> "Reward": ...
-    @property
-    def parallel(self) -> "ParallelConfig": ...
     @property
     def rollout(self) -> "RolloutConfig": ...
 
@@ -109,7 +107,7 @@ def _sampling(experiment: Resolved) -> Iterator[str]:
 
 
 def _updating(experiment: Resolved) -> Iterator[str]:
-    model, train, processes = experiment.model, experiment.train, experiment.parallel.processes
+    model, train = experiment.model, experiment.train
     if model.dtype == "float16":
         yield (
             "model.dtype=float16 is for measuring only: gradients of training are too small for it and no loss scaling "
@@ -122,8 +120,6 @@ def _updating(experiment: Resolved) -> Iterator[str]:
         )
     if train.warmup >= train.steps:
         yield f"train.warmup={train.warmup} must be less than train.steps={train.steps}, or train.lr is never reached"
-    if processes and train.prompts % processes:
-        yield f"train.prompts={train.prompts} must be a multiple of parallel.processes={processes}"
 
 
 def _rewarding(command: Command, experiment: Resolved) -> Iterator[str]:

@@ -20,7 +20,7 @@ class TrainConfig:
     updates: int = 1
     micro_batch: int = 64
     micro_tokens: int = 0
-    rollout_tokens: int = 262_144
+    rollout_tokens: int = 65_536
     lr: float = 1e-6
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: int = 0  # steps
