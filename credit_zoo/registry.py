@@ -7,6 +7,7 @@ Names, one-line summaries and facts are read from the source with `ast`, so list
 
 import ast
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -259,8 +260,9 @@ class Registry(Generic[F]):
 
 
 def import_file(path: Path) -> ModuleType:
-    """Imports a Python file that is not part of a package."""
-    name = f"credit_zoo_plugin_{path.stem}"
+    """Imports a Python file that is not part of a package, under a name that no other file has."""
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    name = f"credit_zoo_plugin_{place}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -15,8 +15,8 @@ from torch import Tensor, device
 from credit_zoo import masked
 
 SIGNALS: Mapping[str, str] = {
-    "logp": "log-probability of the sampled token at the sampling temperature [nats]",
-    "entropy": "entropy of the distribution that emitted the token, at the sampling temperature [nats]",
+    "logp": "log-probability of the sampled token under the distribution that is sampled from [nats]",
+    "entropy": "entropy of the distribution that the token was sampled from: tempered, truncated [nats]",
     "collision": "sum over the vocabulary of squared probabilities, where entropy is measured (0, 1]",
     "visual_similarity": "mean cosine of the token's state to the image's states, decoder layers 1..L [-1, 1]",
     "visual_similarity_release": "the same over the embedding output and layers 1..L, as PEPO's release has it",
@@ -55,7 +55,7 @@ class ShaperInputs:
     `advantage` `[B]` float32 from the estimator; `signals` as declared; `mask` `[B, T]`; `group` `[B]`; `ids`
     `[B, T]` the sampled token ids; `progress` in [0, 1], the share of training done. A shaper of scope
     "response" may be handed any subset of the batch's rows, one of scope "batch" is handed all of them, over
-    all processes.
+    all processes. Rows without a token in the mask are left out of training's inputs, and must change nothing.
     """
 
     advantage: Float[Tensor, " B"]
@@ -64,6 +64,12 @@ class ShaperInputs:
     group: Int64[Tensor, " B"]
     ids: Int64[Tensor, "B T"]
     progress: float
+
+    def rows(self, index: Tensor) -> "ShaperInputs":
+        """Some rows, by their numbers or by a mask `[B]`."""
+        signals = TokenSignals({name: values[index] for name, values in self.signals.values.items()})
+        advantage, mask, group, ids = (v[index] for v in (self.advantage, self.mask, self.group, self.ids))
+        return ShaperInputs(advantage, signals, mask, group, ids, self.progress)
 
     def weighted(self, weights: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Token advantages `A[b] * weights[b, t]`, 0 outside the mask: how a multiplicative rule ends."""
@@ -82,6 +88,10 @@ class Prompts:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def select(self, rows: Int64[Tensor, " M"]) -> "Prompts":
+        """Some of them."""
+        return Prompts(self.ids[rows], self.mask[rows], tuple(self.vision[row] for row in rows.tolist()))
 
     def to(self, device: device) -> "Prompts":
         vision = tuple({name: value.to(device) for name, value in one.items()} for one in self.vision)

@@ -18,7 +18,8 @@ from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.training.collect import Collector
 from credit_zoo.training.engine import TorchEngine
-from credit_zoo.training.step import TrainConfig, Trainer, backward, micro_batches, old_policy_pass, prepare
+from credit_zoo.training.schedule import TrainConfig
+from credit_zoo.training.step import Trainer, backward, micro_batches, old_policy_pass, prepare
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 

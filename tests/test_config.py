@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from credit_zoo.cli.arguments import gin_files, parse, summary, trained_bench
-from credit_zoo.experiment.config import PIECES, benchmark, resolve, setting_groups, settings_of
+from credit_zoo.experiment.config import benchmark, resolve, setting_groups, settings_of
+from credit_zoo.experiment.owners import PIECES
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError
 
 SHIPPED = sorted(gin_files("shaper"))
@@ -191,6 +192,123 @@ def test_an_overlap_cannot_be_paid_for_where_no_boxes_are_trained_on():
     with pytest.raises(UsageError, match=r"reward\.overlap=1 must be 0: the answers of geometry3k"):
         resolved("bench=mathvista", "reward.overlap=1")
     assert resolved("bench=lisa_grounding").reward.overlap == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sampling.group=1"], "sampling.group=1 leaves base.estimator=grpo nothing to compare"),
+        (["sampling.group=1", "base=dr_grpo"], "sampling.group=1 leaves base.estimator=dr_grpo nothing to compare"),
+        (["sampling.group=1", "base.estimator=rloo"], "sampling.group=1 leaves base.estimator=rloo nothing to compare"),
+        (["sampling.temperature=0"], "sampling.temperature=0 draws one response to a prompt again and again"),
+        (["sampling.top_k=1"], "sampling.top_k=1 draws one response to a prompt again and again"),
+        (["sampling.max_tokens=1"], "sampling.max_tokens=1 has no room for an answer and the token that ends it"),
+        (["model.dtype=float16"], "model.dtype=float16 is for measuring only"),
+        (["train.warmup=5", "steps=5"], "train.warmup=5 must be less than train.steps=5"),
+        (["model.lora_rank=4", "model.freeze_vision=false"], "model.lora_rank=4 trains adapters of the language model"),
+        (["eval.temperature=0"], "eval.temperature=0 gives every question one answer eval.samples=8 times"),
+        (["eval.top_k=1", "eval_only=true"], "eval.top_k=1 gives every question one answer eval.samples=8 times"),
+        (["base.max_resampling_rounds=2"], "base.max_resampling_rounds was set, but base.dynamic_sampling=false does"),
+        (["model.lora_alpha=256"], "model.lora_alpha was set, but model.lora_rank=0 does not use it"),
+        (["rollout.cap=3"], "rollout.cap was set, but rollout.engine=hf does not use it"),
+        (["rollout.url=none", "eval_only=true"], "rollout.url was set, but rollout.engine=hf does not use it"),
+        (["rollout=vllm", "train.rollout_tokens=9"], "train.rollout_tokens was set, but rollout.engine=vllm"),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_refused_with_a_sentence(words, said):
+    with pytest.raises(UsageError, match=re.escape(said)) as error:
+        resolved(*words)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model.dtype=float16", "eval_only=true"],
+        ["eval.temperature=0", "eval.samples=1"],
+        ["sampling.top_k=2"],
+        ["sampling.temperature=0.01"],
+        ["base=dapo", "base.max_resampling_rounds=2"],
+        ["base.dynamic_sampling=true", "base.max_resampling_rounds=2"],
+        ["model.lora_rank=4", "model.lora_alpha=256"],
+        ["rollout=vllm", "rollout.cap=3", "rollout.url=none", "rollout.memory=0.5"],
+        ["train.warmup=4", "steps=5"],
+        ["sampling.group=2"],
+    ],
+)
+def test_settings_that_do_are_not(words):
+    resolved(*words)
+
+
+RULE = '''"""Every token gets a share.
+
+    A[b,t] = share * A[b]
+
+Paper: none.
+"""
+from dataclasses import dataclass
+from credit_zoo.registry import SHAPERS
+
+
+@SHAPERS.register("{name}", paper="none")
+@dataclass(frozen=True)
+class Rule:
+    layers: tuple[int, ...] = (1, 2)
+    bounds: tuple[float, ...] = (0.0, 1.0)
+    both: int = 0
+
+    def __call__(self, x):
+        return x.weighted(x.mask.float())
+'''
+BENCH = '''"""A benchmark without questions."""
+from dataclasses import dataclass
+from credit_zoo.registry import BENCHMARKS
+
+
+@BENCHMARKS.register("{name}", version=1, headline="accuracy", trains_on="{name}")
+@dataclass(frozen=True)
+class Bench:
+    twin = None
+    side: str = "left"
+    both: int = 0
+
+    def load(self, split, data, skip_bad=False):
+        return [], None
+
+    def prompt(self, question):
+        return question.text
+
+    def score(self, question, response):
+        raise AssertionError
+'''
+
+
+@pytest.fixture
+def namesakes(tmp_path, monkeypatch):
+    """A rule and a benchmark from two files of one name."""
+    for registry in (SHAPERS, BENCHMARKS):
+        monkeypatch.setattr(registry, "_entries", {name: registry[name] for name in registry})
+        monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
+    for folder, source in (("rules", RULE), ("benches", BENCH)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "namesake.py").write_text(source.format(name="namesake"))
+    return f"plugins={tmp_path}/rules,{tmp_path}/benches", "shaper=namesake", "bench=namesake"
+
+
+def test_a_rule_and_a_benchmark_from_files_of_one_name_do_not_hide_each_other(namesakes):
+    words = ("namesake.layers=3,4", "namesake.bounds=-inf,1,inf", "namesake.side=right")
+    command = parse([*namesakes, *words])
+    experiment = resolve(command)
+    assert SHAPERS["namesake"].file != BENCHMARKS["namesake"].file
+    assert SHAPERS["namesake"].doc.startswith("Every token") and BENCHMARKS["namesake"].doc.startswith("A benchmark")
+    assert (experiment.shaper.layers, experiment.shaper.bounds) == ((3, 4), (float("-inf"), 1.0, float("inf")))
+    assert benchmark(command, "namesake").side == "right"
+    assert settings_of(experiment.shaper) == {"layers": (3, 4), "bounds": ("-inf", 1.0, "inf"), "both": 0}
+    assert "layers = (3, 4)" in experiment.gin_text and "namesake.side = 'right'" in experiment.gin_text
+    with pytest.raises(UsageError, match=r"namesake\.both may be the shaper's or the bench's"):
+        resolve(parse([*namesakes, "namesake.both=1"]))
+    with pytest.raises(UsageError, match=r"namesake\.layers must be values with commas between"):
+        resolve(parse([*namesakes, "namesake.layers=x"]))
 
 
 # --- names -------------------------------------------------------------------------------------------------------

@@ -101,6 +101,37 @@ def test_a_rule_of_the_whole_batch_sees_the_tokens_of_all_processes(tmp_path):
     assert_same(expected, found)
 
 
+COUNTING = '''"""Every response's share falls with the number of responses.
+
+    A[b,t] = A[b] / B
+
+Paper: none.
+"""
+from dataclasses import dataclass
+import torch
+from credit_zoo.registry import SHAPERS
+
+
+@SHAPERS.register("counting", paper="none", scope="batch")
+@dataclass(frozen=True)
+class Counting:
+    def __call__(self, x):
+        return x.weighted(torch.full_like(x.mask, 1 / len(x.mask), dtype=torch.float32))
+'''
+
+
+def test_a_rule_of_the_whole_batch_sees_no_row_that_is_there_to_keep_processes_in_step(tmp_path):
+    """Steps of an odd number of groups, and of none: the processes have unequal numbers of rows."""
+    (tmp_path / "counting.py").write_text(COUNTING)
+    words = ("base=dapo", "base.max_resampling_rounds=0", "train.prompts=4", "steps=6", "sampling.group=2",
+             f"plugins={tmp_path}/counting.py")  # fmt: skip
+    expected, _ = run(tmp_path / "one", *words, shaper="counting")
+    kept = [step["kept"] for step in expected[1].training.curve]
+    assert {1, 3} & set(kept)
+    found, _ = run(tmp_path / "two", *words, shaper="counting", processes=2)
+    assert_same(expected, found)
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (("train.prompts=3",), "train.prompts=3 must be a multiple of 2 processes"),
     (("parallel.processes=8",), "parallel.processes=8, but this run has 2: launch it with torchrun --nproc_per_node=8"),

@@ -20,7 +20,8 @@ from credit_zoo.training.checkpoints import (
 )
 from credit_zoo.training.engine import NonFiniteError, ParallelConfig, torch_engine
 from credit_zoo.training.loop import train_policy
-from credit_zoo.training.step import TrainConfig, prepare, update
+from credit_zoo.training.schedule import TrainConfig
+from credit_zoo.training.step import prepare, update
 
 
 def adam(policy, steps=4):
@@ -93,6 +94,11 @@ def test_only_a_run_of_the_same_key_that_did_not_end_is_gone_on_with(tmp_path):
         mark_started(tmp_path / name, key, f"2026-01-0{'abc'.index(name) + 1}")
     mark_finished(tmp_path / "b")
     assert unfinished_runs(tmp_path, "k") == [(tmp_path / "a", "2026-01-01")]
+
+
+def test_a_process_that_does_not_write_holds_no_copy_of_the_state(tiny):
+    engine = adam(tiny).engine
+    assert engine.state(here=False) == {} and engine.state().keys() == {f"weight/{name}" for name in engine.names}
 
 
 def test_saves_fall_due_every_so_often_and_at_the_end():

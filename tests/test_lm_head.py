@@ -10,6 +10,7 @@ from torch.distributions import Categorical
 
 from credit_zoo.policy import lm_head as head
 from credit_zoo.policy.kernels import kernel_of
+from credit_zoo.policy.truncation import Truncation
 from credit_zoo.registry import UsageError
 
 FORBIDDEN = (2, 29)
@@ -59,6 +60,50 @@ def test_values_and_gradients_are_those_of_the_whole_matrix(at_once, temperature
     linear, hidden, ids = case()
     theirs = expected(linear, hidden, ids, temperature, forbidden)
     assert_same(found(linear, hidden, ids, temperature, forbidden, at_once=at_once), theirs, 1e-4)
+
+
+def left(logits, top_k, top_p, sampled):
+    """What top-k and then top-p leave, token after token from the most probable one; the sampled one is left too."""
+    keep = torch.zeros(len(logits), dtype=torch.bool)
+    order = logits.argsort(descending=True).tolist()[: top_k or None]
+    p, mass = logits[order].softmax(-1).tolist(), 0.0
+    for token, probability in zip(order, p, strict=True):
+        if mass < top_p:
+            keep[token] = True
+        mass += probability
+    keep[sampled] = True
+    return keep
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("at_once", [1, 140, 2**24])
+@pytest.mark.parametrize(("top_k", "top_p"), [(5, 1.0), (0, 0.8), (12, 0.9), (100, 1.0), (1, 1.0)])
+def test_a_truncated_distribution_is_scored_as_what_is_left_of_the_whole_one(top_k, top_p, at_once, temperature):
+    linear, hidden, ids = case()
+    truncation = Truncation(top_k, top_p)
+    mine = found(linear, hidden, ids, temperature, FORBIDDEN, at_once=at_once, truncation=truncation)
+    states, weight = (x.detach().double().requires_grad_() for x in (hidden, linear.weight))
+    logits = states @ weight.T / temperature
+    logits = logits.index_fill(-1, torch.tensor(FORBIDDEN), -1e4).flatten(0, 1)
+    keep = torch.stack([left(z, top_k, top_p, y) for z, y in zip(logits.detach(), ids.flatten(), strict=True)])
+    theirs = Categorical(logits=logits.masked_fill(~keep, -1e4).view(*ids.shape, -1))
+    logp = theirs.log_prob(ids)
+    (logp * torch.arange(logp.numel()).view(logp.shape)).sum().backward()
+    square = theirs.probs.square().sum(-1)
+    assert_same(mine, (logp.detach(), theirs.entropy(), square, states.grad, weight.grad), 1e-4)
+
+
+def test_a_truncated_distribution_never_has_more_logits_than_asked_for_or_one_tokens():
+    linear, hidden, ids = case(tokens=20)
+    kernel = Counting()
+    head.token_statistics(hidden, linear, ids, at_once=240, kernel=kernel, truncation=Truncation(5))[0].sum().backward()
+    assert kernel.forward == [(8, 30), (8, 30), (4, 30)] and kernel.backward == [(20, 12), (20, 12), (20, 6)]
+
+
+def test_tokens_that_tie_with_the_last_that_is_kept_are_kept():
+    logits = torch.tensor([[2.0, 1.0, 1.0, 1.0, 0.0]])
+    assert (logits >= Truncation(2).floor(logits)[:, None]).tolist() == [[True, True, True, True, False]]
+    assert (logits >= Truncation(0, 0.5).floor(logits)[:, None]).tolist() == [[True, True, True, True, False]]
 
 
 def test_extreme_logits_stay_finite():
@@ -152,8 +197,8 @@ def test_a_head_of_another_kind_is_refused():
 
 COMPILED = """
 import torch
-from credit_zoo.head import token_statistics
-from credit_zoo.kernels import kernel_of
+from credit_zoo.policy.lm_head import token_statistics
+from credit_zoo.policy.kernels import kernel_of
 
 torch.manual_seed(0)
 linear, hidden, ids = torch.nn.Linear(8, 30), torch.randn(20, 8), torch.randint(3, 29, (20,))

@@ -4,22 +4,28 @@ import copy
 import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, pairwise
 
 import pytest
 import torch
-from steps import Numbers, batch, collector, loss_and_gradient, reordered, trainer, wider
+from steps import Coin, Numbers, batch, collector, loss_and_gradient, reordered, trainer, wider
 
 from credit_zoo.objective.advantages import DrGrpo, Grpo
 from credit_zoo.objective.base import Base
 from credit_zoo.objective.losses import PpoClip, SeqMeanTokenSum, TokenMean
+from credit_zoo.objective.rewards import Reward
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
+from credit_zoo.question import Score
 from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.testing.hard_inputs import with_empty_row
 from credit_zoo.training.collect import ProcessGroup
 from credit_zoo.training.diagnostics import WeightSpread
-from credit_zoo.training.engine import NonFiniteError
+from credit_zoo.training.engine import NonFiniteError, torch_engine
 from credit_zoo.training.loop import Diverged, train_policy
-from credit_zoo.training.step import TrainConfig, old_policy_pass, prepare, update
+from credit_zoo.training.out_of_memory import OutOfMemory
+from credit_zoo.training.schedule import TrainConfig
+from credit_zoo.training.step import _shape, measure_signals, old_policy_pass, prepare, update
 
 BASES = {
     "grpo": Base(),
@@ -159,11 +165,69 @@ def test_dynamic_sampling_refills_with_the_next_questions_until_the_batch_is_ful
         assert 0 < right.sum() < len(right)
 
 
-def test_a_bounded_refill_that_finds_nothing_trains_on_one_dull_group_without_effect(tiny):
-    collect = collector(tiny, Base(dynamic_sampling=True, max_resampling_rounds=2))
-    drawn = collect(Numbers((1,)), 0, seed=0)
-    assert (drawn.asked, drawn.kept, drawn.resampling_rounds, len(drawn.batch.reward)) == (6, 0, 2, 6)
-    assert Grpo()(drawn.batch.reward, drawn.batch.group).eq(0).all()
+class Forms(Coin):
+    """Answers are right by a pattern over the responses to a prompt, and well formed by another one."""
+
+    def __init__(self, correct, formatted, overlap=None):
+        self.correct, self.formatted, self.overlap = cycle(correct), cycle(formatted), cycle(overlap or [None])
+
+    def score(self, question, response):
+        return Score(float(next(self.correct)), response, bool(next(self.formatted)), overlap=next(self.overlap))
+
+
+def collect_forms(tiny, bench, reward):
+    found = collector(tiny, Base(dynamic_sampling=True, max_resampling_rounds=1))
+    return dataclasses.replace(found, worker=dataclasses.replace(found.worker, bench=bench), reward=reward)
+
+
+@pytest.mark.parametrize(
+    ("correct", "formatted", "overlap", "reward", "kept"),
+    [
+        ([0], [0, 1], None, Reward(), 0),  # all wrong, forms alternating
+        ([1], [0, 1], None, Reward(), 0),  # all right, forms alternating
+        ([0, 1], [1], None, Reward(), 2),
+        ([0, 1], [1, 0], None, Reward(), 0),  # right and without form is worth what wrong and well formed is
+        ([0, 1], [1], None, Reward(format=1.0, accuracy=0.0), 0),  # nothing is paid for answers, forms are equal
+        ([0], [0, 1], None, Reward(format=1.0, accuracy=0.0), 2),
+        ([0], [1], [0.1, 0.3], Reward(format=1.0, accuracy=0.0, overlap=1.0), 2),  # none right, some better
+        ([0, 1], [1], [0.2], Reward(format=1.0, accuracy=0.0, overlap=1.0), 0),
+    ],
+)
+def test_a_group_is_kept_if_its_answers_earn_unequal_rewards_and_its_advantages_are_not_0(
+    tiny, correct, formatted, overlap, reward, kept
+):
+    drawn = collect_forms(tiny, Forms(correct, formatted, overlap), reward)(Numbers((1,)), 0, seed=0)
+    assert drawn.kept == kept and drawn.without_effect is (kept == 0)
+    if kept:
+        assert Grpo()(drawn.batch.reward, drawn.batch.group).any()
+
+
+def test_lengths_alone_are_no_reason_to_keep_a_group():
+    reward, nothing = torch.tensor([0.0, -1.0, -0.5]), torch.zeros(3)
+    assert not Base().informative(reward, nothing) and Base().informative(reward, reward)
+    assert Reward(accuracy=2.0).answer({"format": 1.0, "accuracy": 2.0, "overlong": -1.0}) == 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"updates": 2}, {"shaper": "high_entropy"}])
+def test_a_step_of_which_nothing_is_kept_moves_nothing_whatever_the_optimizer_remembers(tiny, settings):
+    """All wrong with alternating forms would have advantages of 0.87 and -0.87."""
+    t = trainer(tiny, base=Base(dynamic_sampling=True, max_resampling_rounds=0, kl_beta=0.1), **settings)
+    engine = torch_engine(t.accelerator, t.policy, 1e-3, 0.1)
+    t = dataclasses.replace(t, engine=engine, reference=tiny)
+    found = collector(t.policy, t.base)
+    bench = Forms([0, 1] * 6 + [0] * 100, [1] * 12 + [0, 1] * 50)
+    found = dataclasses.replace(found, worker=dataclasses.replace(found.worker, bench=bench))
+    states, reports = [copy.deepcopy(t.policy.state_dict())], []
+
+    def report(step, following):
+        reports.append(step)
+        states.append(copy.deepcopy(t.policy.state_dict()))
+
+    train_policy(dataclasses.replace(t, collector=found), Numbers((1,)), 0, report)
+    moved = [any(not torch.equal(one[name], two[name]) for name in one) for one, two in pairwise(states)]
+    assert moved == [True, False, False, False]
+    assert [r.kept for r in reports] == [2, 0, 0, 0] and reports[1].grad_norm == 0 and reports[1].entropy > 0
+    assert reports[1].accuracy == 0 and (reports[1].weight_std, reports[1].weight_ess) == (0, 1)
 
 
 def test_without_dynamic_sampling_every_group_is_kept(tiny):
@@ -226,6 +290,56 @@ def test_a_process_without_a_group_adds_nothing(tiny):
     done = update(t, update_batch, 1.0)
     assert (done.loss, done.grad_norm, update_batch.totals.responses, update_batch.totals.tokens) == (0, 0, 0, 0)
     assert all(torch.equal(value, before[name]) for name, value in t.policy.state_dict().items())
+
+
+def test_rows_without_a_token_do_not_reach_a_rule(tiny, own_registrations):
+    """They keep processes in step, or were cut by the filter of truncated responses."""
+    seen = []
+
+    @SHAPERS.register("onlooker", paper="none", scope="batch", needs=("entropy",))
+    @dataclasses.dataclass(frozen=True)
+    class Onlooker:
+        def __call__(self, x):
+            seen.append(x)
+            return x.weighted(torch.full(x.mask.shape, 1 / len(x.mask)))
+
+    t, data = trainer(tiny, "onlooker"), batch(tiny)
+    alone = old_policy_pass(t, prepare(t, data, 0.5))
+    inputs, _ = measure_signals(t, alone)
+    for place in (0, 5, len(data.reward)):
+        grown = _shape(t, with_empty_row(inputs, place, group=-1))
+        assert grown[place].eq(0).all()
+        assert torch.equal(torch.cat([grown[:place], grown[place + 1 :]]), alone.shaped)
+    assert {len(x.mask) for x in seen} == {len(data.reward)} and all(x.mask.any(1).all() for x in seen)
+    cut = dataclasses.replace(data.responses, truncated=torch.arange(len(data.reward)) < 3)
+    filtered = trainer(tiny, "onlooker", base=Base(overlong_filter=True))
+    old_policy_pass(filtered, prepare(filtered, dataclasses.replace(data, responses=cut), 0.5))
+    assert len(seen[-1].mask) == len(data.reward) - 3
+    before = len(seen)
+    assert old_policy_pass(t, prepare(t, data, 0.5, idle=True)).shaped.eq(0).all() and len(seen) == before
+
+
+@pytest.mark.parametrize(("phase", "where", "setting"), [
+    ("sampling", "credit_zoo.training.loop.sync", "train.rollout_tokens"),
+    ("training", "credit_zoo.training.step.micro_batches", "train.micro_tokens"),
+    ("updating", "torch.nn.utils.clip_grad_norm_", "parallel.zero"),
+])  # fmt: skip
+@pytest.mark.parametrize("error", [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError("none left"),
+])  # fmt: skip
+def test_running_out_of_memory_names_the_phase_and_a_setting_that_touches_it(
+    tiny, monkeypatch, phase, where, setting, error
+):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(where, full)
+    with pytest.raises(OutOfMemory, match=f"out of memory in {phase} .*{setting}") as found:
+        train_policy(training(tiny), Numbers((2,)), seed=0, report=lambda *_: None)
+    assert found.value.phase == phase
+    assert all(other not in str(found.value) for other in {"train.rollout_tokens", "train.micro_tokens"} - {setting})
 
 
 def training(tiny, **settings):

@@ -1,5 +1,7 @@
 """Sampling: its log-probabilities are the trainer's, its greedy answers transformers' own."""
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from steps import prompts
 
 from credit_zoo.policy.batch_layout import BatchLayout
-from credit_zoo.rollout.sampling import BLOCK, SamplingParams, invert, restrict, sample
+from credit_zoo.rollout.sampling import BLOCK, SamplingParams, generators, invert, restrict, rows_together, sample
 
 
 def draw(policy, seed=0, **settings):
@@ -19,6 +21,21 @@ def test_sampling_log_probabilities_are_the_trainers(tiny, temperature):
     drawn = draw(tiny, group=4, max_tokens=16, temperature=temperature)
     logp = tiny(BatchLayout.of(prompts(tiny), drawn), temperature).logp
     torch.testing.assert_close(drawn.logp[drawn.mask], logp[drawn.mask], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("top_k", "top_p"), [(50, 1.0), (3, 1.0), (0, 0.7), (20, 0.9)])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_sampler_and_trainer_speak_of_one_truncated_distribution(tiny, temperature, top_k, top_p):
+    sampling = SamplingParams(4, temperature, top_p, top_k, max_tokens=16)
+    drawn = sample(tiny, prompts(tiny), sampling, torch.Generator().manual_seed(0))
+    rows = BatchLayout.of(prompts(tiny), drawn)
+    found, whole = tiny(rows, temperature, sampling.truncation), tiny(rows, temperature)
+    torch.testing.assert_close(drawn.logp[drawn.mask], found.logp[drawn.mask], atol=2e-5, rtol=0)
+    assert (drawn.logp - whole.logp)[drawn.mask].max() > 1e-3  # what is left has more of the mass than before
+    assert (found.entropy < whole.entropy)[drawn.mask].all() and found.entropy[drawn.mask].min() >= -1e-5
+    assert (found.collision > whole.collision)[drawn.mask].all() and found.collision[drawn.mask].max() <= 1 + 1e-5
+    if top_k:
+        assert found.entropy[drawn.mask].max() <= torch.tensor(float(top_k)).log() + 1e-4
 
 
 def test_greedy_answers_are_those_of_generate(tiny):
@@ -61,6 +78,30 @@ def test_a_draw_is_the_first_token_whose_cumulative_probability_exceeds_the_chan
     chosen = p.gather(-1, token[:, None])[:, 0]
     assert (chosen > 0).all() and (reached >= chance - 1e-5).all() and (reached - chosen <= chance + 1e-5).all()
     torch.testing.assert_close(logp.double(), chosen.log(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("rows_fit", "most"), [(None, 18), (10**6, 18), (13, 12), (11, 6), (4, 4), (0, 1)])
+def test_a_bound_on_tokens_together_changes_no_response(tiny, rows_fit, most):
+    """Draws follow from the seed and the question, whatever is drawn beside it."""
+    rows = []
+    tiny.decoder.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(kwargs["inputs_embeds"].shape[0]), with_kwargs=True
+    )
+    asked, sampling = prompts(tiny), SamplingParams(group=6, max_tokens=12, top_k=30)
+    tokens = None if rows_fit is None else max(rows_fit * (asked.ids.shape[1] + 12), 1)
+    whole = sample(tiny, asked, sampling, generators(7, [3, 4, 5]))
+    rows.clear()
+    found = sample(tiny, asked, sampling, generators(7, [3, 4, 5]), tokens)
+    assert max(rows) == most
+    assert torch.equal(found.ids, whole.ids) and torch.equal(found.mask, whole.mask)
+    assert torch.equal(found.truncated, whole.truncated) and torch.equal(found.row_of, whole.row_of)
+    torch.testing.assert_close(found.logp, whole.logp, atol=1e-5, rtol=0)
+
+
+def test_whole_groups_are_drawn_together_where_one_fits():
+    assert [rows_together(100, 8, tokens) for tokens in (None, 2499, 1699, 1600, 800, 799, 99)] == [
+        sys.maxsize // 100 // 8 * 8, 24, 16, 16, 8, 7, 1
+    ]  # fmt: skip
 
 
 def test_the_same_seed_gives_the_same_responses_and_another_one_others(tiny):

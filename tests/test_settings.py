@@ -21,6 +21,16 @@ class Every:
     maybe_whole: int | None = None
     maybe_number: Optional[float] = None  # noqa: UP045 - both spellings are found in the wild
     maybe_choice: Literal["one", "two"] | None = None
+    wholes: tuple[int, ...] = (1, 2)
+    numbers: tuple[float, ...] = ()
+    words: tuple[str, ...] = ("a",)
+    pair: tuple[int, float] = (1, 0.5)
+    maybe_wholes: tuple[int, ...] | None = None
+    size: Literal[1, 2, 4] = 1
+    share: float | Literal["all"] = "all"
+    mapping: dict[str, int] | None = None
+    listed: list[int] | None = None
+    untyped: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,27 @@ class Nothing:
         ("maybe_number", "4", 4.0),
         ("maybe_choice", "two", "two"),
         ("maybe_choice", "none", None),
+        ("wholes", "3", (3,)),
+        ("wholes", "3,4", (3, 4)),
+        ("wholes", "(3, 4)", (3, 4)),
+        ("wholes", "[3,4,]", (3, 4)),
+        ("wholes", "()", ()),
+        ("numbers", "3,1e-6,inf", (3.0, 1e-6, float("inf"))),
+        ("words", "a b,none", ("a b", "none")),
+        ("pair", "2,3", (2, 3.0)),
+        ("maybe_wholes", "none", None),
+        ("maybe_wholes", "5", (5,)),
+        ("size", "4", 4),
+        ("share", "all", "all"),
+        ("share", "0.5", 0.5),
     ],
 )
 def test_a_text_becomes_a_value_of_its_fields_type(name, text, value):
     found = coerce(Every, "every", name, text)
     assert found == value
     assert type(found) is type(value)
+    if isinstance(value, tuple):
+        assert [type(part) for part in found] == [type(part) for part in value]
 
 
 @pytest.mark.parametrize(
@@ -77,12 +102,26 @@ def test_a_text_becomes_a_value_of_its_fields_type(name, text, value):
         ("maybe_whole", "1.5", "a whole number or none"),
         ("maybe_number", "nan", "a number or none"),
         ("maybe_choice", "three", "one of one, two or none"),
+        ("wholes", "1.5", "values with commas between, each a whole number"),
+        ("wholes", "1,,2", "values with commas between, each a whole number"),
+        ("wholes", "(1", "values with commas between, each a whole number"),
+        ("numbers", "1,nan", "values with commas between, each a number"),
+        ("pair", "1", "a whole number, a number, with commas"),
+        ("pair", "1,2,3", "a whole number, a number, with commas"),
+        ("size", "3", "one of 1, 2, 4"),
+        ("share", "some", "a number or one of all"),
     ],
 )
 def test_a_text_of_another_type_is_refused_by_name_with_what_is_wanted(name, text, wanted):
     with pytest.raises(UsageError) as error:
         coerce(Every, "every", name, text)
     assert str(error.value) == f"every.{name} must be {wanted}, got '{text}'"
+
+
+@pytest.mark.parametrize("name", ["mapping", "listed", "untyped"])
+def test_a_field_of_a_type_that_no_text_stands_for_is_refused_rather_than_handed_the_text(name):
+    with pytest.raises(UsageError, match=rf"every\.{name} cannot be typed: its type is "):
+        coerce(Every, "every", name, "1")
 
 
 def test_an_unknown_setting_is_answered_with_the_nearest_and_the_list():

@@ -117,6 +117,13 @@ class BrokenScope:
         return x.weighted((x.signals.entropy > masked.quantile(x.signals.entropy, x.mask, 0.5)).float())
 
 
+@SHAPERS.register("broken_rows", paper="none", scope="batch")
+@dataclass(frozen=True)
+class BrokenRows:
+    def __call__(self, x):
+        return x.weighted(torch.full_like(x.mask, 1 / len(x.mask), dtype=torch.float32))
+
+
 @SHAPERS.register("broken_mean", paper="none", needs=("entropy",), preserves_mean=True)
 @dataclass(frozen=True)
 class BrokenMean:
@@ -221,6 +228,7 @@ BROKEN = [
     (BrokenNan, testing.check_frame, r"not finite \(row 0, token 0\)"),
     (BrokenOutside, testing.check_frame, "outside the mask"),
     (BrokenScope, testing.check_micro_batches, "depends on the other rows"),
+    (BrokenRows, testing.check_empty_rows, "changes with a row that has no token"),
     (BrokenMean, testing.check_mean, "promises preserves_mean"),
     (BrokenNeeds, testing.check_declared_signals, 'add "entropy" to its needs'),
     (BrokenSign, testing.check_sign, "promises preserves_sign"),

@@ -18,7 +18,8 @@ from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.training.collect import Collector
 from credit_zoo.training.engine import torch_engine
 from credit_zoo.training.loop import train_policy
-from credit_zoo.training.step import TrainConfig, Trainer
+from credit_zoo.training.schedule import TrainConfig
+from credit_zoo.training.step import Trainer
 from credit_zoo.twins.contract import Difficulty
 
 SHORT = PromptConfig(style="short")

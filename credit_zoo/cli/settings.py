@@ -2,7 +2,7 @@
 
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -23,30 +23,59 @@ def setting(cls: type, thing: str, name: str) -> "Field[Any]":
 def coerce(cls: type, thing: str, name: str, text: str) -> Any:
     """The value that `text` stands for, by the type of the field; raises `UsageError` naming the setting."""
     setting(cls, thing, name)
+    kind = get_type_hints(cls)[name]
     try:
-        return _convert(get_type_hints(cls)[name], text)
+        return _convert(kind, text)
     except ValueError:
-        wanted = _describe(get_type_hints(cls)[name])
-        raise UsageError(f"{thing}.{name} must be {wanted}, got '{text}'") from None
+        raise UsageError(f"{thing}.{name} must be {_describe(kind)}, got '{text}'") from None
+    except TypeError:
+        raise UsageError(
+            f"{thing}.{name} cannot be typed: its type is {kind}; a setting is a number, true or false, text, one of "
+            "several words, none, or a tuple of these"
+        ) from None
 
 
 def _convert(kind: Any, text: str) -> Any:
+    """Raises ValueError for a text that is no value of the type, TypeError for a type that no text stands for."""
     options = get_args(kind)
     if get_origin(kind) is Literal:
-        if text not in options:
-            raise ValueError(text)
-        return text
+        return _only(option for option in options if str(option) == text)
     if get_origin(kind) in (Union, types.UnionType):
         if text.lower() == "none" and type(None) in options:
             return None
-        return _convert(next(option for option in options if option is not type(None)), text)
+        return _first(tuple(option for option in options if option is not type(None)), text)
     if get_origin(kind) is tuple:
-        return tuple(_convert(options[0], part) for part in text.split(","))
+        return _tuple(options, text)
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else _fail(text)
     if kind is int:
         return int(text.replace("_", ""))
-    return _number(text) if kind is float else text
+    if kind in (str, Any):
+        return text
+    if kind is float:
+        return _number(text)
+    raise TypeError(kind)
+
+
+def _first(kinds: Sequence[Any], text: str) -> Any:
+    """The value by the first of the types that takes the text."""
+    for kind in kinds[:-1]:
+        try:
+            return _convert(kind, text)
+        except ValueError:
+            continue
+    return _convert(kinds[-1], text)
+
+
+def _tuple(kinds: tuple[Any, ...], text: str) -> tuple[Any, ...]:
+    """Values with commas between them, in brackets or not; `()` has none."""
+    inside = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
+    parts = [part.strip() for part in inside.removesuffix(",").split(",")] if inside.strip() else []
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(_convert(kinds[0], part) for part in parts)
+    if len(parts) != len(kinds):
+        raise ValueError(text)
+    return tuple(_convert(kind, part) for kind, part in zip(kinds, parts, strict=True))
 
 
 def _number(text: str) -> float:
@@ -54,17 +83,26 @@ def _number(text: str) -> float:
     return _fail(text) if math.isnan(value) else value
 
 
+def _only(found: Iterator[Any]) -> Any:
+    for value in found:
+        return value
+    raise ValueError
+
+
 def _fail(text: str) -> NoReturn:
     raise ValueError(text)
 
 
 def _describe(kind: Any) -> str:
+    options = get_args(kind)
     if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
+        return "one of " + ", ".join(map(str, options))
     if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(_describe(option) for option in get_args(kind))
+        return " or ".join(_describe(option) for option in options)
     if get_origin(kind) is tuple:
-        return f"{_describe(get_args(kind)[0])}, or several, separated by commas"
+        any_number = len(options) == 2 and options[1] is Ellipsis
+        parts = [_describe(option) for option in (options[:1] if any_number else options)]
+        return f"values with commas between, each {parts[0]}" if any_number else f"{', '.join(parts)}, with commas"
     names = {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}
     return names.get(kind, "text")
 

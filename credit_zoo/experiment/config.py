@@ -16,18 +16,9 @@ from typing import TYPE_CHECKING, Any
 import gin
 
 from credit_zoo.cli import GROUPS, Command, coerce, gin_files, trained_bench
-from credit_zoo.registry import (
-    AGGREGATIONS,
-    BENCHMARKS,
-    CONFIGS,
-    ESTIMATORS,
-    LOSSES,
-    RATIOS,
-    SHAPERS,
-    Registry,
-    UsageError,
-    unknown,
-)
+from credit_zoo.experiment.owners import PIECES, is_of_a_bench
+from credit_zoo.experiment.refusals import refuse_unfit, refuse_unused
+from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, unknown
 
 if TYPE_CHECKING:
     from credit_zoo.evaluation import EvalConfig
@@ -36,12 +27,6 @@ if TYPE_CHECKING:
     from credit_zoo.questions import Benchmark, DataConfig, PromptConfig
     from credit_zoo.rollout import RolloutConfig, SamplingParams
     from credit_zoo.training import CheckpointConfig, ParallelConfig, TrainConfig
-
-# The slots of a base and where their pieces are registered.
-PIECES: Mapping[str, Registry[Any]] = {
-    "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
-}  # fmt: skip
-TRAINING_GROUPS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -95,13 +80,13 @@ def resolve(command: Command) -> ExperimentConfig:
         experiment: ExperimentConfig = gin.get_configurable("experiment")()
     except UsageError as error:
         raise UsageError(str(error).split("\n  In call to configurable")[0]) from None
-    _refuse_unused(command, experiment)
-    _refuse_unfit(command, experiment)
-    for name in {thing for thing, _, _ in command.settings if thing in BENCHMARKS}:
+    refuse_unused(command, experiment)
+    refuse_unfit(command, experiment)
+    for name in {thing for thing, key, _ in command.settings if is_of_a_bench(thing, key)}:
         benchmark(command, name)
     # gin leaves out what has no literal of its own, and does not make the benchmarks.
-    more = [f"{binding}\n" for binding in _bindings(command) if binding.endswith("1e999")]
-    more += [f"{thing}.{key} = {text!r}\n" for thing, key, text in command.settings if thing in BENCHMARKS]
+    more = [f"{binding}\n" for binding in _bindings(command) if "1e999" in binding]
+    more += [f"{thing}.{key} = {text!r}\n" for thing, key, text in command.settings if is_of_a_bench(thing, key)]
     return dataclasses.replace(experiment, gin_text="".join([gin.operative_config_str(), *more]))
 
 
@@ -113,20 +98,33 @@ def _optional(command: Command) -> Iterator[tuple[dict[str, Path], str]]:
 def _bindings(command: Command) -> Iterator[str]:
     """Typed settings as gin bindings, quoted as their types ask for."""
     for thing, key, text in command.settings:
-        if thing in BENCHMARKS:
+        if is_of_a_bench(thing, key):
             continue
         if thing == "base" and key in PIECES:
             yield f"base.{key} = @{PIECES[key].kind}.{PIECES[key][text].name}()"
         else:
-            value = coerce(_class_of(thing), thing, key, text)
-            infinite = isinstance(value, float) and math.isinf(value)
-            yield f"{thing}.{key} = {math.copysign(1, value):.0f}e999" if infinite else f"{thing}.{key} = {value!r}"
+            yield f"{_in_gin(thing)}.{key} = {_literal(coerce(_class_of(thing), thing, key, text))}"
+
+
+def _literal(value: Any) -> str:
+    """A value as gin reads it, which has no word for infinity."""
+    if isinstance(value, tuple):
+        return f"({''.join(f'{_literal(part)}, ' for part in value)})".replace("(, )", "()")
+    if isinstance(value, float) and math.isinf(value):
+        return f"{math.copysign(1, value):.0f}e999"
+    return repr(value)
+
+
+def _in_gin(thing: str) -> str:
+    """A rule that shares its name with a benchmark is told from it by its kind."""
+    return f"{SHAPERS.kind}.{thing}" if thing in SHAPERS and thing in BENCHMARKS else thing
 
 
 def benchmark(command: Command, name: str) -> "Benchmark":
     """A benchmark with the settings that were typed for it, `mathvista.drop_geometry3k=true`."""
     factory = BENCHMARKS[name].factory
-    typed = {key: coerce(factory, name, key, text) for thing, key, text in command.settings if thing == name}
+    own = [(key, text) for thing, key, text in command.settings if thing == name and is_of_a_bench(thing, key)]
+    typed = {key: coerce(factory, name, key, text) for key, text in own}
     made: Benchmark = factory(**typed)
     return made
 
@@ -142,38 +140,6 @@ def _class_of(thing: str) -> type:
     raise unknown("group of settings", thing, known)
 
 
-def _refuse_unused(command: Command, experiment: ExperimentConfig) -> None:
-    """A setting that was typed but that nothing of this run reads."""
-    base = experiment.base
-    pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
-    training = () if command.eval_only else (command.shaper, *pieces, *TRAINING_GROUPS)
-    benches = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
-    used = {"eval", "model", "prompt", "data", "rollout", *training, *benches}
-    for thing, key, _ in command.settings:
-        if thing in used:
-            continue
-        if thing in BENCHMARKS:
-            raise UsageError(f"{thing}.{key} was set, but bench={','.join(command.bench)} does not use it")
-        if command.eval_only and thing in (*TRAINING_GROUPS, command.shaper, *pieces):
-            raise UsageError(f"{thing}.{key} was set, but eval_only=true trains nothing")
-        owner = f"shaper={command.shaper}" if thing in SHAPERS else f"base={command.base}"
-        raise UsageError(f"{thing}.{key} was set, but {owner} does not use it")
-
-
-def _refuse_unfit(command: Command, experiment: ExperimentConfig) -> None:
-    """Settings that are right each on its own, but not together."""
-    if command.eval_only:
-        return
-    cache, limit = experiment.base.overlong_cache, experiment.sampling.max_tokens
-    if cache > limit:
-        raise UsageError(f"base.overlong_cache={cache} must be at most sampling.max_tokens={limit}")
-    lesson, overlap = trained_bench(command), experiment.reward.overlap
-    if overlap and not BENCHMARKS[lesson].facts.boxes:
-        raise UsageError(
-            f"reward.overlap={overlap:g} must be 0: the answers of {lesson}, which is trained on, are no boxes"
-        )
-
-
 def settings_of(instance: object) -> dict[str, Any]:
     """The settings of a resolved piece, nested pieces as `name(settings)`."""
     assert dataclasses.is_dataclass(instance)
@@ -184,6 +150,8 @@ def settings_of(instance: object) -> dict[str, Any]:
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, float) and math.isinf(value):
         return str(value)  # JSON, and so a record, has no infinity
+    if isinstance(value, tuple):
+        return tuple(_shown(name, part) for part in value)
     if name not in PIECES or not dataclasses.is_dataclass(value):
         return value
     inside = ", ".join(f"{key}={part}" for key, part in settings_of(value).items())

@@ -111,7 +111,7 @@ def _training(context: RunContext, trained: TrainingSummary) -> record.Training:
         **{
             f"train.{k}": v
             for k, v in recorded(config.train).items()
-            if k not in ("steps", "shaper_schedule", "micro_batch", "micro_tokens")
+            if k not in ("steps", "shaper_schedule", "micro_batch", "micro_tokens", "rollout_tokens")
         },
         **{f"sampling.{k}": v for k, v in settings_of(config.sampling).items()},
         **{f"reward.{k}": v for k, v in settings_of(config.reward).items()},

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 
 from credit_zoo.cli import Command
@@ -21,13 +20,7 @@ from credit_zoo.leaderboard import build, page_folder, row
 from credit_zoo.objective import ContractError
 from credit_zoo.policy import export_policy
 from credit_zoo.results import atomic_write, record, write
-from credit_zoo.training import Diverged, Stopped, mark_finished, sync
-
-SMALLER_STEPS = (
-    "Set train.micro_tokens, halve train.micro_batch or model.logits_at_once, "
-    "set model.gradient_checkpointing=true, or split more with "
-    "parallel.zero; the same command with resume=true goes on from the last save."
-)
+from credit_zoo.training import Diverged, OutOfMemory, Stopped, mark_finished, memory_of, sync
 
 
 @dataclass(frozen=True)
@@ -42,18 +35,30 @@ class Outcome:
 
 def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> Outcome:
     """Runs one seed."""
+    try:
+        return _run(command, config, seed)
+    except OutOfMemory as error:
+        print(f"credit_zoo: {error}; with resume=true it goes on from its last save", file=sys.stderr)
+        return Outcome(1)
+
+
+def _run(command: Command, config: ExperimentConfig, seed: int) -> Outcome:
     started = time.perf_counter()
     check_first(command, config)
     context = open_run(command, config, seed)
     log_setup(context)
     sets = {name: eval_set(context, name) for name in command.bench}
     if command.eval_only:
-        return _finish(context, evaluate_all(context, sets, "after"), None, time.perf_counter() - started)
+        with memory_of("measuring"):
+            after = evaluate_all(context, sets, "after")
+        return _finish(context, after, None, time.perf_counter() - started)
     questions = training_set(context)
     context = with_identity(context)
-    before = evaluate_all(context, sets, "before")
+    with memory_of("measuring"):
+        before = evaluate_all(context, sets, "before")
     try:
-        trained, trainer = train(context, questions, started)
+        with memory_of("training"):
+            trained, trainer = train(context, questions, started)
     except Diverged as error:
         if context.accelerator.is_main_process:
             if config.parallel.zero == "none":
@@ -68,9 +73,6 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> Out
             file=sys.stderr,
         )
         return Outcome(1)
-    except torch.OutOfMemoryError as error:
-        print(f"credit_zoo: out of memory ({str(error).splitlines()[0]}) {SMALLER_STEPS}", file=sys.stderr)
-        return Outcome(1)
     except Stopped as error:
         context.log(f"stopped after step {error.step}, all saved: the same command with resume=true goes on from there")
         return Outcome(error.status)
@@ -79,7 +81,8 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> Out
         sync(trainer)
         if context.accelerator.is_main_process:
             context.log(f"saved   {export_policy(context.policy, context.folder / 'model')}")
-        after = evaluate_all(context, sets, "after")
+        with memory_of("measuring"):
+            after = evaluate_all(context, sets, "after")
         return _finish(context, [*before, *after], trained.summary, trained.before + time.perf_counter() - started)
 
 

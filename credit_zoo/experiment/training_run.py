@@ -78,9 +78,9 @@ def train(context: RunContext, training_set: TrainingSet, started: float) -> tup
     if saved:
         context.log(f"from    step {saved.progress.step}")
         _load_weights(context, saved)
-    trainer = _trainer(
-        context, RolloutWorker(context.policy, training_set.bench, context.config.prompt, context.sampler)
-    )
+    together = context.config.train.rollout_tokens
+    worker = RolloutWorker(context.policy, training_set.bench, context.config.prompt, context.sampler, together)
+    trainer = _trainer(context, worker)
     if saved:
         trainer.engine.load(saved.state)
     context.accelerator.wait_for_everyone()
@@ -143,7 +143,7 @@ def _train_with_progress(
             (stop_asked,) = trainer.total(float(request.number > 0))
             if stop_asked or context.config.checkpoint.due(step.step, steps):
                 seconds = before.seconds + time.perf_counter() - started
-                state = trainer.engine.state()
+                state = trainer.engine.state(here=accelerator.is_main_process)
                 if accelerator.is_main_process:
                     save(
                         context.folder,

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from credit_zoo.objective.advantages import Estimator, Grpo
 from credit_zoo.objective.losses import Aggregation, Objective, PolicyLoss, PpoClip, Ratio, SeqMeanTokenMean, TokenRatio
 from credit_zoo.registry import check_range
@@ -9,7 +13,7 @@ from credit_zoo.registry import check_range
 
 @dataclass(frozen=True)
 class Base:
-    """The slots of the formula. `dynamic_sampling` keeps prompts of which some but not all responses are correct
+    """The slots of the formula. `dynamic_sampling` keeps prompts whose answers earned unequal rewards (`informative`)
     and samples up to `max_resampling_rounds` further batches until the step is full; `overlong_filter` takes responses
     cut at the token limit out of the loss; the soft punishment begins `overlong_cache` tokens before it (0: none).
     """
@@ -28,6 +32,15 @@ class Base:
         check_range("base.kl_beta", self.kl_beta, 0)
         check_range("base.max_resampling_rounds", self.max_resampling_rounds, 0)
         check_range("base.overlong_cache", self.overlong_cache, 0)
+
+    def informative(self, reward: Float[Tensor, " G"], answer: Float[Tensor, " G"]) -> bool:
+        """Whether dynamic sampling keeps a group of these rewards, `answer` the share of each that the answer earned.
+
+        DAPO (arXiv:2503.14476, equation 11) asks that some but not all answers are right; form and length alone are no
+        reason to learn from a prompt. The whole reward must differ too, or all advantages would be 0.
+        """
+        one = torch.zeros(len(reward), dtype=torch.int64)
+        return all(bool(self.estimator(values, one).any()) for values in (answer, reward))
 
     @property
     def objective(self) -> Objective:

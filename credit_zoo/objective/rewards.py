@@ -1,9 +1,12 @@
 """What a scored response is worth in training: its form, its answer, its box, and DAPO's price on length."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from credit_zoo.question import Score
 from credit_zoo.registry import UsageError, check_range
+
+_ANSWER = ("accuracy", "overlap")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Reward:
                 raise UsageError(f"reward.overlap={self.overlap:g} must be 0: this benchmark's questions have no boxes")
             parts["overlap"] = self.overlap * score.overlap
         return parts
+
+    def answer(self, parts: Mapping[str, float]) -> float:
+        """The share of the reward that the answer earned, without form and length; all of it where nothing is paid for
+        answers.
+        """
+        return sum(parts[name] for name in (_ANSWER if self.accuracy or self.overlap else parts) if name in parts)
 
     def total(self, score: Score) -> float:
         """The sum of the parts."""

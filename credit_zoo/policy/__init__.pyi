@@ -24,3 +24,5 @@ from .small_model import Size as Size
 from .small_model import build_encoder as build_encoder
 from .small_model import build_model as build_model
 from .small_model import words_of as words_of
+from .truncation import WHOLE as WHOLE
+from .truncation import Truncation as Truncation

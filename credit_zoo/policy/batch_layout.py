@@ -55,8 +55,7 @@ class BatchLayout:
     def shared(self) -> tuple[Prompts, Int64[Tensor, " B"]]:
         """The prompts that are answered here, and which of them each response answers."""
         distinct, row_of = self.row_of.unique(return_inverse=True)
-        vision = tuple(self.prompts.vision[row] for row in distinct.tolist())
-        return Prompts(self.prompts.ids[distinct], self.prompts.mask[distinct], vision), row_of
+        return self.prompts.select(distinct), row_of
 
     @cached_property
     def lengths(self) -> Int64[Tensor, " B"]:

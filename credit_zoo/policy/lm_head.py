@@ -13,6 +13,11 @@ All are sums over the vocabulary, and are taken over a block of it at a time, in
 
 The backward pass computes each block once more; every row of W and of its gradient is then touched once. Tokens
 without a gradient are left out of it. Everything is accumulated in float32.
+
+Under top-k or top-p (`credit_zoo.policy.truncation`) all of this is of the distribution that is left, p[n,v] = 0 below
+floor[n]. Which tokens are left can be told from a whole row of logits only, so that the forward pass then takes some
+tokens with their whole vocabulary at a time; the backward pass knows the floors. The sampled token always counts as
+left: rounding, or an update since it was sampled, must not make its probability 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +28,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from credit_zoo.policy.truncation import WHOLE, Truncation
 from credit_zoo.registry import UsageError
 
 # Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
@@ -121,21 +127,26 @@ class _Statistics(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         ids: Tensor,
-        settings: tuple[float, tuple[int, ...]],
+        settings: tuple[float, tuple[int, ...], Truncation],
         at_once: int,
         kernel: Kernel,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        temperature, forbidden = settings
-        parts = [
-            kernel.reduce(z, ids - part.start, temperature, _shifted(forbidden, part))
-            for part, z in _blocks(hidden, weight, bias, at_once)
-        ]
+        temperature, forbidden, truncation = settings
+        floor = None
+        if truncation.cuts:
+            whole, floor = _truncated(hidden, weight, bias, ids, settings, at_once, kernel)
+            parts = [whole]
+        else:
+            parts = [
+                kernel.reduce(z, ids - part.start, temperature, _shifted(forbidden, part))
+                for part, z in _blocks(hidden, weight, bias, at_once)
+            ]
         chosen, logsumexps, means, collisions = (torch.stack(values) for values in zip(*parts, strict=True))
         logsumexp = logsumexps.logsumexp(0)
         share = (logsumexps - logsumexp).exp()
         entropy = (share * (logsumexp - means)).sum(0)
         collision = (share.square() * collisions).sum(0)
-        ctx.save_for_backward(hidden, weight, bias, ids, logsumexp)
+        ctx.save_for_backward(hidden, weight, bias, ids, logsumexp, floor)
         ctx.settings, ctx.at_once, ctx.kernel = settings, at_once, kernel
         ctx.mark_non_differentiable(entropy, collision)
         return chosen.amax(0) - logsumexp, entropy, collision
@@ -143,16 +154,19 @@ class _Statistics(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Any) -> Any:  # type: ignore[override]
-        hidden, weight, bias, ids, logsumexp = ctx.saved_tensors
-        temperature, forbidden = ctx.settings
+        hidden, weight, bias, ids, logsumexp, floor = ctx.saved_tensors
+        temperature, forbidden, _ = ctx.settings
         to_hidden, to_weight, to_bias, *_ = ctx.needs_input_grad
         live = (upstream != 0).nonzero()[:, 0]
         states, ids, logsumexp, upstream = (x.index_select(0, live) for x in (hidden, ids, logsumexp, upstream))
+        floor = None if floor is None else floor.index_select(0, live)
         d_states = torch.zeros_like(states, dtype=torch.float32) if to_hidden else None
         d_weight = torch.empty_like(weight) if to_weight else None
         d_bias = torch.empty_like(bias) if to_bias else None
         for part, z in _blocks(states, weight, bias, ctx.at_once):
             near = _shifted(forbidden, part)
+            if floor is not None:
+                _cut(z, ids - part.start, floor, temperature)
             dz = ctx.kernel.gradient(z, ids - part.start, temperature, near, logsumexp, upstream)
             if d_states is not None:
                 _add_product(d_states, dz, weight[part])
@@ -189,6 +203,36 @@ def _blocks(hidden: Tensor, weight: Tensor, bias: Tensor | None, at_once: int) -
         yield part, z if bias is None else z.add_(bias[part])
 
 
+def _truncated(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ids: Tensor,
+    settings: tuple[float, tuple[int, ...], Truncation],
+    at_once: int,
+    kernel: Kernel,
+) -> tuple[Block, Tensor]:
+    """The reductions of what a truncation leaves, and its floors, some tokens at a time."""
+    temperature, forbidden, truncation = settings
+    rows = max(at_once // len(weight), 1)
+    found, floors = [], []
+    for states, chosen in zip(hidden.split(rows), ids.split(rows), strict=True):
+        raw = torch.mm(states, weight.T)
+        z = finish_logits(raw if bias is None else raw.add_(bias), temperature, forbidden)
+        floors.append(truncation.floor(z))
+        below = (z < floors[-1][:, None]).scatter_(-1, chosen[:, None], False)
+        found.append(kernel.reduce(z.masked_fill_(below, FORBIDDEN_LOGIT), chosen, 1.0, ()))
+    return Block(*(torch.cat(values) for values in zip(*found, strict=True))), torch.cat(floors)
+
+
+def _cut(logits: Tensor, ids: Tensor, floor: Tensor, temperature: float) -> None:
+    """Forbids what is below the floors of a block of raw logits, in place, but for the sampled tokens."""
+    inside, place = _within(ids, logits.shape[-1])
+    below = (logits.float() / temperature) < floor[:, None]
+    below.scatter_(-1, place, below.gather(-1, place) & ~inside[:, None])
+    logits.masked_fill_(below, FORBIDDEN_LOGIT * temperature)
+
+
 def token_statistics(
     hidden: Float[Tensor, "*N D"],
     head: nn.Module,
@@ -197,13 +241,15 @@ def token_statistics(
     forbidden: Sequence[int] = (),
     at_once: int = 2**22,
     kernel: Kernel | None = None,
+    truncation: Truncation = WHOLE,
 ) -> TokenStatistics:
-    """The statistics of `ids`, each emitted by the state beside it; `at_once` logits exist at a time. `head` is a
-    linear layer; anything else raises `UsageError`.
+    """The statistics of `ids`, each emitted by the state beside it, of the distribution that `truncation` leaves;
+    `at_once` logits exist at a time, or one token's. `head` is a linear layer; anything else raises `UsageError`.
     """
     if not isinstance(head, nn.Linear):
         raise UsageError(f"the language head must be a linear layer, this model's is a {type(head).__name__}")
-    flat, tokens, settings = hidden.flatten(0, -2), ids.flatten(), (temperature, tuple(forbidden))
+    flat, tokens = hidden.flatten(0, -2), ids.flatten()
+    settings = (temperature, tuple(forbidden), truncation)
 
     def forward(states: Tensor) -> Any:
         return _Statistics.apply(states, head.weight, head.bias, tokens, settings, at_once, kernel or TorchKernel())

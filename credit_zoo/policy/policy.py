@@ -25,6 +25,7 @@ from credit_zoo.policy.encoder import Encoder
 from credit_zoo.policy.kernels import KernelName, kernel_of
 from credit_zoo.policy.lm_head import TokenStatistics, finish_logits, token_statistics
 from credit_zoo.policy.shared_prefix import prompt_cache, response_cache
+from credit_zoo.policy.truncation import WHOLE, Truncation
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.types import Prompts
 
@@ -219,8 +220,10 @@ class Policy(nn.Module):
         states = self.read_on(behind, shift, rows.response_ids, rows.attention_mask)
         return torch.cat([read.hidden[:, -1:].index_select(0, row_of), states[:, :-1]], dim=1)
 
-    def forward(self, rows: BatchLayout, temperature: float) -> TokenStatistics:
-        """The statistics of every response token, `[B, T]`; junk outside the mask."""
+    def forward(self, rows: BatchLayout, temperature: float, truncation: Truncation = WHOLE) -> TokenStatistics:
+        """The statistics of every response token, `[B, T]`, under the distribution that temperature and truncation make
+        of the model's; junk outside the mask.
+        """
         return token_statistics(
             self._before_responses(rows),
             self.model.get_output_embeddings(),
@@ -229,4 +232,5 @@ class Policy(nn.Module):
             self.encoder.vision_tokens,
             self.settings.logits_at_once,
             self.kernel,
+            truncation,
         )

@@ -1,5 +1,6 @@
 """Sampling: every prompt is read once, its cache is copied to the group, and the group is sampled together."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from credit_zoo.policy import Policy
+from credit_zoo.policy import Policy, Truncation
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.types import Prompts, Responses
 
@@ -22,8 +23,9 @@ EDGE = 1e-12
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How responses are drawn. `top_k=0` and `top_p=1` draw from the whole distribution, which is what the
-    trainer's ratio assumes; `temperature=0` takes the most probable token (evaluation only).
+    """How responses are drawn. `top_k=0` and `top_p=1` draw from the whole distribution; what they leave of it
+    otherwise is the policy that is sampled and the one that is trained (`Truncation`). `temperature=0` takes the
+    most probable token (evaluation only).
     """
 
     group: int = 8  # responses per prompt
@@ -42,17 +44,16 @@ class SamplingParams:
             if not isinstance(getattr(self, name), int):
                 raise UsageError(f"sampling.{name} must be a whole number, got {getattr(self, name)!r}")
 
+    @property
+    def truncation(self) -> Truncation:
+        """What is left of the distribution."""
+        return Truncation(self.top_k, self.top_p)
+
 
 def restrict(logits: Float[Tensor, "B V"], top_k: int, top_p: float) -> Float[Tensor, "B V"]:
-    """Keeps the `top_k` largest logits, then the fewest whose probabilities reach `top_p`; the others are -inf."""
-    if top_k:
-        floor = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
-        logits = logits.masked_fill(logits < floor, -torch.inf)
-    if top_p < 1:
-        ordered, index = logits.sort(descending=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        logits = logits.masked_fill((before >= top_p).scatter(-1, index, before >= top_p), -torch.inf)
-    return logits
+    """The logits that `Truncation` keeps; the others are -inf."""
+    truncation = Truncation(top_k, top_p)
+    return logits.masked_fill(logits < truncation.floor(logits)[:, None], -torch.inf) if truncation.cuts else logits
 
 
 def invert(
@@ -98,22 +99,43 @@ def skip_draws(generator: torch.Generator, prompts: int, sampling: SamplingParam
 
 
 @torch.no_grad()
-def sample(policy: Policy, prompts: Prompts, sampling: SamplingParams, draws: Draws) -> Responses:
+def sample(
+    policy: Policy, prompts: Prompts, sampling: SamplingParams, draws: Draws, tokens: int | None = None
+) -> Responses:
     """Draws `sampling.group` responses to every prompt, from one source or from one for each prompt. What one
-    response draws does not depend on the others.
+    response draws does not depend on the others, nor on how many are drawn together: so many that prompts and
+    responses have at most that many `tokens` (None: any number), and at least one.
     """
     policy.eval()
-    device = next(policy.parameters()).device
     row_of = torch.arange(len(prompts)).repeat_interleave(sampling.group)
-    size = (len(row_of), sampling.max_tokens)
-    chance = chances(len(prompts), sampling, draws).to(device)
+    chance = chances(len(prompts), sampling, draws)
+    rows = rows_together(prompts.ids.shape[1] + sampling.max_tokens, sampling.group, tokens)
+    parts = zip(row_of.split(rows), chance.split(rows), strict=True)
+    drawn = [_sample_rows(policy, prompts, sampling, *part) for part in parts]
+    ids, mask, logp, cut = (torch.cat(values) for values in zip(*drawn, strict=True))
+    return Responses(ids, mask, logp, cut, row_of)
+
+
+def rows_together(length: int, group: int, tokens: int | None) -> int:
+    """How many responses of a `length`, prompt included, are drawn together: whole groups where one fits."""
+    rows = max((tokens or sys.maxsize) // length, 1)
+    return rows - rows % group if rows > group else rows
+
+
+def _sample_rows(
+    policy: Policy, prompts: Prompts, sampling: SamplingParams, row_of: Tensor, chance: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ids, mask, log-probabilities and truncation of some responses, drawn together."""
+    device = next(policy.parameters()).device
+    size, chance = chance.shape, chance.to(device)
     ids = torch.full(size, policy.encoder.pad_token, device=device)
     mask = torch.zeros(size, dtype=torch.bool, device=device)
     logp = torch.zeros(size, device=device)
     ended = torch.zeros(len(row_of), dtype=torch.bool, device=device)
     stop = torch.tensor(policy.encoder.stop_tokens, device=device)
 
-    read = policy.read_prompts(prompts.to(device)).select(row_of.to(device))
+    distinct, place = row_of.unique(return_inverse=True)
+    read = policy.read_prompts(prompts.select(distinct).to(device)).select(place.to(device))
     hidden, seen = read.hidden[:, -1], read.mask
     here = torch.arange(len(row_of), device=device)  # the responses whose rows are still in the batch
     for t in range(sampling.max_tokens):
@@ -131,4 +153,4 @@ def sample(policy: Policy, prompts: Prompts, sampling: SamplingParams, draws: Dr
             read, seen, token, here = read.select(kept), seen[kept], token[kept], here[kept]
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
         hidden = policy.read_on(read.cache, read.shift, token[:, None], seen)[:, -1]
-    return Responses(ids.cpu(), mask.cpu(), logp.cpu(), ~ended.cpu(), row_of)
+    return ids.cpu(), mask.cpu(), logp.cpu(), ~ended.cpu()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from credit_zoo.policy import BatchLayout, Policy, TokenStatistics
+from credit_zoo.policy import WHOLE, BatchLayout, Policy, TokenStatistics, Truncation
 
 
 def similarity(states: Float[Tensor, "T D"], image: Float[Tensor, "N D"]) -> Float[Tensor, " T"]:
@@ -32,7 +32,7 @@ def statistics(
 class ReleasePolicy(Policy):
     """Scores one row per response, and computes the similarities beside it; they are thrown away."""
 
-    def forward(self, rows: BatchLayout, temperature: float) -> TokenStatistics:
+    def forward(self, rows: BatchLayout, temperature: float, truncation: Truncation = WHOLE) -> TokenStatistics:
         image, start = rows.image_mask(self.encoder.image_token), rows.prompt_length
         inputs = self.base_inputs(rows.input_ids, rows.attention_mask, image)
         # One picture for each response, encoded again.

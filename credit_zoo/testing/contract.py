@@ -18,7 +18,7 @@ from torch import Tensor
 from credit_zoo import masked
 from credit_zoo.objective import ContractError, Shaper, shape
 from credit_zoo.registry import SHAPERS, Entry, ShaperFacts
-from credit_zoo.testing.hard_inputs import hard_cases, measured, padded, shaper_inputs, taken
+from credit_zoo.testing.hard_inputs import hard_cases, measured, padded, shaper_inputs, with_empty_row
 from credit_zoo.types import SIGNALS, ShaperInputs, TokenSignals, UndeclaredSignal
 
 __all__ = ["CHECKS", "NUMBERS", "Check", "check_shaper", "hard_cases", "shaper_inputs", "signals_for"]
@@ -101,16 +101,25 @@ def check_row_permutation(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperIn
     rows = torch.arange(len(x.mask))
     expected = _shaped(entry, shaper, x)
     for order in (rows.flip(0), rows.roll(1)):
-        actual = _shaped(entry, shaper, taken(x, order))
+        actual = _shaped(entry, shaper, x.rows(order))
         _assert_close(actual, expected[order], x, f"'{entry.name}' depends on the order of the rows")
 
 
 def check_micro_batches(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> None:
     """Scope "response": a row's result is the same alone and among others."""
     if entry.facts.scope == "response":
-        alone = [_shaped(entry, shaper, taken(x, row)) for row in torch.arange(len(x.mask))[:, None]]
+        alone = [_shaped(entry, shaper, x.rows(row)) for row in torch.arange(len(x.mask))[:, None]]
         sentence = f"""'{entry.name}' has scope "response", but a row's result depends on the other rows"""
         _assert_close(torch.cat(alone), _shaped(entry, shaper, x), x, sentence)
+
+
+def check_empty_rows(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> None:
+    """A row without a token in the mask changes nothing, wherever it stands and whatever group it is of."""
+    expected, last = _shaped(entry, shaper, x), len(x.mask)
+    for place, group in ((0, -1), (last // 2, int(x.group[0])), (last, int(x.group[-1]))):
+        actual = _shaped(entry, shaper, with_empty_row(x, place, group))
+        others = torch.cat([actual[:place], actual[place + 1 :]])
+        _assert_close(others, expected, x, f"'{entry.name}' changes with a row that has no token")
 
 
 def check_mean(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> None:
@@ -228,6 +237,7 @@ NUMBERS: tuple[Check, ...] = (
     check_padding,
     check_row_permutation,
     check_micro_batches,
+    check_empty_rows,
     check_mean,
     check_sign,
     check_reduction,

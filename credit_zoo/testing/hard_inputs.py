@@ -88,10 +88,22 @@ def measured(x: ShaperInputs, change: Callable[[Tensor], Tensor]) -> ShaperInput
     return replace(x, signals=TokenSignals({name: change(values) for name, values in x.signals.values.items()}))
 
 
-def taken(x: ShaperInputs, index: Int64[Tensor, " n"]) -> ShaperInputs:
-    """The rows `index` of `x`, in that order."""
-    rows = measured(x, lambda values: values[index])
-    return replace(rows, advantage=x.advantage[index], mask=x.mask[index], group=x.group[index], ids=x.ids[index])
+def with_empty_row(x: ShaperInputs, place: int, group: int) -> ShaperInputs:
+    """`x` with one more row at `place`, in a group, that has an advantage and junk signals but no token."""
+    empty = x.rows(torch.zeros(1, dtype=torch.int64))
+
+    def put(values: Tensor, one: Tensor) -> Tensor:
+        return torch.cat([values[:place], one, values[place:]])
+
+    junk = {n: put(v, torch.full_like(v[:1], torch.nan)) for n, v in x.signals.values.items()}
+    return replace(
+        x,
+        advantage=put(x.advantage, empty.advantage + 5),
+        signals=TokenSignals(junk),
+        mask=put(x.mask, torch.zeros_like(empty.mask)),
+        group=put(x.group, torch.full_like(empty.group, group)),
+        ids=put(x.ids, empty.ids),
+    )
 
 
 def padded(x: ShaperInputs, places: Int64[Tensor, " T"], width: int) -> ShaperInputs:

@@ -18,7 +18,9 @@ from .interrupts import watch_for_signals as watch_for_signals
 from .loop import Diverged as Diverged
 from .loop import sync as sync
 from .loop import train_policy as train_policy
-from .step import TrainConfig as TrainConfig
+from .out_of_memory import OutOfMemory as OutOfMemory
+from .out_of_memory import memory_of as memory_of
+from .schedule import TrainConfig as TrainConfig
 from .step import Trainer as Trainer
 from .step import measure_signals as measure_signals
 from .step import old_policy_pass as old_policy_pass

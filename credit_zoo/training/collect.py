@@ -1,6 +1,6 @@
-"""A step's batch: questions asked, answers rewarded, and, under dynamic sampling, zero-variance groups replaced."""
+"""A step's batch: questions asked, answers rewarded, under dynamic sampling groups that teach nothing replaced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -30,7 +30,8 @@ class Rollout:
     """A batch, the questions behind its groups, the number of the next question, and what was counted on the way:
     prompts `asked` and `kept` by this process, and the resampling rounds.
 
-    A process that no group of the step fell to is `idle`: its batch is there to be read, and does not count.
+    A process that no group of the step fell to is `idle`: its batch is there to be read, and does not count. A step of
+    which no process kept a group is `without_effect`, on all of them: one group is there to be measured.
     """
 
     batch: RolloutBatch
@@ -40,6 +41,7 @@ class Rollout:
     kept: int
     resampling_rounds: int
     idle: bool = False
+    without_effect: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,16 @@ class Collector:
         `base.max_resampling_rounds` rounds are used up.
 
         Without dynamic sampling every group is kept. If the rounds end short, the step trains on fewer groups; if not
-        one group was kept, on a zero-variance group, whose advantages are all 0.
+        one group was kept, on none: the first of those that were dropped stands in, without effect.
         """
         kept: list[_Group] = []
-        zero_variance: list[_Group] = []
+        dropped: list[_Group] = []
         resampling_rounds = 0
         while True:
             for group in self._ask(
                 questions, range(first + self.processes.rank, first + self.prompts, self.processes.size), seed
             ):
-                (kept if self._keeps(group) else zero_variance).append(group)
+                (kept if self._keeps(group) else dropped).append(group)
             first += self.prompts
             everywhere = self.processes.share([group.number for group in kept])
             if (
@@ -79,10 +81,8 @@ class Collector:
             ):
                 break
             resampling_rounds += 1
-        chosen = (
-            sorted(everywhere)[: self.prompts] or sorted(self.processes.share([g.number for g in zero_variance]))[:1]
-        )
-        asked, pad_token = [*kept, *zero_variance], self.worker.policy.encoder.pad_token
+        chosen = sorted(everywhere)[: self.prompts] or sorted(self.processes.share([g.number for g in dropped]))[:1]
+        asked, pad_token = [*kept, *dropped], self.worker.policy.encoder.pad_token
         used = [group for group in asked if group.number in chosen]
         return Rollout(
             batch=_assemble(used or asked[:1], pad_token),
@@ -92,11 +92,14 @@ class Collector:
             kept=sum(group.number in chosen for group in kept),
             resampling_rounds=resampling_rounds,
             idle=not used,
+            without_effect=not everywhere,
         )
 
     def _keeps(self, group: "_Group") -> bool:
-        right = [score.correct for score in group.scores]
-        return not self.base.dynamic_sampling or min(right) < max(right)
+        if not self.base.dynamic_sampling:
+            return True
+        reward, answer = ([worth(parts) for parts in group.parts] for worth in (_total, self.reward.answer))
+        return self.base.informative(torch.tensor(reward), torch.tensor(answer))
 
     def _ask(self, source: Questions, numbers: Sequence[int], seed: int) -> list["_Group"]:
         questions = [source[number] for number in numbers]
@@ -133,6 +136,10 @@ class _Group:
     responses: Responses
     scores: list[Score]
     parts: list[dict[str, float]]
+
+
+def _total(parts: Mapping[str, float]) -> float:
+    return sum(parts.values())
 
 
 def _rows(responses: Responses, index: slice) -> Responses:

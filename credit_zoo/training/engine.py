@@ -82,8 +82,10 @@ class Engine(Protocol):
         """Inside, every process has all weights, to sample from and to write."""
         ...
 
-    def state(self) -> dict[str, Tensor]:
-        """Weights (float32) and optimizer state of all trained parameters as `kind/parameter`; on every process."""
+    def state(self, here: bool = True) -> dict[str, Tensor]:
+        """Weights (float32) and optimizer state of all trained parameters as `kind/parameter`. Every process has to
+        take part; those that do not want it `here` get nothing.
+        """
         ...
 
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -138,9 +140,9 @@ class TorchEngine:
     def whole(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self, here: bool = True) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        for name, moved in zip(self.names, self.moved, strict=True):
+        for name, moved in zip(self.names, self.moved, strict=True) if here else ():
             parts: dict[str, Any] = {WEIGHT: moved, **self.optimizer.state.get(moved, {})}
             found |= {f"{kind}/{name}": value.detach().cpu().clone() for kind, value in parts.items()}
         return found

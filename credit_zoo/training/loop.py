@@ -10,7 +10,8 @@ from credit_zoo.rollout import SamplerMismatch
 from credit_zoo.training.collect import Rollout
 from credit_zoo.training.diagnostics import StepReport
 from credit_zoo.training.engine import NonFiniteError
-from credit_zoo.training.step import Trainer, UpdateStats, old_policy_pass, prepare, update
+from credit_zoo.training.out_of_memory import memory_of
+from credit_zoo.training.step import Trainer, UpdateBatch, UpdateStats, measure_step, old_policy_pass, prepare, update
 
 
 class Diverged(RuntimeError):
@@ -37,18 +38,26 @@ def train_policy(
     done_steps, first = begun
     for step in range(done_steps, trainer.train.steps):
         started = time.perf_counter()
-        with trainer.engine.whole():
+        with trainer.engine.whole(), memory_of("sampling"):
             sync(trainer)
             rollout = trainer.collector(questions, first, seed)
         first = rollout.next
-        update_batch = prepare(trainer, rollout.batch, step / trainer.train.steps, rollout.idle)
         rate = trainer.train.lr * trainer.train.rate(step)
         try:
-            update_batch = old_policy_pass(trainer, update_batch) if trainer.two_pass else update_batch
-            updates = [update(trainer, update_batch, rate) for _ in range(trainer.train.updates)]
+            with memory_of("training"):
+                update_batch = prepare(trainer, rollout.batch, step / trainer.train.steps, rollout.idle)
+                updates = _updates(trainer, update_batch, rate, rollout.without_effect)
         except NonFiniteError:
             raise Diverged(step + 1, rollout.questions) from None
         report(_summary(trainer, rollout, updates, step, time.perf_counter() - started), first)
+
+
+def _updates(trainer: Trainer, update_batch: UpdateBatch, rate: float, without_effect: bool) -> Sequence[UpdateStats]:
+    """The updates of a step; of one without effect, its measurements alone."""
+    if without_effect:
+        return [measure_step(trainer, update_batch)]
+    update_batch = old_policy_pass(trainer, update_batch) if trainer.two_pass else update_batch
+    return [update(trainer, update_batch, rate) for _ in range(trainer.train.updates)]
 
 
 def sync(trainer: Trainer) -> None:

@@ -5,63 +5,24 @@ divided by totals of the whole step, and a shaper of scope "batch" sees all resp
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from credit_zoo import masked
-from credit_zoo.objective import Base, LossStats, Shaper, ShaperSchedule, TokenBatch, Totals, scheduled, shape
-from credit_zoo.policy import BatchLayout, MicroBatch, Policy, listen, pack, split, token_signals
-from credit_zoo.registry import SHAPERS, UsageError, check_range
+from credit_zoo.objective import Base, LossStats, Shaper, TokenBatch, Totals, scheduled, shape
+from credit_zoo.policy import BatchLayout, MicroBatch, Policy, TokenStatistics, listen, pack, split, token_signals
+from credit_zoo.registry import SHAPERS
 from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.training.collect import Collector
 from credit_zoo.training.diagnostics import WeightSpread
 from credit_zoo.training.engine import Engine, NonFiniteError
+from credit_zoo.training.out_of_memory import memory_of
+from credit_zoo.training.schedule import TrainConfig
 from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The schedule. `prompts` per step over all processes; `updates` per rollout; at most `micro_batch` responses and
-    `micro_tokens` tokens, prompts and padding included, are read at once (0: any number), which changes memory and
-    nothing else; `shaper_schedule` blends the shaper in over training.
-    """
-
-    steps: int = 100
-    prompts: int = 16
-    updates: int = 1
-    micro_batch: int = 64
-    micro_tokens: int = 0
-    lr: float = 1e-6
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup: int = 0  # steps
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    shaper_schedule: ShaperSchedule = "none"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "prompts", "updates", "micro_batch"):
-            check_range(f"train.{name}", getattr(self, name), 1)
-        check_range("train.micro_tokens", self.micro_tokens, 0)
-        check_range("train.lr", self.lr, 0)
-        check_range("train.weight_decay", self.weight_decay, 0)
-        check_range("train.warmup", self.warmup, 0)
-        check_range("train.max_grad_norm", self.max_grad_norm, 0, open_low=True)
-        for name, options in (
-            ("shaper_schedule", ("none", "linear")),
-            ("lr_schedule", ("constant", "linear", "cosine")),
-        ):
-            if getattr(self, name) not in options:
-                raise UsageError(f"train.{name} must be one of {', '.join(options)}, got {getattr(self, name)!r}")
-
-    def rate(self, step: int) -> float:
-        """The factor on `lr` at a step."""
-        done = step / self.steps
-        falls = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
-        return min(1.0, (step + 1) / (self.warmup + 1)) * falls[self.lr_schedule]
 
 
 @dataclass(frozen=True)
@@ -78,9 +39,11 @@ class Trainer:
     collector: Collector
     importance_cap: float = math.inf  # of the correction for a sampler that is not the policy itself
 
-    @property
-    def temperature(self) -> float:
-        return self.collector.sampling.temperature
+    def statistics(self, model: nn.Module, rows: BatchLayout) -> TokenStatistics:
+        """What a model says of some responses, under the distribution that they were sampled from."""
+        sampling = self.collector.sampling
+        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation)
+        return found
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -161,7 +124,7 @@ def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatc
 def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
     """Log-probability, entropy and the shaper's signals of some rows, from one forward pass."""
     with listen(trainer.policy, rows, trainer.needs) as cosines:
-        found = model(rows, trainer.temperature)
+        found = trainer.statistics(model, rows)
     return found.logp, found.entropy, token_signals(trainer.needs, found, cosines, mask)
 
 
@@ -190,7 +153,15 @@ def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
 
 
 def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
-    return scheduled(shape(trainer.shaper, x), x, trainer.train.shaper_schedule)
+    """Token advantages; rows without a token that counts, which may be there to keep processes in step, are not shown
+    to the shaper.
+    """
+    there = x.mask.any(1)
+    found = torch.zeros(x.mask.shape, device=x.mask.device)
+    if there.any():
+        part = x.rows(there)
+        found[there] = scheduled(shape(trainer.shaper, part), part, trainer.train.shaper_schedule)
+    return found
 
 
 def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -224,17 +195,47 @@ def update(trainer: Trainer, update_batch: UpdateBatch, rate: float) -> UpdateSt
     for batch in batches:
         with trainer.engine.micro_batch(last=batch is batches[-1]):
             parts.append(backward(trainer, update_batch, batch))
+    loss = _finite_loss(trainer, parts)
+    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
+    with memory_of("updating"):
+        norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
+    return _summed(trainer, update_batch, batches, parts, loss, norm)
+
+
+@torch.no_grad()
+def measure_step(trainer: Trainer, update_batch: UpdateBatch) -> UpdateStats:
+    """What an update would measure, of a step from which nothing is learned: no gradient, and the optimizer, whose
+    moments would move the weights without one, is left alone.
+    """
+    _, old_logp = measure_signals(trainer, update_batch)
+    inputs = replace(update_batch.inputs, advantage=torch.zeros_like(update_batch.inputs.advantage))
+    still = replace(update_batch, inputs=inputs, shaped=torch.zeros_like(old_logp), old_logp=old_logp)
+    batches = micro_batches(trainer, still)
+    parts = [_forward(trainer, still, part)[1] for part in batches]
+    return _summed(trainer, still, batches, parts, _finite_loss(trainer, parts), 0.0)
+
+
+def _finite_loss(trainer: Trainer, parts: Sequence["_Part"]) -> float:
+    """The loss over all micro-batches and processes; raises `NonFiniteError`."""
     (loss,) = trainer.total(sum(part.loss for part in parts))
     if not math.isfinite(loss):
         trainer.engine.zero_grad()
         raise NonFiniteError
-    # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
-    norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
+    return loss
+
+
+def _summed(
+    trainer: Trainer,
+    update_batch: UpdateBatch,
+    batches: Sequence[MicroBatch],
+    parts: Sequence["_Part"],
+    loss: float,
+    norm: float,
+) -> UpdateStats:
+    """The numbers of all micro-batches together."""
     stats = sum((part.stats for part in parts[1:]), parts[0].stats)
-    weights, counted = (
-        torch.zeros(update_batch.inputs.mask.shape, device=trainer.accelerator.device),
-        torch.zeros_like(update_batch.inputs.mask),
-    )
+    counted = torch.zeros_like(update_batch.inputs.mask)
+    weights = torch.zeros(counted.shape, device=counted.device)
     for batch, part in zip(batches, parts, strict=True):
         batch.put(weights, part.weights[0])
         batch.put(counted, part.weights[1])
@@ -254,6 +255,13 @@ class _Part:
 
 def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> _Part:
     """Forward, shape, loss and backward of one micro-batch."""
+    loss, found = _forward(trainer, update_batch, part)
+    trainer.engine.backward(loss)
+    return found
+
+
+def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> tuple[Tensor, _Part]:
+    """Forward, shape and loss of one micro-batch."""
     x, rows = update_batch.part(part), update_batch.rows.select(part)
     if update_batch.shaped is None or update_batch.old_logp is None:
         logp, entropy, signals = _score(trainer, trainer.engine.module, rows, x.mask)
@@ -262,17 +270,16 @@ def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> _
         broken = not bool(logp[x.mask].isfinite().all())
         advantage = torch.zeros_like(logp) if broken else _shape(trainer, replace(x, signals=signals))
     else:
-        logp, entropy, _ = trainer.engine.module(rows, trainer.temperature)
+        logp, entropy, _ = trainer.statistics(trainer.engine.module, rows)
         advantage, old_logp = part.cut(update_batch.shaped), part.cut(update_batch.old_logp)
     reference = None
     if trainer.reference is not None:
         with torch.no_grad():
-            reference = trainer.reference(rows, trainer.temperature).logp
+            reference = trainer.statistics(trainer.reference, rows).logp
     correction, mismatch = truncated_importance_ratio(
         old_logp, part.cut(update_batch.sampler_logp), x.mask, trainer.importance_cap
     )
     corrected = advantage if math.isinf(trainer.importance_cap) else advantage * correction
     loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), update_batch.totals)
-    trainer.engine.backward(loss)
     summed = float(masked.total(entropy.detach(), x.mask).sum())
-    return _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)
+    return loss, _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)

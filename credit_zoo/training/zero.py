@@ -102,7 +102,7 @@ class DeepSpeedEngine:
         states: dict[Any, dict[str, Tensor]] = getattr(held, "optimizer", held).state
         return states
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self, here: bool = True) -> dict[str, Tensor]:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         found: dict[str, Tensor] = {}
@@ -114,7 +114,8 @@ class DeepSpeedEngine:
                 for held in list(self._states.values())[:1]:
                     kinds |= {kind: safe_get_full_optimizer_state(parameter, kind) for kind in MOMENTS}
                     kinds["step"] = held["step"]
-            found |= {f"{kind}/{name}": value.detach().float().cpu().clone() for kind, value in kinds.items()}
+            if here:
+                found |= {f"{kind}/{name}": value.detach().float().cpu().clone() for kind, value in kinds.items()}
         return found
 
     @torch.no_grad()

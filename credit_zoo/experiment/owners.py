@@ -1,0 +1,25 @@
+"""Whom a typed setting belongs to: a rule, a benchmark, a piece of a base, or a group of settings."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, Registry, UsageError
+
+# The slots of a base and where their pieces are registered.
+PIECES: Mapping[str, Registry[Any]] = {
+    "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
+}  # fmt: skip
+TRAINING_GROUPS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
+
+
+def is_of_a_bench(thing: str, key: str) -> bool:
+    """Whether a setting is a benchmark's; a rule and a benchmark of one name may not both have it."""
+    if thing not in BENCHMARKS or thing not in SHAPERS:
+        return thing in BENCHMARKS
+    rule, bench = ({field.name for field in fields(registry[thing].factory)} for registry in (SHAPERS, BENCHMARKS))
+    if key in rule & bench:
+        raise UsageError(
+            f"{thing}.{key} may be the shaper's or the bench's, for both are named '{thing}': rename one of the two"
+        )
+    return key not in rule

@@ -1,0 +1,131 @@
+"""What a run refuses before it starts: settings that nothing of it reads, or that make no sense together."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from credit_zoo.cli import Command, trained_bench
+from credit_zoo.experiment.owners import PIECES, TRAINING_GROUPS, is_of_a_bench
+from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
+
+if TYPE_CHECKING:
+    from credit_zoo.evaluation import EvalConfig
+    from credit_zoo.objective import Base, Reward
+    from credit_zoo.policy import ModelConfig
+    from credit_zoo.rollout import RolloutConfig, SamplingParams
+    from credit_zoo.training import TrainConfig
+
+
+@runtime_checkable
+class Resolved(Protocol):
+    """What is looked at here of a resolved experiment."""
+
+    @property
+    def base(self) -> "Base": ...
+    @property
+    def train(self) -> "TrainConfig": ...
+    @property
+    def sampling(self) -> "SamplingParams": ...
+    @property
+    def eval(self) -> "EvalConfig": ...
+    @property
+    def model(self) -> "ModelConfig": ...
+    @property
+    def reward(self) -> "Reward": ...
+    @property
+    def rollout(self) -> "RolloutConfig": ...
+
+
+# Settings that are read only where another one has some value, and what it is where they are not.
+READ_IF: Mapping[str, tuple[Callable[[Resolved], bool], str]] = {
+    "base.max_resampling_rounds": (lambda x: x.base.dynamic_sampling, "base.dynamic_sampling=false"),
+    "model.lora_alpha": (lambda x: x.model.lora_rank > 0, "model.lora_rank=0"),
+    "rollout.url": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
+    "rollout.cap": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
+    "rollout.timeout": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
+    "rollout.memory": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
+    "train.rollout_tokens": (lambda x: x.rollout.engine == "hf", "rollout.engine=vllm, which bounds its own batches,"),
+}
+
+
+def refuse_unused(command: Command, experiment: Resolved) -> None:
+    """A setting that was typed but that nothing of this run reads."""
+    base = experiment.base
+    pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
+    training = () if command.eval_only else (command.shaper, *pieces, *TRAINING_GROUPS)
+    benches = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
+    used = {"eval", "model", "prompt", "data", "rollout", *training}
+    for thing, key, _ in command.settings:
+        if is_of_a_bench(thing, key):
+            if thing not in benches:
+                raise UsageError(f"{thing}.{key} was set, but bench={','.join(command.bench)} does not use it")
+            continue
+        if thing not in used:
+            if command.eval_only and thing in (*TRAINING_GROUPS, command.shaper, *pieces):
+                raise UsageError(f"{thing}.{key} was set, but eval_only=true trains nothing")
+            owner = f"shaper={command.shaper}" if thing in SHAPERS else f"base={command.base}"
+            raise UsageError(f"{thing}.{key} was set, but {owner} does not use it")
+        is_read, otherwise = READ_IF.get(f"{thing}.{key}", (lambda _: True, ""))
+        if not is_read(experiment):
+            raise UsageError(f"{thing}.{key} was set, but {otherwise} does not use it")
+
+
+def refuse_unfit(command: Command, experiment: Resolved) -> None:
+    """Settings that are right each on its own, but not together."""
+    checks = [_measuring(experiment)]
+    if not command.eval_only:
+        checks += [_sampling(experiment), _updating(experiment), _rewarding(command, experiment)]
+    for sentence in (sentence for check in checks for sentence in check):
+        raise UsageError(sentence)
+
+
+def _measuring(experiment: Resolved) -> Iterator[str]:
+    e = experiment.eval
+    certain = "eval.temperature=0" if e.temperature == 0 else "eval.top_k=1" if e.top_k == 1 else None
+    if certain and e.samples > 1:
+        yield f"{certain} gives every question one answer eval.samples={e.samples} times: set eval.samples=1"
+
+
+def _sampling(experiment: Resolved) -> Iterator[str]:
+    """What is drawn must be able to differ, or there is nothing to learn from."""
+    import torch
+
+    s, estimator = experiment.sampling, experiment.base.estimator
+    name = PIECES["estimator"].of(estimator).name
+    if s.group == 1 and not estimator(torch.ones(1), torch.zeros(1, dtype=torch.int64)).any():
+        yield (
+            f"sampling.group=1 leaves base.estimator={name} nothing to compare: every advantage would be 0. "
+            "Set sampling.group to 2 or more"
+        )
+    for setting, one in (("temperature=0", s.temperature == 0), ("top_k=1", s.top_k == 1)):
+        if one:
+            yield (
+                f"sampling.{setting} draws one response to a prompt again and again, and every advantage would be 0: "
+                "training needs responses that differ; the most probable one is measured by eval.greedy"
+            )
+    if s.max_tokens == 1:
+        yield "sampling.max_tokens=1 has no room for an answer and the token that ends it: every response would be cut"
+
+
+def _updating(experiment: Resolved) -> Iterator[str]:
+    model, train = experiment.model, experiment.train
+    if model.dtype == "float16":
+        yield (
+            "model.dtype=float16 is for measuring only: gradients of training are too small for it and no loss scaling "
+            "is done; train in bfloat16 or float32"
+        )
+    if model.lora_rank and not model.freeze_vision:
+        yield (
+            f"model.lora_rank={model.lora_rank} trains adapters of the language model and nothing else: with "
+            "model.freeze_vision=false nothing more would be trained. Leave one of them out"
+        )
+    if train.warmup >= train.steps:
+        yield f"train.warmup={train.warmup} must be less than train.steps={train.steps}, or train.lr is never reached"
+
+
+def _rewarding(command: Command, experiment: Resolved) -> Iterator[str]:
+    cache, limit = experiment.base.overlong_cache, experiment.sampling.max_tokens
+    if cache > limit:
+        yield f"base.overlong_cache={cache} must be at most sampling.max_tokens={limit}"
+    lesson, overlap = trained_bench(command), experiment.reward.overlap
+    if overlap and not BENCHMARKS[lesson].facts.boxes:
+        yield f"reward.overlap={overlap:g} must be 0: the answers of {lesson}, which is trained on, are no boxes"

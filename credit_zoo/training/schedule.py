@@ -1,0 +1,50 @@
+"""The schedule of training: how many steps of how much, at which learning rate."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from credit_zoo.objective import ShaperSchedule
+from credit_zoo.registry import UsageError, check_range
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The schedule. `prompts` per step over all processes; `updates` per rollout; at most `micro_batch` responses and
+    `micro_tokens` tokens, prompts and padding included, are read at once (0: any number), and at most `rollout_tokens`
+    are sampled at once, which changes memory and nothing else; `shaper_schedule` blends the shaper in over training.
+    """
+
+    steps: int = 100
+    prompts: int = 16
+    updates: int = 1
+    micro_batch: int = 64
+    micro_tokens: int = 0
+    rollout_tokens: int = 65_536
+    lr: float = 1e-6
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: int = 0  # steps
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    shaper_schedule: ShaperSchedule = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "prompts", "updates", "micro_batch", "rollout_tokens"):
+            check_range(f"train.{name}", getattr(self, name), 1)
+        check_range("train.micro_tokens", self.micro_tokens, 0)
+        check_range("train.lr", self.lr, 0)
+        check_range("train.weight_decay", self.weight_decay, 0)
+        check_range("train.warmup", self.warmup, 0)
+        check_range("train.max_grad_norm", self.max_grad_norm, 0, open_low=True)
+        for name, options in (
+            ("shaper_schedule", ("none", "linear")),
+            ("lr_schedule", ("constant", "linear", "cosine")),
+        ):
+            if getattr(self, name) not in options:
+                raise UsageError(f"train.{name} must be one of {', '.join(options)}, got {getattr(self, name)!r}")
+
+    def rate(self, step: int) -> float:
+        """The factor on `lr` at a step."""
+        done = step / self.steps
+        falls = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+        return min(1.0, (step + 1) / (self.warmup + 1)) * falls[self.lr_schedule]
