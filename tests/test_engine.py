@@ -2,11 +2,14 @@
 
 import copy
 import dataclasses
+import math
 
+import engine_matrix
 import pytest
 import torch
 from accelerate import Accelerator
 from steps import Numbers, batch, collector, trainer
+from torch import nn
 
 from credit_zoo.registry import UsageError
 from credit_zoo.training.checkpoints import (
@@ -21,6 +24,7 @@ from credit_zoo.training.checkpoints import (
 from credit_zoo.training.engine import NonFiniteError, ParallelConfig, torch_engine
 from credit_zoo.training.loop import train_policy
 from credit_zoo.training.step import TrainConfig, prepare, update
+from credit_zoo.training.zero import deepspeed_engine
 
 
 def adam(policy, steps=4):
@@ -136,3 +140,114 @@ def test_half_precision_weights_are_moved_in_float32(tiny):
     assert float(layer.weight.detach()) == pytest.approx(0.99, abs=4e-3)
     assert layer.weight.dtype == torch.bfloat16
     assert engine.state()["weight/weight"].dtype == torch.float32
+
+
+@pytest.fixture(scope="module")
+def accelerator():
+    """One process, which DeepSpeed may make a group of; nothing of that is left to the tests that follow."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {"DS_ACCELERATOR": "cpu", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+            environment.setenv(name, value)
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+            environment.delenv(name)
+        yield Accelerator(cpu=True, mixed_precision="no")
+    if torch.distributed.is_initialized():
+        import deepspeed
+
+        torch.distributed.destroy_process_group()
+        deepspeed.comm.comm.cdb = None
+
+
+def agree(found, expected, tolerance):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=tolerance, rtol=tolerance, msg=name)
+
+
+def made(name, layers, accelerator):
+    if name != "none":
+        pytest.importorskip("deepspeed")
+    return engine_matrix.engine(name, layers, accelerator)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("name", engine_matrix.ENGINES)
+def test_every_engine_moves_float32_weights_by_adamw(accelerator, name, dtype, parts):
+    """Also those of bfloat16 layers, from the first update on; micro-batches of bfloat16 round what they add up."""
+    layers = engine_matrix.module(dtype)
+    begun = {key: value.float() for key, value in layers.state_dict().items()}
+    engine = made(name, layers, accelerator)
+    for key, value in engine.state().items():
+        torch.testing.assert_close(value, begun[key.partition("/")[2]], rtol=0, atol=0)
+    norms = engine_matrix.train(engine, range(4), dtype, accelerator, parts)
+    expected, theirs = engine_matrix.by_hand(range(4), dtype)
+    tolerance = 1e-5 if parts == 1 or dtype == "float32" else 2e-3
+    agree(engine.state(), expected, tolerance)
+    assert norms == pytest.approx(theirs, rel=max(tolerance, 1e-5) * 5)
+    with engine.whole():
+        for key, parameter in layers.named_parameters():
+            weight = expected.get(f"weight/{key}", begun[key])
+            torch.testing.assert_close(
+                parameter.detach().float(), weight.to(parameter.dtype).float(), atol=tolerance * 5, rtol=0.008
+            )
+
+
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("then", engine_matrix.ENGINES)
+@pytest.mark.parametrize("first", ["none", "0", "1", "2", "3"])
+def test_every_engine_goes_on_from_every_other(tmp_path, accelerator, first, then, dtype):
+    engine = made(first, engine_matrix.module(dtype), accelerator)
+    engine_matrix.train(engine, range(2), dtype, accelerator)
+    save(tmp_path, TrainingState(), engine.state(), keep=1)
+    kept = latest(tmp_path).state
+    if then != "none":
+        pytest.importorskip("deepspeed")
+    again = engine_matrix.resumed(then, kept, engine_matrix.module(dtype), accelerator)
+    agree(again.state(), kept, 0)
+    engine_matrix.train(again, range(2, 5), dtype, accelerator)
+    agree(again.state(), engine_matrix.by_hand(range(5), dtype)[0], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("name", engine_matrix.ENGINES)
+def test_a_parameter_that_has_no_gradient_is_moved_by_every_engine_alike(accelerator, name, dtype):
+    """A vision tower, in a step without pictures: it decays and the moments that it has go on."""
+
+    class Half(nn.Sequential):
+        def forward(self, x):
+            return self[0](x)
+
+    def built():
+        torch.manual_seed(0)
+        return Half(nn.Linear(7, 3), nn.Linear(4, 4)).to(getattr(torch, dtype))
+
+    engine = made(name, built(), accelerator)
+    engine_matrix.train(engine, range(2), dtype, accelerator)
+    state, rates = engine.state(), (engine_matrix.RATE, engine_matrix.RATE / 2)
+    shrunk = math.prod(1 - rate * engine_matrix.DECAY for rate in rates)
+    torch.testing.assert_close(state["weight/1.weight"], built()[1].weight.detach().float() * shrunk)
+    again = engine_matrix.resumed(name, state, built(), accelerator)
+    for one in (engine, again):
+        engine_matrix.train(one, range(2, 4), dtype, accelerator)
+    agree(again.state(), engine.state(), 1e-6)
+
+
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("name", engine_matrix.ENGINES)
+def test_a_gradient_that_is_not_finite_is_noticed_by_every_engine(accelerator, name, dtype):
+    engine = made(name, engine_matrix.module(dtype), accelerator)
+    with engine.micro_batch(last=True):
+        engine.backward(engine.module(engine_matrix.rows(0, dtype)).float().sum() * torch.inf)
+    with pytest.raises(NonFiniteError):
+        engine.step(1e-3, 1.0)
+
+
+@pytest.mark.parametrize(("dtypes", "said"), [
+    ((torch.float16, torch.float16), "this model has float16: set model.dtype, or parallel.zero=none"),
+    ((torch.bfloat16, torch.float32), "this model has bfloat16 and float32"),
+])  # fmt: skip
+def test_weights_that_deepspeed_would_cast_are_refused(accelerator, dtypes, said):
+    layers = nn.Sequential(*[nn.Linear(2, 2, dtype=dtype) for dtype in dtypes])
+    with pytest.raises(UsageError, match=said):
+        deepspeed_engine(accelerator, layers, ParallelConfig(zero="2"), 1e-3, 0.0, 1.0)
