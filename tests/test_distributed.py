@@ -215,3 +215,14 @@ def test_a_bfloat16_run_that_is_stopped_goes_on(tmp_path, zero):
     found, done = run(tmp_path / "cut", *words, "resume=true")
     assert "from    step" in done.stdout
     assert_same(expected, found)
+
+
+def test_accelerates_environment_changes_no_number(tmp_path):
+    """And a run without DeepSpeed does not hear of it."""
+    expected, done = run(tmp_path / "plain", "base=grpo")
+    assert "Setting accelerator" not in done.stdout + done.stderr
+    words = command(tmp_path / "launched", "base=grpo")
+    environment = one_thread() | {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_DYNAMO_BACKEND": "no"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0 and "ACCELERATE_MIXED_PRECISION=bf16 is not used" in done.stderr
+    assert_same(expected, evaluation_fields(tmp_path / "launched"), tolerance=0)

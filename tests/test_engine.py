@@ -8,6 +8,7 @@ import engine_matrix
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from steps import Numbers, batch, collector, trainer
 from torch import nn
 
@@ -23,6 +24,7 @@ from credit_zoo.training.checkpoints import (
 )
 from credit_zoo.training.engine import NonFiniteError, ParallelConfig, torch_engine
 from credit_zoo.training.loop import train_policy
+from credit_zoo.training.processes import check_environment, open_accelerator
 from credit_zoo.training.step import TrainConfig, prepare, update
 from credit_zoo.training.zero import deepspeed_engine
 
@@ -251,3 +253,41 @@ def test_weights_that_deepspeed_would_cast_are_refused(accelerator, dtypes, said
     layers = nn.Sequential(*[nn.Linear(2, 2, dtype=dtype) for dtype in dtypes])
     with pytest.raises(UsageError, match=said):
         deepspeed_engine(accelerator, layers, ParallelConfig(zero="2"), 1e-3, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("ACCELERATE_DYNAMO_BACKEND", "inductor"),
+    ("ACCELERATE_DYNAMO_BACKEND", "EAGER"),
+    ("ACCELERATE_USE_FSDP", "true"),
+    ("ACCELERATE_USE_FSDP", "1"),
+    ("ACCELERATE_USE_MEGATRON_LM", "true"),
+    ("ACCELERATE_USE_DEEPSPEED", "True"),
+    ("ACCELERATE_USE_PARALLELISM_CONFIG", "true"),
+])  # fmt: skip
+def test_an_environment_that_would_train_another_policy_than_is_sampled_from_is_refused(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{name}={value} is set in the environment .* unset it"):
+        open_accelerator()
+
+
+def test_what_accelerate_launch_sets_by_itself_is_accepted():
+    check_environment({"ACCELERATE_DYNAMO_BACKEND": "no", "ACCELERATE_DYNAMO_MODE": "default"})
+    check_environment({"ACCELERATE_USE_FSDP": "false", "ACCELERATE_USE_DEEPSPEED": "False"})
+    check_environment({"ACCELERATE_DYNAMO_BACKEND": "NO", "ACCELERATE_MIXED_PRECISION": "no"})
+
+
+@pytest.mark.parametrize("asked", ["bf16", "fp16"])
+def test_no_environment_puts_autocast_around_the_trainers_pass(monkeypatch, capsys, asked):
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    layer = nn.Linear(3, 3)
+    engine = torch_engine(open_accelerator(), layer, 1e-3, 0.0)
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(engine.module(x), nn.functional.linear(x, layer.weight, layer.bias))
+    assert f"ACCELERATE_MIXED_PRECISION={asked} is not used: model.dtype" in capsys.readouterr().err
+
+
+def test_an_accelerator_with_autocast_is_refused(monkeypatch):
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})
+    with pytest.raises(UsageError, match="mixed_precision is 'bf16'"):
+        torch_engine(Accelerator(cpu=True, mixed_precision="bf16"), nn.Linear(3, 3), 1e-3, 0.0)

@@ -18,6 +18,7 @@ from .interrupts import watch_for_signals as watch_for_signals
 from .loop import Diverged as Diverged
 from .loop import sync as sync
 from .loop import train_policy as train_policy
+from .processes import open_accelerator as open_accelerator
 from .step import TrainConfig as TrainConfig
 from .step import Trainer as Trainer
 from .step import measure_signals as measure_signals
