@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http.client import HTTPException, IncompleteRead
-from itertools import count
 from typing import Any, Literal, Protocol, runtime_checkable
 from urllib.error import HTTPError, URLError
 from urllib.request import Request as HttpRequest
@@ -151,12 +150,10 @@ class VllmServerClient:
         """Calls again, with a growing pause, where the connection was refused or broke: many processes ask at once,
         and asking twice is harmless, as a response follows from its seed.
         """
-        for attempt in count():
+        attempt = 0
+        while True:
             try:
-                request = HttpRequest(self.settings.url + path, data=body)
-                with urlopen(request, timeout=timeout or self.settings.timeout) as response:
-                    payload: Mapping[str, Any] = json.load(response)
-                    return payload
+                return self._once(path, body, timeout or self.settings.timeout)
             except HTTPError as error:
                 why = _reason(error)
                 raise UsageError(f"the server at rollout.url={self.settings.url} failed: {why}") from error
@@ -169,7 +166,12 @@ class VllmServerClient:
                     ) from error
             # Not the same pause for all: they would come back together. This source is no one else's.
             time.sleep(BACK_OFF * 2**attempt * random.SystemRandom().uniform(0.5, 1))
-        raise AssertionError  # for mypy: `count` has no end
+            attempt += 1
+
+    def _once(self, path: str, body: bytes | None, timeout: float) -> Mapping[str, Any]:
+        with urlopen(HttpRequest(self.settings.url + path, data=body), timeout=timeout) as response:
+            payload: Mapping[str, Any] = json.load(response)
+            return payload
 
 
 def _reason(error: HTTPError) -> str:

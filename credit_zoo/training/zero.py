@@ -169,9 +169,8 @@ class DeepSpeedEngine:
 
     def _flat_partitions(self) -> list[Tensor]:
         """The pieces of all weights that this process moves (stages 1 to 3)."""
-        held = self.module.optimizer
-        stage_3 = "fp32_partitioned_groups_flat"
-        return list(getattr(held, stage_3 if hasattr(held, stage_3) else "single_partition_of_fp32_groups"))
+        name = "fp32_partitioned_groups_flat" if self.stage == 3 else "single_partition_of_fp32_groups"
+        return list(getattr(self.module.optimizer, name))
 
     def _moved(self) -> list[Tensor]:
         """What stage 0 moves: the parameters, or float32 copies of them."""
