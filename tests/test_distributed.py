@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import engine_matrix
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from credit_zoo.results.store import load_all
 
 pytestmark = pytest.mark.slow
-TORCHRUN = ("torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_backend=c10d", "-m")
+LAUNCH = ("torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_backend=c10d")
+TORCHRUN = (*LAUNCH, "-m")
 TOLERANCE = 1e-5
 SHORT = ("scale=smoke", "eval.questions=2", "eval.samples=2", "eval.greedy=false", "train.lr=1e-4")
 
@@ -200,3 +204,56 @@ def test_a_run_under_zero_3_goes_on_alone(tmp_path):
     found, done = run(tmp_path / "cut", *words, "resume=true")
     assert "from    step" in done.stdout
     assert_same(expected, found)
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory):
+    """What two processes make of the small module, under every engine, and then under the next one from its save."""
+    pytest.importorskip("deepspeed")
+    folder, script = tmp_path_factory.mktemp("matrix"), Path(engine_matrix.__file__)
+    words = [sys.executable, "-m", *LAUNCH, str(script), str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=one_thread())
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("number", range(len(engine_matrix.ENGINES)))
+def test_two_processes_train_and_go_on_alike_under_every_engine(matrix, number, dtype):
+    """As one process does, but that gradients of bfloat16 are rounded before they are added up; only the first
+    process holds what is saved (the script asserts it).
+    """
+    name, then = (engine_matrix.ENGINES[(number + k) % len(engine_matrix.ENGINES)] for k in range(2))
+    for steps, file in ((3, name), (6, f"{name}-then-{then}")):
+        found = load_file(matrix / f"{dtype}-{file}.safetensors")
+        expected, _ = engine_matrix.by_hand(range(steps), dtype)
+        assert found.keys() == expected.keys()
+        tolerance = 1e-5 if dtype == "float32" else 1e-3
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, atol=tolerance, rtol=tolerance, msg=key)
+    alike = load_file(matrix / f"{dtype}-none.safetensors")
+    found = load_file(matrix / f"{dtype}-{name}.safetensors")
+    for key, value in alike.items():
+        torch.testing.assert_close(found[key], value, atol=1e-6, rtol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("zero", ["0", "3"])
+def test_a_bfloat16_run_that_is_stopped_goes_on(tmp_path, zero):
+    pytest.importorskip("deepspeed")
+    words = ("base=grpo", "steps=4", "model.dtype=bfloat16", f"parallel.zero={zero}")
+    expected, _ = run(tmp_path / "whole", *words)
+    stopped(tmp_path / "cut", *words, "checkpoint.every=2", after=2, by=signal.SIGTERM)
+    found, done = run(tmp_path / "cut", *words, "resume=true")
+    assert "from    step" in done.stdout
+    assert_same(expected, found)
+
+
+def test_accelerates_environment_changes_no_number(tmp_path):
+    """And a run without DeepSpeed does not hear of it."""
+    expected, done = run(tmp_path / "plain", "base=grpo")
+    assert "Setting accelerator" not in done.stdout + done.stderr
+    words = command(tmp_path / "launched", "base=grpo")
+    environment = one_thread() | {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_DYNAMO_BACKEND": "no"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0 and "ACCELERATE_MIXED_PRECISION=bf16 is not used" in done.stderr
+    assert_same(expected, evaluation_fields(tmp_path / "launched"), tolerance=0)

@@ -2,11 +2,15 @@
 
 import copy
 import dataclasses
+import math
 
+import engine_matrix
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from steps import Numbers, batch, collector, trainer
+from torch import nn
 
 from credit_zoo.registry import UsageError
 from credit_zoo.training.checkpoints import (
@@ -20,8 +24,10 @@ from credit_zoo.training.checkpoints import (
 )
 from credit_zoo.training.engine import NonFiniteError, ParallelConfig, torch_engine
 from credit_zoo.training.loop import train_policy
+from credit_zoo.training.processes import check_environment, open_accelerator
 from credit_zoo.training.schedule import TrainConfig
 from credit_zoo.training.step import prepare, update
+from credit_zoo.training.zero import deepspeed_engine
 
 
 def adam(policy, steps=4):
@@ -96,11 +102,6 @@ def test_only_a_run_of_the_same_key_that_did_not_end_is_gone_on_with(tmp_path):
     assert unfinished_runs(tmp_path, "k") == [(tmp_path / "a", "2026-01-01")]
 
 
-def test_a_process_that_does_not_write_holds_no_copy_of_the_state(tiny):
-    engine = adam(tiny).engine
-    assert engine.state(here=False) == {} and engine.state().keys() == {f"weight/{name}" for name in engine.names}
-
-
 def test_saves_fall_due_every_so_often_and_at_the_end():
     assert [step for step in range(1, 8) if CheckpointConfig(every=3).due(step, 7)] == [3, 6, 7]
     assert not any(CheckpointConfig().due(step, 7) for step in range(1, 8))
@@ -142,3 +143,152 @@ def test_half_precision_weights_are_moved_in_float32(tiny):
     assert float(layer.weight.detach()) == pytest.approx(0.99, abs=4e-3)
     assert layer.weight.dtype == torch.bfloat16
     assert engine.state()["weight/weight"].dtype == torch.float32
+
+
+@pytest.fixture(scope="module")
+def accelerator():
+    """One process, which DeepSpeed may make a group of; nothing of that is left to the tests that follow."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {"DS_ACCELERATOR": "cpu", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+            environment.setenv(name, value)
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+            environment.delenv(name)
+        yield Accelerator(cpu=True, mixed_precision="no")
+    if torch.distributed.is_initialized():
+        import deepspeed
+
+        torch.distributed.destroy_process_group()
+        deepspeed.comm.comm.cdb = None
+
+
+def agree(found, expected, tolerance):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=tolerance, rtol=tolerance, msg=name)
+
+
+def made(name, layers, accelerator):
+    if name != "none":
+        pytest.importorskip("deepspeed")
+    return engine_matrix.engine(name, layers, accelerator)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("name", engine_matrix.ENGINES)
+def test_every_engine_moves_float32_weights_by_adamw(accelerator, name, dtype, parts):
+    """Also those of bfloat16 layers, from the first update on; micro-batches of bfloat16 round what they add up."""
+    layers = engine_matrix.module(dtype)
+    begun = {key: value.float() for key, value in layers.state_dict().items()}
+    engine = made(name, layers, accelerator)
+    for key, value in engine.state().items():
+        torch.testing.assert_close(value, begun[key.partition("/")[2]], rtol=0, atol=0)
+    norms = engine_matrix.train(engine, range(4), dtype, accelerator, parts)
+    expected, theirs = engine_matrix.by_hand(range(4), dtype)
+    tolerance = 1e-5 if parts == 1 or dtype == "float32" else 2e-3
+    agree(engine.state(), expected, tolerance)
+    assert norms == pytest.approx(theirs, rel=max(tolerance, 1e-5) * 5)
+    with engine.whole():
+        for key, parameter in layers.named_parameters():
+            weight = expected.get(f"weight/{key}", begun[key])
+            torch.testing.assert_close(
+                parameter.detach().float(), weight.to(parameter.dtype).float(), atol=tolerance * 5, rtol=0.008
+            )
+
+
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("then", engine_matrix.ENGINES)
+@pytest.mark.parametrize("first", ["none", "0", "1", "2", "3"])
+def test_every_engine_goes_on_from_every_other(tmp_path, accelerator, first, then, dtype):
+    engine = made(first, engine_matrix.module(dtype), accelerator)
+    engine_matrix.train(engine, range(2), dtype, accelerator)
+    save(tmp_path, TrainingState(), engine.state(), keep=1)
+    kept = latest(tmp_path).state
+    if then != "none":
+        pytest.importorskip("deepspeed")
+    again = engine_matrix.resumed(then, kept, engine_matrix.module(dtype), accelerator)
+    agree(again.state(), kept, 0)
+    engine_matrix.train(again, range(2, 5), dtype, accelerator)
+    agree(again.state(), engine_matrix.by_hand(range(5), dtype)[0], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("name", engine_matrix.ENGINES)
+def test_a_parameter_that_has_no_gradient_is_moved_by_every_engine_alike(accelerator, name, dtype):
+    """A vision tower, in a step without pictures: it decays and the moments that it has go on."""
+
+    class Half(nn.Sequential):
+        def forward(self, x):
+            return self[0](x)
+
+    def built():
+        torch.manual_seed(0)
+        return Half(nn.Linear(7, 3), nn.Linear(4, 4)).to(getattr(torch, dtype))
+
+    engine = made(name, built(), accelerator)
+    engine_matrix.train(engine, range(2), dtype, accelerator)
+    state, rates = engine.state(), (engine_matrix.RATE, engine_matrix.RATE / 2)
+    shrunk = math.prod(1 - rate * engine_matrix.DECAY for rate in rates)
+    torch.testing.assert_close(state["weight/1.weight"], built()[1].weight.detach().float() * shrunk)
+    again = engine_matrix.resumed(name, state, built(), accelerator)
+    for one in (engine, again):
+        engine_matrix.train(one, range(2, 4), dtype, accelerator)
+    agree(again.state(), engine.state(), 1e-6)
+
+
+@pytest.mark.parametrize("dtype", engine_matrix.DTYPES)
+@pytest.mark.parametrize("name", engine_matrix.ENGINES)
+def test_a_gradient_that_is_not_finite_is_noticed_by_every_engine(accelerator, name, dtype):
+    engine = made(name, engine_matrix.module(dtype), accelerator)
+    with engine.micro_batch(last=True):
+        engine.backward(engine.module(engine_matrix.rows(0, dtype)).float().sum() * torch.inf)
+    with pytest.raises(NonFiniteError):
+        engine.step(1e-3, 1.0)
+
+
+@pytest.mark.parametrize(("dtypes", "said"), [
+    ((torch.float16, torch.float16), "this model has float16: set model.dtype, or parallel.zero=none"),
+    ((torch.bfloat16, torch.float32), "this model has bfloat16 and float32"),
+])  # fmt: skip
+def test_weights_that_deepspeed_would_cast_are_refused(accelerator, dtypes, said):
+    layers = nn.Sequential(*[nn.Linear(2, 2, dtype=dtype) for dtype in dtypes])
+    with pytest.raises(UsageError, match=said):
+        deepspeed_engine(accelerator, layers, ParallelConfig(zero="2"), 1e-3, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("ACCELERATE_DYNAMO_BACKEND", "inductor"),
+    ("ACCELERATE_DYNAMO_BACKEND", "EAGER"),
+    ("ACCELERATE_USE_FSDP", "true"),
+    ("ACCELERATE_USE_FSDP", "1"),
+    ("ACCELERATE_USE_MEGATRON_LM", "true"),
+    ("ACCELERATE_USE_DEEPSPEED", "True"),
+    ("ACCELERATE_USE_PARALLELISM_CONFIG", "true"),
+])  # fmt: skip
+def test_an_environment_that_would_train_another_policy_than_is_sampled_from_is_refused(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{name}={value} is set in the environment .* unset it"):
+        open_accelerator()
+
+
+def test_what_accelerate_launch_sets_by_itself_is_accepted():
+    check_environment({"ACCELERATE_DYNAMO_BACKEND": "no", "ACCELERATE_DYNAMO_MODE": "default"})
+    check_environment({"ACCELERATE_USE_FSDP": "false", "ACCELERATE_USE_DEEPSPEED": "False"})
+    check_environment({"ACCELERATE_DYNAMO_BACKEND": "NO", "ACCELERATE_MIXED_PRECISION": "no"})
+
+
+@pytest.mark.parametrize("asked", ["bf16", "fp16"])
+def test_no_environment_puts_autocast_around_the_trainers_pass(monkeypatch, capsys, asked):
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    layer = nn.Linear(3, 3)
+    engine = torch_engine(open_accelerator(), layer, 1e-3, 0.0)
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(engine.module(x), nn.functional.linear(x, layer.weight, layer.bias))
+    assert f"ACCELERATE_MIXED_PRECISION={asked} is not used: model.dtype" in capsys.readouterr().err
+
+
+def test_an_accelerator_with_autocast_is_refused(monkeypatch):
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})
+    with pytest.raises(UsageError, match="mixed_precision is 'bf16'"):
+        torch_engine(Accelerator(cpu=True, mixed_precision="bf16"), nn.Linear(3, 3), 1e-3, 0.0)

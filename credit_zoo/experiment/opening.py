@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 
 from credit_zoo.cli import Command
@@ -13,6 +11,7 @@ from credit_zoo.experiment.context import RunContext
 from credit_zoo.policy import Policy, weights_digest
 from credit_zoo.results import new_run_id, origin, utc_now
 from credit_zoo.rollout import sampler
+from credit_zoo.training import open_accelerator
 
 PROMPT_ROOM = 2048  # tokens that an engine in this process keeps for a prompt
 
@@ -20,7 +19,7 @@ PROMPT_ROOM = 2048  # tokens that an engine in this process keeps for a prompt
 def open_run(command: Command, config: ExperimentConfig, seed: int) -> RunContext:
     """Starts the processes and loads the policy; a rollout engine elsewhere is handed its weights."""
     tracker = None if command.tracker == "none" else command.tracker
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=command.out)
+    accelerator = open_accelerator(tracker, command.out)
     created = utc_now()
     (run_id,) = broadcast_object_list([new_run_id(created)])
     accelerator.project_configuration.logging_dir = str(Path(command.out) / run_id)

@@ -143,7 +143,7 @@ def _train_with_progress(
             (stop_asked,) = trainer.total(float(request.number > 0))
             if stop_asked or context.config.checkpoint.due(step.step, steps):
                 seconds = before.seconds + time.perf_counter() - started
-                state = trainer.engine.state(here=accelerator.is_main_process)
+                state = trainer.engine.state()
                 if accelerator.is_main_process:
                     save(
                         context.folder,

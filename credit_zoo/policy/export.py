@@ -1,8 +1,11 @@
 """Writing a policy to disk as a plain Hugging Face folder: safetensors, tokenizer, image processor."""
 
+import os
 import shutil
 from hashlib import sha256
 from pathlib import Path
+
+import torch
 
 from credit_zoo.policy.lora import merged
 from credit_zoo.policy.policy import Policy
@@ -12,6 +15,10 @@ def export_policy(policy: Policy, folder: Path) -> Path:
     """Writes the folder beside its place and moves it there, so that a half-written one never has its name."""
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
+    if not torch.cuda.is_available():
+        # Writing imports DeepSpeed where it is installed (accelerate asks whether it wraps the model), and that would
+        # warn on every run that it finds no GPU.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     policy.model.save_pretrained(part, state_dict=merged(policy.model))
     policy.encoder.save(part)
     shutil.rmtree(folder, ignore_errors=True)

@@ -3,10 +3,12 @@
 import base64
 import io
 import json
+import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from http.client import HTTPException, IncompleteRead
+from typing import Any, Literal, Protocol, runtime_checkable
 from urllib.error import HTTPError, URLError
 from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
@@ -20,12 +22,12 @@ from transformers.core_model_loading import revert_weight_conversion
 from credit_zoo.policy import Policy, merged
 from credit_zoo.registry import UsageError, check_range
 from credit_zoo.rollout.sampling import Draws, SamplingParams, chances
+from credit_zoo.rollout.vllm_engine import Request, VllmEngine, check_logp
 from credit_zoo.types import Prompts, Responses
 
-if TYPE_CHECKING:
-    from credit_zoo.rollout.vllm_engine import VllmEngine
-
 PROTOCOL = 1
+RETRIES = 5  # calls again of a server that refused or reset the connection
+BACK_OFF = 0.1  # seconds before the first of them; each waits up to twice as long as the one before
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def seeds(count: int, sampling: SamplingParams, draws: Draws) -> list[tuple[int,
 
 
 def to_responses(policy: Policy, found: Sequence[Sequence[Mapping[str, Any]]], sampling: SamplingParams) -> Responses:
-    """Responses as tensors, padded as our own sampler pads them."""
+    """Responses as tensors, padded as our own sampler pads them. Raises `UsageError` on what cannot be responses."""
+    _check(found, sampling)
     flat = [response for group in found for response in group]
     size = (len(flat), sampling.max_tokens)
     ids = torch.full(size, policy.encoder.pad_token)
@@ -97,6 +100,19 @@ def to_responses(policy: Policy, found: Sequence[Sequence[Mapping[str, Any]]], s
         logp[row, :length] = torch.tensor(response["logp"])
     cut = torch.tensor([response["truncated"] for response in flat])
     return Responses(ids, mask, logp, cut, torch.arange(len(found)).repeat_interleave(sampling.group))
+
+
+def _check(found: Sequence[Sequence[Mapping[str, Any]]], sampling: SamplingParams) -> None:
+    for group in found:
+        if len(group) != sampling.group:
+            raise UsageError(f"vLLM gave {len(group)} responses to a prompt, and not sampling.group={sampling.group}")
+        for response in group:
+            if len(response["ids"]) > sampling.max_tokens:
+                raise UsageError(
+                    f"vLLM gave a response of {len(response['ids'])} tokens, more than "
+                    f"sampling.max_tokens={sampling.max_tokens}"
+                )
+            check_logp(response["ids"], response["logp"])
 
 
 @dataclass(frozen=True)
@@ -121,41 +137,69 @@ class VllmServerClient:
         parts = zip(vllm_ids(policy, prompts), images, seeds(len(prompts), sampling, draws), strict=True)
         requests = [{"ids": ids, "image": _png(image), "seeds": own} for ids, image, own in parts]
         body = json.dumps({"sampling": asdict(sampling), "requests": requests}).encode()
-        return to_responses(policy, self._call("/generate", body)["responses"], sampling)
+        found = self._call("/generate", body).get("responses", ())
+        if len(found) != len(requests):
+            raise UsageError(f"rollout.url={self.settings.url} answered {len(found)} of {len(requests)} prompts")
+        return to_responses(policy, found, sampling)
 
     def sync(self, policy: Policy) -> None:
         weights = {name: tensor.cpu().contiguous() for name, tensor in weights_of(policy).items()}
         self._call("/weights", save(weights))
 
     def _call(self, path: str, body: bytes | None, timeout: float | None = None) -> Mapping[str, Any]:
-        try:
-            request = HttpRequest(self.settings.url + path, data=body)
-            with urlopen(request, timeout=timeout or self.settings.timeout) as response:
-                payload: Mapping[str, Any] = json.load(response)
-                return payload
-        except HTTPError as error:
-            why = error.read(2000).decode(errors="replace")
-            raise UsageError(f"the server at rollout.url={self.settings.url} failed: {why}") from error
-        except (URLError, HTTPException, OSError, ValueError) as error:
-            raise UsageError(
-                f"no vLLM server answers at rollout.url={self.settings.url} ({error}): start one with "
-                "python -m credit_zoo.vllm_server MODEL, or set rollout=hf"
-            ) from error
+        """Calls again, with a growing pause, where the connection was refused or broke: many processes ask at once,
+        and asking twice is harmless, as a response follows from its seed.
+        """
+        attempt = 0
+        while True:
+            try:
+                return self._once(path, body, timeout or self.settings.timeout)
+            except HTTPError as error:
+                why = _reason(error)
+                raise UsageError(f"the server at rollout.url={self.settings.url} failed: {why}") from error
+            except (URLError, HTTPException, OSError, ValueError) as error:
+                if attempt == RETRIES or not _broken(error):
+                    times = f", {attempt + 1} times" if attempt else ""
+                    raise UsageError(
+                        f"no vLLM server answers at rollout.url={self.settings.url} ({error}{times}): start one with "
+                        "python -m credit_zoo.vllm_server MODEL, or set rollout=hf"
+                    ) from error
+            # Not the same pause for all: they would come back together. This source is no one else's.
+            time.sleep(BACK_OFF * 2**attempt * random.SystemRandom().uniform(0.5, 1))
+            attempt += 1
+
+    def _once(self, path: str, body: bytes | None, timeout: float) -> Mapping[str, Any]:
+        with urlopen(HttpRequest(self.settings.url + path, data=body), timeout=timeout) as response:
+            payload: Mapping[str, Any] = json.load(response)
+            return payload
+
+
+def _reason(error: HTTPError) -> str:
+    """What a server said of a failure: the sentence in its JSON, or the beginning of whatever it sent."""
+    said = error.read(2000).decode(errors="replace")
+    try:
+        return str(json.loads(said)["error"])
+    except (ValueError, TypeError, KeyError):
+        return said or str(error)
+
+
+def _broken(error: Exception) -> bool:
+    """Whether a connection was refused, reset or cut, and another one may not be."""
+    reason = error.reason if isinstance(error, URLError) else error
+    return isinstance(reason, (ConnectionError, IncompleteRead))
 
 
 @dataclass(frozen=True)
 class InProcessVllm:
     """An engine in this process, which sleeps while the trainer works where it can."""
 
-    engine: "VllmEngine"
+    engine: VllmEngine
 
     def __call__(
         self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: SamplingParams, draws: Draws
     ) -> Responses:
-        from credit_zoo.rollout.vllm_engine import Request
-
         parts = zip(vllm_ids(policy, prompts), images, seeds(len(prompts), sampling, draws), strict=True)
-        requests: list[Request] = [Request(*part) for part in parts]
+        requests = [Request(*part) for part in parts]
         self.engine.wake()
         found = self.engine.generate(requests, sampling)
         self.engine.sleep()
@@ -186,8 +230,6 @@ def sampler(settings: RolloutConfig, policy: Policy, max_length: int) -> Rollout
         import vllm  # noqa: F401
     except ImportError:
         raise UsageError("rollout.url=none needs vllm in this environment; give the url of a server instead") from None
-    from credit_zoo.rollout.vllm_engine import VllmEngine
-
     options = {"gpu_memory_utilization": settings.memory} if torch.cuda.is_available() else {}
     room = min(max_length, policy.model.config.get_text_config().max_position_embeddings)
     return InProcessVllm(VllmEngine(policy.settings.source, policy.settings.dtype, room, **options))

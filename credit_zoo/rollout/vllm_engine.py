@@ -4,6 +4,7 @@ What it samples from is what the trainer trains: vision tokens are forbidden, lo
 distribution that was sampled from, and token ids are handed on, never text that would have to be encoded again.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,11 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import AutoConfig
 
+from credit_zoo.registry import UsageError
 from credit_zoo.rollout.sampling import SamplingParams
 
 FORBID = -100.0  # the lowest bias that vLLM takes; exp(-100) of the rest's probability is none in float32
+_ADVICE = "use the version of vLLM that make test-vllm installs, with logprobs_mode=processed_logprobs, or rollout=hf"
 _VISION = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
 
@@ -109,5 +112,20 @@ class VllmEngine:
 
 def _response(output: Any) -> Response:
     ids = tuple(output.token_ids)
-    logp = tuple(float(entry[token].logprob) for token, entry in zip(ids, output.logprobs, strict=True))
+    entries = output.logprobs or [None] * len(ids)
+    found = [getattr((entry or {}).get(token), "logprob", None) for token, entry in zip(ids, entries, strict=True)]
+    logp = tuple(math.nan if one is None else float(one) for one in found)
+    check_logp(ids, logp)
     return Response(ids, logp, output.finish_reason == "length")
+
+
+def check_logp(ids: Sequence[int], logp: Sequence[float | None]) -> None:
+    """Raises `UsageError` unless every token has a finite log-probability: without one nothing can be corrected."""
+    if len(ids) != len(logp):
+        raise UsageError(f"vLLM gave {len(logp)} log-probabilities for {len(ids)} tokens of a response: {_ADVICE}")
+    for place, (token, one) in enumerate(zip(ids, logp, strict=True), start=1):
+        if one is None or not math.isfinite(one):
+            raise UsageError(
+                f"vLLM gave {one} as the log-probability of token {token}, number {place} of {len(ids)} of a response, "
+                f"and not a finite number: {_ADVICE}"
+            )

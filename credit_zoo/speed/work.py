@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from credit_zoo.objective import Base, Reward
@@ -12,7 +11,16 @@ from credit_zoo.policy import SMALL_MODEL, Encoder, ModelConfig, Policy, kept_co
 from credit_zoo.questions import PromptConfig
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, check_range
 from credit_zoo.rollout import RolloutWorker, SamplingParams
-from credit_zoo.training import Collector, TrainConfig, Trainer, old_policy_pass, prepare, torch_engine, update
+from credit_zoo.training import (
+    Collector,
+    TrainConfig,
+    Trainer,
+    old_policy_pass,
+    open_accelerator,
+    prepare,
+    torch_engine,
+    update,
+)
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 
@@ -118,7 +126,7 @@ def random_batch(policy: Policy, work: Work) -> RolloutBatch:
 
 def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: float = 1.0) -> dict[str, Trainer]:
     """A trainer for each pair of a policy and a rule; all move the first policy's weights."""
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    accelerator = open_accelerator()
     first = next(iter(policies.values()))[0]
     engine = torch_engine(accelerator, first, 1e-6, 0.0)
     train = TrainConfig(prompts=work.prompts, micro_batch=work.micro_batch, micro_tokens=work.micro_tokens)

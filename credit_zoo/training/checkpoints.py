@@ -11,14 +11,14 @@ The state is the same whatever engine wrote it, so that a run may go on with ano
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from credit_zoo.registry import check_range
@@ -57,16 +57,36 @@ class TrainingState:
         return len(self.reports)
 
 
+class StoredTensors(Mapping[str, Tensor]):
+    """The tensors of a file, each read when it is asked for: no process has to hold all of them."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: Any = safe_open(path, "pt")  # type: ignore[no-untyped-call]
+        self._names = dict.fromkeys(self._file.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        found: Tensor = self._file.get_tensor(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 @dataclass(frozen=True)
 class SavedState:
     """A save that was read."""
 
     progress: TrainingState
-    state: dict[str, Tensor]
+    state: Mapping[str, Tensor]
 
 
 def save(folder: Path, progress: TrainingState, state: dict[str, Tensor], keep: int) -> Path:
-    """Writes `folder/saves/step-N` and drops all but the last `keep`."""
+    """Writes `folder/saves/step-N` and drops all but the last `keep`; for the process that has the state to call."""
     place = folder / "saves" / f"step-{progress.step:06d}"
     part = place.with_name(f".{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -103,7 +123,7 @@ def latest(folder: Path) -> SavedState | None:
             if any(_sum(place / name) != sums[name] for name in (_STATE, _PROGRESS)):
                 raise ValueError("its sum is not the one that was written")
             payload = json.loads((place / _PROGRESS).read_text(encoding="utf-8"))
-            return SavedState(_progress(payload), load_file(place / _STATE))
+            return SavedState(_progress(payload), StoredTensors(place / _STATE))
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             print(f"{place} is damaged ({error}): the save before it is used", file=sys.stderr)
     return None

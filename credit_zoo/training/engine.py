@@ -7,7 +7,7 @@ Weights of less than 32 bits are moved through float32 copies, or steps of 1e-6 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from credit_zoo.registry import UsageError, check_range
 
 WEIGHT = "weight"
+_STEP = "step"
 
 
 class NonFiniteError(ArithmeticError):
@@ -82,9 +83,9 @@ class Engine(Protocol):
         """Inside, every process has all weights, to sample from and to write."""
         ...
 
-    def state(self, here: bool = True) -> dict[str, Tensor]:
-        """Weights (float32) and optimizer state of all trained parameters as `kind/parameter`. Every process has to
-        take part; those that do not want it `here` get nothing.
+    def state(self) -> dict[str, Tensor]:
+        """Weights (float32) and optimizer state of all trained parameters as `kind/parameter`, in the CPU's memory of
+        the first process, which writes them; empty on the others. All processes have to call it.
         """
         ...
 
@@ -112,9 +113,8 @@ class TorchEngine:
         (loss * self.accelerator.num_processes).backward()  # type: ignore[no-untyped-call]
 
     def step(self, rate: float, max_norm: float) -> float:
-        for parameter, moved in zip(self.parameters, self.moved, strict=True):
-            if moved is not parameter:
-                moved.grad = None if parameter.grad is None else parameter.grad.float()
+        for gradient, moved in zip(gradients(self.parameters), self.moved, strict=True):
+            moved.grad = gradient.to(moved.dtype)
         norm = float(nn.utils.clip_grad_norm_(self.moved, max_norm))
         if not math.isfinite(norm):
             self.zero_grad()
@@ -140,23 +140,57 @@ class TorchEngine:
     def whole(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def state(self, here: bool = True) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        for name, moved in zip(self.names, self.moved, strict=True) if here else ():
-            parts: dict[str, Any] = {WEIGHT: moved, **self.optimizer.state.get(moved, {})}
-            found |= {f"{kind}/{name}": value.detach().cpu().clone() for kind, value in parts.items()}
-        return found
+    def state(self) -> dict[str, Tensor]:
+        # DDP keeps all of it everywhere: nothing has to be gathered.
+        return optimizer_state(self.names, self.moved, self.optimizer) if self.accelerator.is_main_process else {}
 
-    @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
-        for name, moved in zip(self.names, self.moved, strict=True):
-            kinds = {key.partition("/")[0]: value for key, value in state.items() if key.partition("/")[2] == name}
-            moved.copy_(kinds.pop(WEIGHT))
-            # The optimizer counts its steps on the CPU.
-            self.optimizer.state[moved] = {
-                kind: value.clone() if kind == "step" else value.to(moved) for kind, value in kinds.items()
-            }
+        load_optimizer_state(self.names, self.moved, self.optimizer, state)
         self._write_back()
+
+
+def gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The gradients, made zero where a parameter had no part in the loss: ZeRO moves it so too, and engines that
+    leave it alone would train otherwise.
+    """
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def on_cpu(value: Tensor) -> Tensor:
+    """A float32 copy in the CPU's memory."""
+    return value.detach().to("cpu", torch.float32, copy=True)
+
+
+def optimizer_state(
+    names: Sequence[str], moved: Sequence[Tensor], optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """`Engine.state` of tensors that torch's optimizer moves as they are."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in zip(names, moved, strict=True):
+        parts: dict[str, Any] = {WEIGHT: tensor, **optimizer.state.get(tensor, {})}
+        found |= {f"{kind}/{name}": on_cpu(value) for kind, value in parts.items()}
+    return found
+
+
+@torch.no_grad()
+def load_optimizer_state(
+    names: Sequence[str], moved: Sequence[Tensor], optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]
+) -> None:
+    """Puts back what `optimizer_state` returned."""
+    kinds: dict[str, list[str]] = {name: [] for name in names}
+    for key in state:
+        kind, _, name = key.partition("/")
+        if kind != WEIGHT:
+            kinds[name].append(kind)
+    for name, tensor in zip(names, moved, strict=True):
+        tensor.copy_(state[f"{WEIGHT}/{name}"])
+        parts = {kind: state[f"{kind}/{name}"] for kind in kinds[name]}
+        # The optimizer counts its steps on the CPU.
+        kept = {kind: value.clone() if kind == _STEP else value.to(tensor, copy=True) for kind, value in parts.items()}
+        optimizer.state[tensor] = kept
 
 
 def adamw(parameters: list[Tensor], rate: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -165,7 +199,14 @@ def adamw(parameters: list[Tensor], rate: float, weight_decay: float) -> torch.o
 
 
 def torch_engine(accelerator: Accelerator, policy: nn.Module, rate: float, weight_decay: float) -> TorchEngine:
-    """One process, or DDP where there are several."""
+    """One process, or DDP where there are several. Refuses an `accelerator` that would put autocast around the policy:
+    the sampler's pass has none.
+    """
+    if accelerator.mixed_precision != "no":
+        raise UsageError(
+            f"the accelerator's mixed_precision is {accelerator.mixed_precision!r}, which only the trainer's pass "
+            "would have: make it with mixed_precision='no' and set model.dtype"
+        )
     trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
     moved = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in trained.values()]
     optimizer = adamw(moved, rate, weight_decay)

@@ -17,7 +17,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from credit_zoo.registry import UsageError
-from credit_zoo.training.engine import WEIGHT, NonFiniteError, ParallelConfig, adamw
+from credit_zoo.training.engine import (
+    WEIGHT,
+    NonFiniteError,
+    ParallelConfig,
+    adamw,
+    gradients,
+    load_optimizer_state,
+    on_cpu,
+    optimizer_state,
+)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -43,11 +52,11 @@ def configuration(parallel: ParallelConfig, dtype: torch.dtype, max_norm: float)
 
 @dataclass(eq=False)
 class DeepSpeedEngine:
-    """A DeepSpeed engine around the policy. Use `zero` to make one."""
+    """A DeepSpeed engine around the policy. Use `deepspeed_engine` to make one."""
 
     module: Any
     stage: int
-    processes: int
+    accelerator: Accelerator
     names: tuple[str, ...]
     parameters: tuple[nn.Parameter, ...]
 
@@ -58,13 +67,12 @@ class DeepSpeedEngine:
 
     def backward(self, loss: Tensor) -> None:
         # Gradients are averaged over processes; the loss is a share of a sum.
-        self.module.backward(loss * self.processes)
+        self.module.backward(loss * self.accelerator.num_processes)
 
     def step(self, rate: float, max_norm: float) -> float:
         for group in self.module.optimizer.param_groups:
             group["lr"] = rate
-        held = [p.grad for p in self.parameters if p.grad is not None] if self.stage == 0 else []
-        total = nn.utils.get_total_norm(held) if held else None
+        total = nn.utils.get_total_norm(gradients(self.parameters)) if self.stage == 0 else None
         self.module.step()
         found = self.module.get_global_grad_norm()
         norm = float(total if found is None else found)  # type: ignore[arg-type]
@@ -96,61 +104,107 @@ class DeepSpeedEngine:
             offload._register_deepspeed_module(offload.module)
 
     @property
-    def _states(self) -> dict[Any, dict[str, Tensor]]:
-        """What torch's optimizer holds, by parameter (stage 0 of float32) or by flat partition."""
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of torch, below DeepSpeed's wrapper where there is one."""
         held = self.module.optimizer
-        states: dict[Any, dict[str, Tensor]] = getattr(held, "optimizer", held).state
-        return states
-
-    def state(self, here: bool = True) -> dict[str, Tensor]:
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-        found: dict[str, Tensor] = {}
-        for name, parameter in zip(self.names, self.parameters, strict=True):
-            if parameter in self._states or not _partitioned(parameter):
-                kinds = {WEIGHT: parameter, **self._states.get(parameter, {})}
-            else:
-                kinds = {WEIGHT: safe_get_full_fp32_param(parameter)}
-                for held in list(self._states.values())[:1]:
-                    kinds |= {kind: safe_get_full_optimizer_state(parameter, kind) for kind in MOMENTS}
-                    kinds["step"] = held["step"]
-            if here:
-                found |= {f"{kind}/{name}": value.detach().float().cpu().clone() for kind, value in kinds.items()}
+        found: torch.optim.Optimizer = getattr(held, "optimizer", held)
         return found
 
-    @torch.no_grad()
+    def state(self) -> dict[str, Tensor]:
+        writes = self.accelerator.is_main_process
+        if self.stage == 0:
+            return optimizer_state(self.names, self._moved(), self._optimizer) if writes else {}
+        found: dict[str, Tensor] = {}
+        # One parameter after the other: no process but the one that writes ever holds more than one.
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            kinds = self._gathered(parameter)
+            if writes:
+                found |= {f"{kind}/{name}": on_cpu(value) for kind, value in kinds.items()}
+        return found
+
+    def _gathered(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """A parameter's weight and state, from the pieces that the processes hold; all of them call it."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        kinds = {WEIGHT: safe_get_full_fp32_param(parameter)}
+        for held in list(self._optimizer.state.values())[:1]:
+            kinds |= {kind: safe_get_full_optimizer_state(parameter, kind) for kind in MOMENTS}
+            kinds["step"] = held["step"]
+        return kinds
+
     def load(self, state: Mapping[str, Tensor]) -> None:
         """The weights that the layers run with are the caller's to load, before the engine is made: here are those
         that the optimizer moves.
         """
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+        if self.stage == 0:
+            load_optimizer_state(self.names, self._moved(), self._optimizer, state)
+        else:
+            self._load_partitions(state)
 
+    @torch.no_grad()
+    def _load_partitions(self, state: Mapping[str, Tensor]) -> None:
         for flat in self._flat_partitions():
             started = {kind: torch.zeros_like(flat) for kind in MOMENTS}
-            self._states[flat] = {"step": next(v for k, v in state.items() if k.startswith("step/")).clone(), **started}
-        if hasattr(self.module.optimizer, "_lazy_init_hp_params_optimizer_state"):
+            self._optimizer.state[flat] = {"step": state[f"step/{self.names[0]}"].clone(), **started}
+        if self.stage < 3:
             self.module.optimizer._lazy_init_hp_params_optimizer_state()
         for name, parameter in zip(self.names, self.parameters, strict=True):
-            kinds = {kind: state[f"{kind}/{name}"].to(parameter.device) for kind in (WEIGHT, *MOMENTS)}
-            if _partitioned(parameter):
-                safe_set_full_fp32_param(parameter, kinds[WEIGHT])
-                for kind in MOMENTS:
-                    safe_set_full_optimizer_state(parameter, kinds[kind], kind)
-            else:
-                parameter.copy_(kinds.pop(WEIGHT))
-                self._states[parameter] = {"step": state[f"step/{name}"].clone(), **kinds}
+            self._scatter(parameter, state[f"{WEIGHT}/{name}"], None)
+            for kind in MOMENTS:
+                self._scatter(parameter, state[f"{kind}/{name}"], kind)
+
+    def _scatter(self, parameter: nn.Parameter, value: Tensor, kind: str | None) -> None:
+        """Puts this process's piece of a weight (`kind` None) or of a moment in its place."""
+        held: Any = parameter
+        value = value.to(parameter.device)
+        if self.stage < 3:
+            held.set_full_hp_param(value, kind)
+            return
+        # Not `set_full_hp_param`, which fails where the processes' number does not divide the parameter's size.
+        size = held.ds_tensor.numel()
+        first = size * self.accelerator.process_index
+        piece = value.flatten()[first : first + size]
+        piece = nn.functional.pad(piece, (0, size - len(piece)))
+        self.module.optimizer.set_local_hp_param(piece, parameter, kind)
 
     def _flat_partitions(self) -> list[Tensor]:
-        """The pieces of all weights that this process moves; stage 0 of float32 has none."""
-        held = self.module.optimizer
-        for name in ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition"):
-            if hasattr(held, name):
-                return list(getattr(held, name))
-        return []
+        """The pieces of all weights that this process moves (stages 1 to 3)."""
+        name = "fp32_partitioned_groups_flat" if self.stage == 3 else "single_partition_of_fp32_groups"
+        return list(getattr(self.module.optimizer, name))
+
+    def _moved(self) -> list[Tensor]:
+        """What stage 0 moves: the parameters, or float32 copies of them."""
+        copies = _copies(self.module.optimizer)
+        return [copies.get(parameter, parameter) for parameter in self.parameters]
 
 
-def _partitioned(parameter: nn.Parameter) -> bool:
-    return hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")
+def _copies(optimizer: Any) -> dict[nn.Parameter, Tensor]:
+    """The float32 copies that stage 0 keeps of bfloat16 parameters; of others none."""
+    groups = zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ()), strict=True)
+    return {parameter: copy for group, copies in groups for parameter, copy in zip(group, copies, strict=True)}
+
+
+@torch.no_grad()
+def _undo_first_update(optimizer: Any) -> None:
+    """DeepSpeed makes the state of stage 0 for bfloat16 by an update with gradients of zero, which decays the weights
+    and counts as a step: training would differ from that of every other engine.
+    """
+    copies = _copies(optimizer)
+    for parameter, copy in copies.items():
+        copy.copy_(parameter)
+    if copies:
+        optimizer.optimizer.state.clear()
+
+
+def _dtype(policy: nn.Module) -> torch.dtype:
+    """The one dtype of all parameters; DeepSpeed would cast the others in silence, or fail."""
+    found = {str(p.dtype).removeprefix("torch."): p.dtype for p in policy.parameters()}
+    if len(found) == 1 and set(found) <= {"float32", "bfloat16"}:
+        return next(iter(found.values()))
+    raise UsageError(
+        f"parallel.zero needs all weights in float32, or all in bfloat16; this model has {' and '.join(sorted(found))}"
+        ": set model.dtype, or parallel.zero=none"
+    )
 
 
 def deepspeed_engine(
@@ -161,7 +215,10 @@ def deepspeed_engine(
     weight_decay: float,
     max_norm: float,
 ) -> DeepSpeedEngine:
-    """A policy under DeepSpeed; its weights are split from here on where the stage says so."""
+    """A policy under DeepSpeed; its weights are split from here on where the stage says so. Refuses weights of
+    several dtypes, or of float16, whose loss would have to be scaled.
+    """
+    dtype = _dtype(policy)
     if accelerator.device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when deepspeed is imported
     try:
@@ -175,16 +232,15 @@ def deepspeed_engine(
         torch.distributed.init_process_group(_backend(accelerator), store=store, rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=_backend(accelerator), auto_mpi_discovery=False)
     trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
-    dtype = next(iter(trained.values())).dtype
     module, *_ = deepspeed.initialize(
         model=policy,
         optimizer=adamw(list(trained.values()), rate, weight_decay),
         config=configuration(parallel, dtype, max_norm),
         dist_init_required=False,
     )
-    return DeepSpeedEngine(
-        module, int(parallel.zero), accelerator.num_processes, tuple(trained), tuple(trained.values())
-    )
+    if int(parallel.zero) == 0:
+        _undo_first_update(module.optimizer)
+    return DeepSpeedEngine(module, int(parallel.zero), accelerator, tuple(trained), tuple(trained.values()))
 
 
 def _backend(accelerator: Accelerator) -> str:
