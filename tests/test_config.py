@@ -147,12 +147,6 @@ def test_steps_is_short_for_train_steps():
     assert resolved("steps=7").train.steps == resolved("train.steps=7").train.steps == 7
 
 
-@pytest.mark.parametrize("pair", [("steps=2", "train.steps=3"), ("train.lr=1", "train.lr=1"), ("seed=1", "seed=2")])
-def test_a_setting_that_is_given_twice_is_refused(pair):
-    with pytest.raises(UsageError, match="is given twice"):
-        parse(pair)
-
-
 def test_a_piece_of_the_base_is_exchanged_by_its_name_and_its_settings_are_then_used():
     experiment = resolved("base.estimator=rloo", "base.aggregation=token_mean")
     assert settings_of(experiment.base)["estimator"] == "rloo()"
@@ -325,12 +319,6 @@ def test_a_base_in_the_place_of_a_shaper_under_another_base_is_refused_with_the_
     with pytest.raises(UsageError, match="shaper=dapo names a base; with base=grpo choose one of additive, ") as error:
         parse(["shaper=dapo", "base=grpo"])
     assert all(name in str(error.value) for name in SHAPERS)
-
-
-def test_a_base_cannot_be_explained_and_is_not_offered():
-    with pytest.raises(UsageError, match="no shaper named 'dapo'") as error:
-        parse(["explain=dapo"])
-    assert "Did you mean 'dapo'" not in str(error.value)
 
 
 def test_benchmarks_that_train_on_one_set_are_measured_together():

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import torch
 from accelerate.utils import broadcast_object_list, set_seed
 
 from credit_zoo.cli import Command
