@@ -18,14 +18,16 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"
+_SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
 _RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
-_LOWER = str.maketrans(_SUPERSCRIPTS, "0123456789-")
+_LOWERED = re.compile(f"[{_SUBSCRIPTS}]+")
+_DIGITS = str.maketrans(_SUPERSCRIPTS + _SUBSCRIPTS, "0123456789-0123456789")
 _VULGAR = re.compile("[¼½¾⅐-⅞]")
 # 掳 is the degree sign of a GBK text read as UTF-8; the official files of some benchmarks hold it.
 _SIGNS = str.maketrans({
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "º": "°", "掳": "°", "˚": "°",
     "⁄": "/", "∕": "/", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "’": "'", "‘": "'", "“": '"', "”": '"',
-    "、": ",", "\xa0": " ",
+    "、": ",", "\xa0": " ", "′": "'", "″": '"', "∶": ":", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]",
 })  # fmt: skip
 _DRESS = (("$$", "$$"), ("$", "$"), ("\\[", "\\]"), ("\\(", "\\)"), ("**", "**"), ("`", "`"), ('"', '"'), ("'", "'"))
 _COMMANDS = ("\\boxed", "\\fbox", "\\text", "\\textbf", "\\mathbf", "\\mathrm", "\\textrm", "\\displaystyle")
@@ -42,9 +44,10 @@ def visible(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """NFKC with the signs of mathematics kept: superscripts become `^2`, `⅓` becomes ` 1/3`, dashes become `-`."""
+    """NFKC with the signs of mathematics kept: superscripts become `^2`, subscripts `_2`, `⅓` becomes ` 1/3`, dashes become `-`."""
     text = visible(text).translate(_SIGNS)
-    text = _RAISED.sub(lambda run: "^{" + run.group().translate(_LOWER) + "}", text)
+    text = _RAISED.sub(lambda run: "^{" + run.group().translate(_DIGITS) + "}", text)
+    text = _LOWERED.sub(lambda run: "_{" + run.group().translate(_DIGITS) + "}", text)
     text = _VULGAR.sub(lambda one: " " + unicodedata.normalize("NFKC", one.group()), text)
     return " ".join(visible(unicodedata.normalize("NFKC", text)).translate(_SIGNS).split())
 
