@@ -27,13 +27,13 @@ _VULGAR = re.compile("[¼½¾⅐-⅞]")
 _SIGNS = str.maketrans({
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "º": "°", "掳": "°", "˚": "°",
     "⁄": "/", "∕": "/", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "’": "'", "‘": "'", "“": '"', "”": '"',
-    "、": ",", "\xa0": " ", "′": "'", "″": '"', "∶": ":", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]",
+    "、": ",", "\xa0": " ", "′": "'", "″": '"', "∶": ":", "。": ".", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]",
 })  # fmt: skip
 _DRESS = (("$$", "$$"), ("$", "$"), ("\\[", "\\]"), ("\\(", "\\)"), ("**", "**"), ("`", "`"), ('"', '"'), ("'", "'"))
 _COMMANDS = ("\\boxed", "\\fbox", "\\text", "\\textbf", "\\mathbf", "\\mathrm", "\\textrm", "\\displaystyle")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _GAPS = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
-_ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\w)")
+_ARTICLE = re.compile(r"^the\s+(?=\w)")
 
 
 def visible(text: str) -> str:
@@ -44,7 +44,7 @@ def visible(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """NFKC with the signs of mathematics kept: superscripts become `^2`, subscripts `_2`, `⅓` becomes ` 1/3`, dashes become `-`."""
+    """NFKC with the signs of mathematics kept: `²` becomes `^{2}`, `₂` `_{2}`, `⅓` ` 1/3`, and a dash `-`."""
     text = visible(text).translate(_SIGNS)
     text = _RAISED.sub(lambda run: "^{" + run.group().translate(_DIGITS) + "}", text)
     text = _LOWERED.sub(lambda run: "_{" + run.group().translate(_DIGITS) + "}", text)
@@ -106,7 +106,7 @@ _SPELLINGS = (
 
 
 def key(text: str) -> str:
-    """What two texts share when they are the same answer: case, spaces, articles, dress and notation aside.
+    """What two texts share when they are the same answer: case, spaces, `the`, dress and notation aside.
 
     Joined words (`lightpurple`) are the same as parted ones; accents are not dropped.
     """
