@@ -39,14 +39,16 @@ _DOUBT = re.compile(
     r"probably|likely|unlikely|presumably|nope|unsure|uncertain|doubt\w*|guess\w*|seems?|might|could|wrong|incorrect|"
     r"eliminated?|excluded?|rejected|discarded|dismissed|(?:ruled?|crossed) out|"
     r"(?:is|was|are|does|do|has|can|wo|would|should|could)(?:n't| not)|(?:cannot|can't) be(?! determined)|"
-    r"not (?:[a-z]\b|it\b|this|that|sure|certain|correct|right|the (?:right|correct|answer)|possible|an? option)|not\s*$)\b|\?",
+    r"not (?:[a-z]\b|it\b|this|that|sure|certain|correct|right|the (?:right|correct|answer)|possible|an? option)|"
+    r"not\s*$)\b|\?",
     re.IGNORECASE,
 )
 _VERB = re.compile(
     r"(?:(?:it|that|this)(?:'s|\s+is|\s+was)|is|was|are|can|may|must|should|would|will|has|does|did)\b", re.IGNORECASE
 )
 _PRAISE = re.compile(
-    r"(?:it's|that's|(?:(?:it|that|this)\s+)?(?:is|was)|must be|should be)\s+(?:the\s+)?(?:correct|right|best|answer)\b",
+    r"(?:it's|that's|(?:(?:it|that|this)\s+)?(?:is|was)|must be|should be)\s+"
+    r"(?:the\s+)?(?:correct|right|best|answer)\b",
     re.IGNORECASE,
 )
 _OTHER_LETTER = re.compile(

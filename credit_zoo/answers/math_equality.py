@@ -49,7 +49,7 @@ def _same_values(left: Value, right: Value) -> bool:
     if not _same_names(left.name, right.name):
         return _same_equations(left, right)
     if left.unit is None or right.unit is None:
-        return same_number(left.number, right.number)
+        return same_number(left.number, right.number) or _same_equations(left, right)
     if left.unit.powers != right.unit.powers:
         return False
     return same_number(multiply(left.number, ratio(left.unit, right.unit)), right.number)
@@ -93,7 +93,30 @@ def _same_ordered(left: Ordered, right: Ordered) -> bool:
     return all(same_number(multiply(one, second), multiply(other, first)) for one, other in parts)
 
 
+def _names(answers: Unordered) -> list[Name]:
+    return [one.name for one in answers.items if isinstance(one, Value) and one.name]
+
+
+def _is_system(answers: Unordered) -> bool:
+    """Whether the items are values of several things; `x_1` and `x_2` are two values of one."""
+    return len({(name.kind, name.letters) for name in _names(answers)}) > 1
+
+
+def _without_numbers(roots: Unordered) -> Unordered:
+    """`x_1 = 2, x_2 = 3` as `x = 2, x = 3`."""
+    named = [
+        replace(one, name=replace(one.name, subscript="")) if isinstance(one, Value) and one.name else one
+        for one in roots.items
+    ]
+    return Unordered(tuple(named))
+
+
 def _same_unordered(left: Unordered, right: Unordered) -> bool:
+    if _is_system(left) != _is_system(right):
+        return False
+    numbered = [any(name.subscript for name in _names(answers)) for answers in (left, right)]
+    if numbered[0] != numbered[1]:
+        left, right = _without_numbers(left), _without_numbers(right)
     return all(any(same_reading(one, other) for other in right.items) for one in left.items) and all(
         any(same_reading(one, other) for one in left.items) for other in right.items
     )
@@ -110,7 +133,7 @@ def _point_of(equations: Unordered) -> Ordered | None:
     """`x = 1, y = 2` as `(1,2)`."""
     named = [one for one in equations.items if isinstance(one, Value) and one.name and one.name.is_variable]
     names = [one.name.symbol for one in named if one.name]
-    if len(named) != len(equations.items) or len(set(names)) != len(names):
+    if len(named) != len(equations.items) or len(set(names)) != len(names) or not _is_system(equations):
         return None
     ordered = sorted(zip(names, named, strict=True), key=lambda pair: pair[0])
     return Ordered("()", tuple(replace(one, name=None) for _, one in ordered))

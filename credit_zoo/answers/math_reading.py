@@ -158,7 +158,8 @@ def _single(text: str, depth: int) -> Reading:
         return Statement(_STATEMENT.findall(text)[0], frozenset(_named(part) for part in parts))
     whose, member, rest = text.partition("∈")
     if member:
-        return _of(_named(whose.strip()), _alternatives(rest.strip(), depth + 1))
+        found = _alternatives(rest.strip(), depth + 1)
+        return _of(_named(whose.strip()), as_region(found) or found)
     parts = [part.strip() for part in _RELATION.split(text)]
     if len(parts) == 1:
         return _term(text, depth)
@@ -177,7 +178,7 @@ def _named(text: str) -> Name:
 def _of(name: Name, reading: Reading) -> Reading:
     """The reading with a name: each value of a set, a tuple, a region."""
     if isinstance(reading, Ordered):
-        return replace(as_region(reading) or reading, name=name)
+        return replace(reading, name=name)
     if isinstance(reading, Unordered):
         return _unordered([_of(name, one) for one in reading.items])
     if not isinstance(reading, Value | Region) or reading.name:

@@ -57,10 +57,10 @@ _REWRITES: tuple[_Rewrite, ...] = (
     (re.compile(rf"\\(?:{_GAPS})(?![A-Za-z])|\\[!,;: ()\[\]]|~"), " "),
     (re.compile(rf"\\(?:{_LINES})(?![A-Za-z])(?=\s*\{{?\s*[A-Za-z])"), " "),
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\*?\s*\\degree|\\circ(?![A-Za-z])"), "°"),
+    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\*?\s*\\degree|\\circ(?![A-Za-z])"), "°"),
     (re.compile(r"(?<=[\d)}])\s*(?:deg(?:rees?)?\b\.?|度)"), "°"),
-    (re.compile(r"\^\s*\{?\s*\\prime\s*\\prime\s*\}?|''"), '"'),
-    (re.compile(r"\^\s*\{?\s*(?:\\prime|')\s*\}?|\\prime"), "'"),
+    (re.compile(r"\^\s*\{\s*\\prime\s*\\prime\s*\}|''"), '"'),
+    (re.compile(r"\^\s*(?:\{\s*(?:\\prime|')\s*\}|\\prime|')|\\prime"), "'"),
     (re.compile(r"\\([A-Za-z]+)"), lambda command: _SIGNS.get(command.group(1), command.group())),
     (re.compile(r"(?<![A-Za-z])sqrt"), "√"),
     (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), PI),
@@ -72,6 +72,7 @@ _REWRITES: tuple[_Rewrite, ...] = (
     (re.compile(r"[≈≃]"), "="),
     (re.compile(r"\\([%{}])"), r"\1"),
     (re.compile(r"\*\*"), "^"),
+    (re.compile(r"\bper ?cent\b", re.IGNORECASE), "%"),
     (re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)"), "*"),
     (re.compile(r"\bangles?\s+(?=\{?\s*[A-Z\d])", re.IGNORECASE), "∠"),
     (re.compile(r"\barc\s+(?=\{?\s*[A-Z])"), "⌒"),
@@ -105,9 +106,9 @@ def _separates(text: str, at: int) -> bool:
 
 def _without_thousands(text: str) -> str:
     """`5,150` as `5150`, but `(5,150)` as it is; a group that begins with 0, as in `(1,050)`, is no item of its own."""
-
-    def joined(match: re.Match[str]) -> str:
-        digits = match.group()
-        return digits if _separates(text, match.start()) and ",0" not in digits else digits.replace(",", "")
-
-    return _THOUSANDS.sub(joined, text)
+    parts, start = [], 0
+    for match in _THOUSANDS.finditer(text):
+        if ",0" in match.group() or not _separates(text, match.start()):
+            parts += [text[start : match.start()], match.group().replace(",", "")]
+            start = match.end()
+    return "".join([*parts, text[start:]])

@@ -89,12 +89,12 @@ def unwrap(text: str) -> str:
 
 def squash(text: str) -> str:
     """The text without spaces, save those between two digits: `5 6` is not `56`."""
-    return _GAPS.sub("", text)
+    return _GAPS.sub("", " ".join(text.split()))
 
 
 _SPELLINGS = (
-    (re.compile(r"\\left|\\right|\\[,;!]|\\displaystyle"), ""),
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\left|\\right|\\[,;!]|\\displaystyle"), " "),
+    (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\*?\s*\\degree|\\circ|\s*\bdegrees?\b"), "°"),
     (re.compile(r"\\sqrt"), "√"),
     (re.compile(r"√\s*\{\s*(\w+)\s*\}"), r"√\1"),

@@ -25,7 +25,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     (r"s|secs?|seconds?|秒", "1", "s"), (r"mins?|minutes?|分钟", "60", "s"), (r"h|hours?|hrs?|小时", "3600", "s"),
     (r"days?|天", "86400", "s"), (r"weeks?|周", "604800", "s"), (r"months?", "1", "month"),
     (r"years?|yrs?", "12", "month"), (r"dollars?|USD|\$", "1", "$"), (r"cents?|¢", "1/100", "$"),
-    (r"€|euros?", "1", "€"), (r"£", "1", "£"), (r"¥|yuan|元", "1", "¥"), (r"%|percent|per cent", "1", "%"),
+    (r"€|euros?", "1", "€"), (r"£", "1", "£"), (r"¥|yuan|元", "1", "¥"), (r"%", "1", "%"),
     (r"°\s*C(?:elsius)?", "1", "°C"),
     (r"°\s*F(?:ahrenheit)?", "1", "°F"), (r"rad(?:ian)?s?", "rad", "°"), (r"Hz|hertz", "1", "s-1"),
     (r"N|newtons?", "1", "kg m s-2"), (r"J|joules?", "1", "kg m2 s-2"), (r"kJ", "1000", "kg m2 s-2"),
