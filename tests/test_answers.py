@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_zoo.answers.boxes import iou, parse_box, rescale
-from credit_zoo.answers.choices import same_choice, same_class, same_letter, same_text
+from credit_zoo.answers.choices import same_choice, same_letter, same_text
+from credit_zoo.answers.class_names import same_class
 from credit_zoo.answers.grader import extract, score_response
 from credit_zoo.answers.math_equality import same_float, same_integer, same_list, same_math
 from credit_zoo.question import Question

@@ -5,7 +5,7 @@ from .boxes import smart_resize as smart_resize
 from .boxes import span as span
 from .boxes import to_frame as to_frame
 from .choices import letters as letters
-from .choices import same_class as same_class
+from .class_names import same_class as same_class
 from .grader import GRADER_VERSION as GRADER_VERSION
 from .grader import TAGS as TAGS
 from .grader import extract as extract

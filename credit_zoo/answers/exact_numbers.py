@@ -1,16 +1,20 @@
 """Exact arithmetic for the numbers of school mathematics: rationals, roots, pi, and polynomials in letters.
 
 A value is a quotient of two sums of terms; a term is a rational times powers of symbols, where a symbol is a
-letter, pi, or a prime number under a root. Such roots are linearly independent over the rationals and pi is
-transcendental, so two values are equal exactly if their terms are. What has no such form (the root of a sum) is
-a float. Sizes are bounded: whatever grows past the bounds is `UnreadableError`.
+letter, pi, a prime number under a root, or the sine of an angle. Such roots are linearly independent over the
+rationals and pi is transcendental, so two values without sines are equal exactly if their terms are. What has no such
+form (the root of a sum) is a decimal of 50 digits. Sizes are bounded: whatever grows past the bounds is
+`UnreadableError`.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from typing import NoReturn
+
+from credit_zoo.answers.decimals import CONTEXT, PI_DECIMAL, from_fraction, near, raised, sine
 
 Monomial = tuple[tuple[str, Fraction], ...]
 Terms = Mapping[Monomial, Fraction]
@@ -21,6 +25,7 @@ MAX_POWER = 64
 MAX_SUM_POWER = 8
 MAX_ROOT = 12
 PI = "π"
+SINE = "sin "  # begins the name of a symbol; an angle from 0 to 90 in degrees follows
 _PRIMES = [n for n in range(2, 1000) if all(n % d for d in range(2, math.isqrt(n) + 1))]
 _ONE: Terms = {(): Fraction(1)}
 
@@ -37,7 +42,7 @@ class Quotient:
     den: Terms = field(default_factory=lambda: _ONE)
 
 
-Number = Quotient | float
+Number = Quotient | Decimal
 
 
 def rational(value: Fraction | int) -> Quotient:
@@ -46,7 +51,7 @@ def rational(value: Fraction | int) -> Quotient:
 
 
 def symbol(name: str) -> Quotient:
-    """A letter, or `PI`."""
+    """A letter, `PI`, or `SINE` with an angle."""
     return Quotient({((name, Fraction(1)),): Fraction(1)})
 
 
@@ -98,8 +103,8 @@ def _plus(left: Terms, right: Terms) -> Terms:
 
 def add(left: Number, right: Number) -> Number:
     """The sum."""
-    if isinstance(left, float) or isinstance(right, float):
-        return _finite(to_float(left) + to_float(right))
+    if isinstance(left, Decimal) or isinstance(right, Decimal):
+        return CONTEXT.add(to_decimal(left), to_decimal(right))
     if left.den == right.den:
         return Quotient(_plus(left.num, right.num), left.den)
     return Quotient(_plus(_times(left.num, right.den), _times(right.num, left.den)), _times(left.den, right.den))
@@ -112,15 +117,15 @@ def negate(value: Number) -> Number:
 
 def multiply(left: Number, right: Number) -> Number:
     """The product."""
-    if isinstance(left, float) or isinstance(right, float):
-        return _finite(to_float(left) * to_float(right))
+    if isinstance(left, Decimal) or isinstance(right, Decimal):
+        return CONTEXT.multiply(to_decimal(left), to_decimal(right))
     return Quotient(_times(left.num, right.num), _times(left.den, right.den))
 
 
 def invert(value: Number) -> Number:
     """One over the value; a single term moves into the numerator."""
-    if isinstance(value, float):
-        return _finite(1 / value) if value else _refuse("division by zero")
+    if isinstance(value, Decimal):
+        return CONTEXT.divide(Decimal(1), value) if value else _refuse("division by zero")
     if not value.num:
         return _refuse("division by zero")
     if len(value.num) > 1:
@@ -142,8 +147,12 @@ def power(base: Number, exponent: Fraction) -> Number:
             return exact
     if isinstance(base, Quotient) and exponent.denominator == 1:
         return _power_of_sum(base, exponent.numerator)
-    value = to_float(base)
-    return _finite(value ** float(exponent)) if value >= 0 else _refuse("root of a negative number")
+    value = to_decimal(base)
+    if value < 0 and exponent.denominator % 2:
+        return negate(power(negate(base), exponent)) if exponent.numerator % 2 else power(negate(base), exponent)
+    if value < 0:
+        return _refuse("root of a negative number")
+    return raised(value, exponent) if value else rational(0)
 
 
 def _power_of_sum(base: Quotient, exponent: int) -> Number:
@@ -195,28 +204,36 @@ def _prime_power(prime: int, exponent: Fraction) -> Monomial:
     return ((str(prime), exponent),)
 
 
-def to_float(value: Number) -> float:
-    """The number as a float; `UnreadableError` if it holds letters or leaves the range."""
-    if isinstance(value, float):
+def to_decimal(value: Number) -> Decimal:
+    """The number in 50 digits; `UnreadableError` if it holds letters, `ArithmeticError` if it leaves the range."""
+    if isinstance(value, Decimal):
         return value
     den = _sum(value.den)
-    return _finite(_sum(value.num) / den) if den else _refuse("division by zero")
+    return CONTEXT.divide(_sum(value.num), den) if den else _refuse("division by zero")
 
 
-def _sum(terms: Terms) -> float:
-    total = 0.0
+def _sum(terms: Terms) -> Decimal:
+    total = Decimal(0)
     for monomial, factor in terms.items():
-        term = float(factor)
+        term = from_fraction(factor)
         for name, exponent in monomial:
-            if name != PI and not name.isdecimal():
-                raise UnreadableError("letters in a number")
-            term *= (math.pi if name == PI else float(name)) ** float(exponent)
-        total += term
+            term = CONTEXT.multiply(term, raised(_known(name), exponent))
+        total = CONTEXT.add(total, term)
     return total
 
 
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else _refuse("out of range")
+def _known(name: str) -> Decimal:
+    """The value of a symbol that is no letter."""
+    if is_letter(name):
+        return _refuse("letters in a number")
+    if name.startswith(SINE):
+        return sine(Fraction(name.removeprefix(SINE)))
+    return PI_DECIMAL if name == PI else Decimal(name)
+
+
+def is_letter(name: str) -> bool:
+    """Whether a symbol stands for something unknown."""
+    return name != PI and not name.isdecimal() and not name.startswith(SINE)
 
 
 def _refuse(why: str) -> NoReturn:
@@ -225,30 +242,44 @@ def _refuse(why: str) -> NoReturn:
 
 def to_fraction(value: Number) -> Fraction | None:
     """The value if it is rational."""
-    if isinstance(value, float) or value.den != _ONE:
+    if isinstance(value, Decimal) or value.den != _ONE:
         return None
     return value.num.get((), Fraction(0)) if set(value.num) <= {()} else None
 
 
 def cost(left: Number, right: Number) -> int:
     """How many products of terms a product takes; the parser adds them up."""
-    if isinstance(left, float) or isinstance(right, float):
+    if isinstance(left, Decimal) or isinstance(right, Decimal):
         return 1
     return len(left.num) * len(right.num) + len(left.den) * len(right.den)
 
 
+def _names(value: Quotient) -> set[str]:
+    return {name for terms in (value.num, value.den) for monomial in terms for name, _ in monomial}
+
+
 def has_letters(value: Number) -> bool:
     """Whether any letter remains in the value."""
-    if isinstance(value, float):
-        return False
-    names = {name for terms in (value.num, value.den) for monomial in terms for name, _ in monomial}
-    return any(name != PI and not name.isdecimal() for name in names)
+    return not isinstance(value, Decimal) and any(map(is_letter, _names(value)))
+
+
+def by_letters(terms: Terms) -> dict[Monomial, Quotient]:
+    """The coefficient, free of letters, of each product of letters."""
+    parts: dict[Monomial, dict[Monomial, Fraction]] = {}
+    for monomial, factor in terms.items():
+        letters = tuple(one for one in monomial if is_letter(one[0]))
+        rest = tuple(one for one in monomial if not is_letter(one[0]))
+        parts.setdefault(letters, {})[rest] = factor
+    return {letters: Quotient(coefficients) for letters, coefficients in parts.items()}
 
 
 def same_number(left: Number, right: Number) -> bool:
-    """`a/b = c/d` exactly if `ad = bc`; values without an exact form agree to nine digits."""
-    if isinstance(left, Quotient) and isinstance(right, Quotient):
-        return _times(left.num, right.den) == _times(right.num, left.den)
+    """`a/b = c/d` exactly if `ad = bc`; values with sines or without an exact form agree to 40 digits."""
+    if not isinstance(left, Decimal) and not isinstance(right, Decimal):
+        if _times(left.num, right.den) == _times(right.num, left.den):
+            return True
+        if not any(name.startswith(SINE) for name in _names(left) | _names(right)):
+            return False
     if has_letters(left) or has_letters(right):
         return False
-    return math.isclose(to_float(left), to_float(right), rel_tol=1e-9, abs_tol=1e-12)
+    return near(to_decimal(left), to_decimal(right))

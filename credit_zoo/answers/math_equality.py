@@ -1,162 +1,162 @@
-r"""When two answers in school mathematics are the same: values, units, names, ratios, relations, lists.
+r"""When two answers in school mathematics are the same: values, units, names, tuples, sets, intervals, relations.
 
 Decisions where graders may reasonably differ:
 - `80/6` is `40/3` and `\sqrt{1323}` is `21\sqrt{3}`: the value counts, not its simplest form. `18.79` is not
   `18.8`: a decimal is the number it writes.
-- A unit may be left out, but a unit that contradicts the truth's is wrong. Per cent is a unit: `50%` is `50`,
-  not `0.5`. So is the name before an equals sign: `x = 60` is `60`, but not `y = 60`.
+- A unit may be left out, but one that contradicts the truth's is wrong: `5 cm` is no `5 m`, `7 m/s` no `7 m/s^2`;
+  `500 cm` is `5 m`. Per cent is a unit: `50%` is `50`, not `0.5`. So is the name before an equals sign: `x = 60` is
+  `60`, but not `y = 60`; `x_1` is not `x_2`, an arc no segment. `5'6"` and `30°15'` are one number each.
 - A ratio is its quotient: `4:6` is `2:3` and `2/3`. A number in round brackets is the number, in square ones a list.
+- `(1,2)` is in order, `{1,2}` and `1, 2` are not, and the two are different answers. `(3,7)` is `3 < x < 7` as well as
+  the point. `x = 1, y = 2` is the point `(1,2)`, letters taken in the order of the alphabet.
+- An equation is all its multiples; an expression in x alone is y. A comma before three digits parts thousands, except
+  inside brackets, where it parts items.
+- `\sin 30^\circ` is `1/2`; `\sin 30`, without degrees or pi, only itself.
 - A doubled sign (`--8`), prose, an ordinal, JSON, markup and two answers in one are wrong.
-- A list is wrong in another order.
+- Kind `list`, which MathVista asks for: wrong in another order, brackets of any kind.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 
 from credit_zoo.answers.exact_numbers import (
-    Number,
     Quotient,
     UnreadableError,
-    add,
-    invert,
+    by_letters,
     multiply,
-    negate,
-    rational,
     same_number,
+    symbol,
     to_fraction,
 )
-from credit_zoo.answers.math_parser import notation, parse
+from credit_zoo.answers.intervals import Region, same_spans
+from credit_zoo.answers.math_reading import Ordered, Reading, Statement, Unordered, Value, as_region, read
+from credit_zoo.answers.names import Name
+from credit_zoo.answers.notation import notation
 from credit_zoo.answers.plain_text import CAP, clean, squash, unwrap
+from credit_zoo.answers.relations import Relation, named_number, relation, same_relation
+from credit_zoo.answers.units import Unit, ratio, take_unit
 
-_LONG_UNITS = {
-    "cm": r"cm|centimet(?:er|re)s?|厘米", "mm": r"mm|millimet(?:er|re)s?", "km": r"km|kilomet(?:er|re)s?",
-    "m": r"met(?:er|re)s?|米", "in": r"in\.?|inch(?:es)?", "ft": r"ft\.?|foot|feet", "yd": r"yds?\.?|yards?",
-    "mi": r"mi|miles?", "nmi": r"海里", "": r"units?", "°": r"deg(?:rees?)?|度", "kg": r"kg", "mg": r"mg",
-    "g": r"grams?", "lb": r"lbs?", "oz": r"oz", "L": r"lit(?:er|re)s?", "mL": r"m[lL]", "year": r"years?|yrs?",
-    "month": r"months?", "day": r"days?", "h": r"hours?|hrs?", "min": r"min(?:ute)?s?", "s": r"sec(?:ond)?s?",
-    "$": r"dollars?|USD", "cent": r"cents?", "%": r"percent|per cent",
-}  # fmt: skip
-_SHORT_UNITS = {"m": "m", "g": "g", "h": "h", "s": "s", "L": "[lL]", "N": "N", "J": "J", "V": "V", "W": "W"}
-_RATE = r"(?:/(?P<rate>s|h|min|sec|hour)(?:\^?\{?2\}?)?)?"
-_POWER = r"(?:\s*\^?\{?(?P<power>[23])\}?)?"
-
-
-def _unit_pattern(units: dict[str, str]) -> re.Pattern[str]:
-    names = "|".join(f"(?P<u{at}>{words})" for at, words in enumerate(units.values()))
-    after, kind = r"(?<=[\d)}π°A-Za-z])(?<!\\)\s*", r"(?P<square>\b(?:sq(?:uare)?|cubic)\.?\s+)?(?<![A-Za-z])"
-    return re.compile(rf"{after}{kind}(?:{names}){_POWER}{_RATE}\.?$")
-
-
-_PATTERNS = tuple((units, _unit_pattern(units)) for units in (_LONG_UNITS, _SHORT_UNITS))
-_RELATION = re.compile("([=<>≤≥≠])")
-_FLIPPED = {">": "<", "≥": "≤"}
-_NAME = re.compile(
-    r"(?:m\s*(?=∠))?(?:∠|△|\\triangle|\\overline|\\widehat)?\s*"
-    r"\{?\s*([^\W\d_](?:\s*[^\W\d_']){0,3})\s*\}?(?:_\{?\w{1,3}\}?)?"
-)
-_HEDGE = re.compile(r"\b(?:or|and|not|maybe|either|nor|but)\b|±", re.IGNORECASE)
 _SUM = re.compile(r"[\w)}°]\s*[-+*^]|√")
+_SCIENTIFIC = re.compile(r"([-+]?\s*\d{1,20}(?:\.\d{1,20})?)\s*\*\s*10\s*\^\s*\{?\s*([-+]?\d{1,2})\s*\}?")
 
 
-@dataclass(frozen=True)
-class Relation:
-    """`left sign 0`, scaled so that equal relations have equal `left`."""
-
-    sign: str
-    left: Number
+def _same_names(one: Name | None, other: Name | None) -> bool:
+    return one is None or other is None or one.matches(other)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What an answer says: one value with what may stand around it, or one or two relations."""
-
-    value: Number | None = None
-    relations: tuple[Relation, ...] = ()
-    name: str = ""
-    unit: str = ""
-
-
-def _take_unit(text: str) -> tuple[str, str]:
-    """The text without its unit, and the unit's plain name; one letter is a unit only of a letterless number."""
-    if "°" in text:
-        return text.replace("°", " ").strip(), "°"
-    if text.endswith("%"):
-        return text[:-1], "%"
-    if text[:1] in "€£¥":
-        return text[1:], text[:1]
-    for units, pattern in _PATTERNS:
-        match = pattern.search(text)
-        if match is None or (
-            units is _SHORT_UNITS and re.search("[A-Za-z]", text[: match.start()].replace("\\frac", ""))
-        ):
-            continue
-        name = next(unit for at, unit in enumerate(units) if match.group(f"u{at}") is not None)
-        square = (match.group("square") or "").strip()
-        power = match.group("power") or {"s": "2", "c": "3"}.get(square[:1], "")
-        return text[
-            : match.start()
-        ], f"{name}{power if name else ''}{'/' + match.group('rate')[0] if match.group('rate') else ''}"
-    return text, ""
-
-
-def _value(text: str) -> Number:
-    parts = text.split(":")
-    if len(parts) == 1:
-        return parse(text)
-    if len(parts) > 2:
-        raise UnreadableError("more than one ratio")
-    return multiply(parse(parts[0]), invert(parse(parts[1])))
-
-
-def _relation(left: str, sign: str, right: str) -> Relation:
-    if sign in _FLIPPED:
-        left, sign, right = right, _FLIPPED[sign], left
-    difference = add(parse(left), negate(parse(right)))
-    if not isinstance(difference, Quotient) or not difference.num:
-        raise UnreadableError("not a relation")
-    leading = difference.num[max(difference.num)]
-    scale = leading if sign in "=≠" else abs(leading)
-    return Relation(sign, multiply(difference, rational(1 / scale)))
-
-
-def read(text: str) -> Reading:
-    """What an answer says; `UnreadableError` for anything but one answer. Text within `CAP` takes milliseconds."""
-    text = notation(unwrap(text))
-    if len(text) > CAP or _HEDGE.search(text):
-        raise UnreadableError("not one answer")
-    text, unit = _take_unit(text.removesuffix("."))
-    parts = [part.strip() for part in _RELATION.split(text)]
-    if parts[0] == "" and parts[1:2] == ["="]:
-        parts = parts[2:]
-    if len(parts) == 1:
-        return Reading(_value(parts[0]), unit=unit)
-    if len(parts) == 3 and parts[1] == "=":
-        for name, value in ((parts[0], parts[2]), (parts[2], parts[0])):
-            match = _NAME.fullmatch(name)
-            if match:
-                return Reading(_value(value), name="".join(match.group(1).split()), unit=unit)
-    if len(parts) not in (3, 5):
-        raise UnreadableError("too many relations")
-    relations = [_relation(*parts[at : at + 3]) for at in range(0, len(parts) - 2, 2)]
-    return Reading(relations=tuple(relations), unit=unit)
-
-
-def _same_relations(left: Reading, right: Reading) -> bool:
-    if len(left.relations) != len(right.relations):
+def _same_values(left: Value, right: Value) -> bool:
+    if not _same_names(left.name, right.name):
+        return _same_equations(left, right)
+    if left.unit is None or right.unit is None:
+        return same_number(left.number, right.number) or _same_equations(left, right)
+    if left.unit.powers != right.unit.powers:
         return False
-    pairs = (zip(left.relations, order, strict=True) for order in (right.relations, right.relations[::-1]))
-    return any(all(a.sign == b.sign and same_number(a.left, b.left) for a, b in pair) for pair in pairs)
+    return same_number(multiply(left.number, ratio(left.unit, right.unit)), right.number)
+
+
+def _as_relation(reading: Reading) -> Relation | None:
+    """A named value as an equation; an expression in x without a name is y."""
+    if isinstance(reading, Relation):
+        return reading
+    if not isinstance(reading, Value):
+        return None
+    if reading.name:
+        found = relation(named_number(reading.name), "=", reading.number)
+    elif isinstance(reading.number, Quotient) and _letters(reading.number) == {"x"}:
+        found = relation(symbol("y"), "=", reading.number)
+    else:
+        return None
+    return found if isinstance(found, Relation) else None
+
+
+def _letters(value: Quotient) -> set[str]:
+    products = [*by_letters(value.num), *by_letters(value.den)]
+    return {name for product in products for name, _ in product}
+
+
+def _same_equations(left: Reading, right: Reading) -> bool:
+    relations = _as_relation(left), _as_relation(right)
+    return bool(relations[0] and relations[1] and same_relation(relations[0], relations[1]))
+
+
+def _same_ordered(left: Ordered, right: Ordered) -> bool:
+    if left.brackets != right.brackets or len(left.items) != len(right.items):
+        return False
+    if not _same_names(left.name, right.name):
+        return False
+    pairs = list(zip(left.items, right.items, strict=True))
+    if left.brackets != ":":
+        return all(same_reading(one, other) for one, other in pairs)
+    parts = [(one.number, other.number) for one, other in pairs if isinstance(one, Value) and isinstance(other, Value)]
+    first, second = parts[0]
+    return all(same_number(multiply(one, second), multiply(other, first)) for one, other in parts)
+
+
+def _names(answers: Unordered) -> list[Name]:
+    return [one.name for one in answers.items if isinstance(one, Value) and one.name]
+
+
+def _is_system(answers: Unordered) -> bool:
+    """Whether the items are values of several things; `x_1` and `x_2` are two values of one."""
+    return len({(name.kind, name.letters) for name in _names(answers)}) > 1
+
+
+def _without_numbers(roots: Unordered) -> Unordered:
+    """`x_1 = 2, x_2 = 3` as `x = 2, x = 3`."""
+    named = [
+        replace(one, name=replace(one.name, subscript="")) if isinstance(one, Value) and one.name else one
+        for one in roots.items
+    ]
+    return Unordered(tuple(named))
+
+
+def _same_unordered(left: Unordered, right: Unordered) -> bool:
+    if _is_system(left) != _is_system(right):
+        return False
+    numbered = [any(name.subscript for name in _names(answers)) for answers in (left, right)]
+    if numbered[0] != numbered[1]:
+        left, right = _without_numbers(left), _without_numbers(right)
+    return all(any(same_reading(one, other) for other in right.items) for one in left.items) and all(
+        any(same_reading(one, other) for one in left.items) for other in right.items
+    )
+
+
+def _same_regions(left: Region, right: Region) -> bool:
+    units = (left.unit, right.unit)
+    if None not in units and len({(unit.powers, str(unit.factor)) for unit in units if unit}) > 1:
+        return False
+    return _same_names(left.name, right.name) and same_spans(left.spans, right.spans)
+
+
+def _point_of(equations: Unordered) -> Ordered | None:
+    """`x = 1, y = 2` as `(1,2)`."""
+    named = [one for one in equations.items if isinstance(one, Value) and one.name and one.name.is_variable]
+    names = [one.name.symbol for one in named if one.name]
+    if len(named) != len(equations.items) or len(set(names)) != len(names) or not _is_system(equations):
+        return None
+    ordered = sorted(zip(names, named, strict=True), key=lambda pair: pair[0])
+    return Ordered("()", tuple(replace(one, name=None) for _, one in ordered))
 
 
 def same_reading(left: Reading, right: Reading) -> bool:
     """Whether two readings say the same; a name or unit that only one of them has does not part them."""
-    for one, other in ((left.name, right.name), (left.unit, right.unit)):
-        if one and other and one != other:
-            return False
-    if left.value is not None and right.value is not None:
-        return same_number(left.value, right.value)
-    return bool(left.relations) and _same_relations(left, right)
+    if isinstance(left, Value) and isinstance(right, Value):
+        return _same_values(left, right)
+    if isinstance(left, Ordered) and isinstance(right, Ordered):
+        return _same_ordered(left, right)
+    if isinstance(left, Unordered) and isinstance(right, Unordered):
+        return _same_unordered(left, right)
+    if isinstance(left, Statement) and isinstance(right, Statement):
+        return (left.sign, left.things) == (right.sign, right.things)
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Ordered) and isinstance(other, Unordered):
+            point = _point_of(other)
+            return point is not None and _same_ordered(one, point)
+    regions = as_region(left), as_region(right)
+    if regions[0] and regions[1]:
+        return _same_regions(regions[0], regions[1])
+    return _same_equations(left, right)
 
 
 def same_math(answer: str, truth: str) -> bool:
@@ -169,7 +169,7 @@ def same_math(answer: str, truth: str) -> bool:
         return bool(texts[0])
     try:
         return same_reading(read(answer), read(truth))
-    except UnreadableError:
+    except (UnreadableError, ArithmeticError):
         return texts[0].casefold() == texts[1].casefold()
 
 
@@ -180,22 +180,19 @@ def _short(text: str) -> str:
     return cleaned if len(cleaned) <= CAP else ""
 
 
-def number(text: str) -> Fraction | None:
-    """The one rational number a text writes, as integer, decimal or fraction; a sum is not a number."""
+def _measured(text: str) -> tuple[Fraction, Unit | None] | None:
+    """The one rational number a text writes, as integer, decimal, fraction or power of ten, and its unit; no sums."""
     try:
         text = _short(text)
         reading = read(text)
-        bare = notation(unwrap(text)).lstrip("+- ")
-    except UnreadableError:
+        bare = take_unit(notation(unwrap(text)))[0].strip()
+    except (UnreadableError, ArithmeticError):
         return None
-    if reading.value is None or ":" in bare or _SUM.search(_take_unit(bare)[0].replace("\\frac", "")):
+    if not isinstance(reading, Value) or ":" in bare:
         return None
-    return to_fraction(reading.value)
-
-
-def _same_units(answer: str, truth: str) -> bool:
-    left, right = read(_short(answer)).unit, read(_short(truth)).unit
-    return not left or not right or left == right
+    writes_sum = _SUM.search(bare.lstrip("+- ").replace("\\frac", ""))
+    value = to_fraction(reading.number)
+    return None if value is None or (writes_sum and not _SCIENTIFIC.fullmatch(bare)) else (value, reading.unit)
 
 
 def same_integer(answer: str, truth: str) -> bool:
@@ -205,12 +202,11 @@ def same_integer(answer: str, truth: str) -> bool:
 
 def same_float(answer: str, truth: str, precision: int | None) -> bool:
     """Equal after rounding to `precision` decimals; a tie (`0.65` for `0.6`) rounds to neither side. No sums."""
-    left, right = number(answer), number(truth)
-    if left is None or right is None or not _same_units(answer, truth):
+    left, right = _measured(answer), _measured(truth)
+    if left is None or right is None or (left[1] and right[1] and left[1] != right[1]):
         return False
-    if precision is None:
-        return left == right
-    return left == right or abs(left - right) < Fraction(1, 2 * 10 ** min(max(precision, 0), 30))
+    gap = abs(left[0] - right[0])
+    return gap == 0 or (precision is not None and gap < Fraction(1, 2 * 10 ** min(max(precision, 0), 30)))
 
 
 def _items(text: str) -> list[str]:

@@ -2,11 +2,12 @@ r"""A parser of our own for answers in school mathematics; nothing is ever evalu
 
     expression := [sign] term (("+" | "-") term)*
     term       := factor (("*" | "/") [sign] factor | factor)*        (from the left: 40/3x is (40/3)x)
-    factor     := atom ["^" exponent]
+    factor     := (atom | function) ["^" exponent] ["°"]
+    function   := name ["^" exponent] (group | product of factors without a sign between them) ["°"]
     atom       := number | π | letter | "(" expression ")" | "√" atom | "\frac" atom atom
 
 A number never follows something without a sign between them (`5 6` is two answers), and a doubled sign (`--8`)
-is not an answer's form. `13\frac{1}{3}` and `13 1/3` are mixed numbers.
+is not an answer's form. `13\frac{1}{3}`, `13\frac13` and `13 1/3` are mixed numbers. A letter may have a subscript.
 """
 
 import math
@@ -29,48 +30,23 @@ from credit_zoo.answers.exact_numbers import (
     symbol,
     to_fraction,
 )
+from credit_zoo.answers.trigonometry import FUNCTIONS, apply, multiple_of_pi
 
 MAX_DEPTH = 24
 MAX_DIGITS = 30
 MAX_COST = 200
 
-_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\\(?:left|right|displaystyle|big|Big)(?![A-Za-z])|\\[!,;: ]|~"), " "),
-    (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|textrm|operatorname|mbox)\s*\{([^{}]*)\}"), r" \1 "),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\*?\s*\\degree|\\circ(?![A-Za-z])"), "°"),
-    (re.compile(r"\\sqrt|(?<![A-Za-z])sqrt"), "√"),
-    (re.compile(r"\\pi(?![A-Za-z])|(?<![A-Za-z\\])pi(?![A-Za-z])"), PI),
-    (re.compile(r"\\(?:cdot|times|ast)(?![A-Za-z])"), "*"),
-    (re.compile(r"\\div(?![A-Za-z])"), "/"),
-    (re.compile(r"\\(?:leqslant|leq|le)(?![A-Za-z])|<="), "≤"),
-    (re.compile(r"\\(?:geqslant|geq|ge)(?![A-Za-z])|>="), "≥"),
-    (re.compile(r"\\lt(?![A-Za-z])"), "<"),
-    (re.compile(r"\\gt(?![A-Za-z])"), ">"),
-    (re.compile(r"\\(?:neq|ne)(?![A-Za-z])|!="), "≠"),
-    (re.compile(r"\\approx(?![A-Za-z])|≈|≃"), "="),
-    (re.compile(r"\\angle(?![A-Za-z])"), "∠"),
-    (re.compile(r"\\?\$|\\[()\[\]]"), ""),
-    (re.compile(r"\\%"), "%"),
-    (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\*\*"), "^"),
-    (re.compile(r"(?<![\d./^])(\d{1,9})\s+(\d{1,9})\s*/\s*(\d{1,9})(?![\d.])"), r"(\1+\2/\3)"),
+_FUNCTION = rf"\\?(?:arc)?(?:{'|'.join(FUNCTIONS)})(?![A-Za-z])"
+_TOKEN = re.compile(
+    r"\s*(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\\frac|"
+    rf"{_FUNCTION}|[^\W\d_]_(?:[^\W_]|\{{\w{{1,4}}\}})|[^\W\d_]+|[-+*/^(){{}}\[\]√°])"
 )
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
-_TOKEN = re.compile(r"\s*(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\\frac|[^\W\d_]+|[-+*/^(){}\[\]√])")
 _NUMBER = re.compile(r"(\d*)\.?(\d*)(?:[eE]([-+]?\d+))?")
 _CLOSING = {"(": ")", "{": "}"}
 
 
-def notation(text: str) -> str:
-    r"""LaTeX and its ASCII cousins in one notation: `√ π ° ≤ ≥ ≠ ∠ * / ^`, and `\frac` as the one command."""
-    for pattern, plain in _REWRITES:
-        text = pattern.sub(plain, text)
-    return _THOUSANDS.sub(lambda digits: digits.group().replace(",", ""), text).strip()
-
-
-def parse(text: str) -> Number:
-    """The value of an expression in `notation`; `UnreadableError` for any other text."""
+def parse(text: str) -> tuple[Number, bool]:
+    """The value of an expression in `notation`, and whether it is in degrees; `UnreadableError` for any other text."""
     tokens = _tokens(text)
     if not tokens:
         raise UnreadableError("nothing to read")
@@ -81,7 +57,7 @@ def parse(text: str) -> Number:
         raise UnreadableError(str(error)) from error
     if parser.at < len(tokens):
         raise UnreadableError(f"unexpected {tokens[parser.at]}")
-    return value
+    return value, parser.degrees
 
 
 def _tokens(text: str) -> list[str]:
@@ -98,7 +74,11 @@ def _tokens(text: str) -> list[str]:
 
 
 def _split(token: str) -> list[str]:
-    """A run of letters is a product of at most two; a longer one is a word."""
+    """A run of letters is a product of at most two; a longer one is a word. Subscripts are without braces."""
+    if "_" in token:
+        return [token.replace("{", "").replace("}", "")]
+    if token.lstrip("\\").removeprefix("arc") in FUNCTIONS:
+        return [token.lstrip("\\")]
     if not token.replace(PI, "").isalpha():
         return list(token) if token and set(token) == {PI} else [token]
     if len(token.replace(PI, "")) > 2:
@@ -121,6 +101,10 @@ def _is_number(token: str) -> bool:
     return token[:1].isdecimal() or (token[:1] == "." and len(token) > 1)
 
 
+def _is_function(token: str) -> bool:
+    return token.removeprefix("arc") in FUNCTIONS
+
+
 @dataclass
 class _Parser:
     """Recursive descent over the tokens, of bounded depth and bounded work."""
@@ -129,6 +113,7 @@ class _Parser:
     at: int = 0
     depth: int = 0
     spent: int = 0
+    degrees: bool = False
 
     def spend(self, left: Number, right: Number, times: int = 1) -> None:
         self.spent += times * cost(left, right)
@@ -175,7 +160,7 @@ class _Parser:
                 right = self.signed(self.factor)
             elif self.take("/"):
                 right = invert(self.signed(self.factor))
-            elif self.peek() and self.peek() not in "+-)}]^" and not _is_number(self.peek()):
+            elif self.peek() and self.peek() not in "+-)}]^°" and not _is_number(self.peek()):
                 right = self.factor()
             else:
                 return value
@@ -188,29 +173,71 @@ class _Parser:
         if self.at == start + 1 and self.tokens[start].isdecimal() and self.peek() == "\\frac":
             value = self.mixed(value)
         if self.take("^"):
-            exponent = to_fraction(self.signed(self.atom))
-            if exponent is None or self.peek() == "^":
-                raise UnreadableError("an exponent must be one rational number")
-            self.spend(value, value, math.ceil(abs(exponent)) if cost(value, value) > 2 else 1)
-            value = power(value, exponent)
+            value = self.raised(value, self.exponent())
+        if self.take("°"):
+            self.degrees = True
         return value
 
+    def exponent(self) -> Fraction:
+        exponent = to_fraction(self.signed(self.atom))
+        if exponent is None or self.peek() == "^":
+            raise UnreadableError("an exponent must be one rational number")
+        return exponent
+
+    def raised(self, value: Number, exponent: Fraction) -> Number:
+        self.spend(value, value, math.ceil(abs(exponent)) if cost(value, value) > 2 else 1)
+        return power(value, exponent)
+
     def mixed(self, whole: Number) -> Number:
-        r"""`13\frac{1}{3}`; a fraction that is not proper and plain is a factor instead."""
-        parts = self.tokens[self.at + 1 : self.at + 7]
-        plain = len(parts) == 6 and [parts[at] for at in (0, 2, 3, 5)] == ["{", "}", "{", "}"]
-        if not plain or not (parts[1].isdecimal() and parts[4].isdecimal()):
-            return whole
-        if literal(parts[1]) >= literal(parts[4]):
+        r"""`13\frac{1}{3}`; a fraction whose parts are not plain numbers is a factor instead."""
+        self.at += 1
+        value, plain = self.fraction()
+        part = to_fraction(value)
+        if not plain or part is None:
+            self.spend(whole, value)
+            return multiply(whole, value)
+        if part >= 1:
             raise UnreadableError("neither a mixed number nor clearly a product")
-        return add(whole, self.atom())
+        return add(whole, value)
+
+    def function(self, name: str) -> Number:
+        """A trigonometric function of one group, or of the factors that follow it up to a sign."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH or _is_function(self.peek()):
+            raise UnreadableError("nested too deep")
+        exponent = self.exponent() if self.take("^") else Fraction(1)
+        if exponent == -1:
+            name, exponent = f"arc{name}", Fraction(1)
+        outside, self.degrees = self.degrees, False
+        angle = self.angle()
+        value = apply(name, angle, self.degrees)
+        self.degrees = outside
+        self.depth -= 1
+        return self.raised(value, exponent)
+
+    def angle(self) -> Number:
+        if self.peek() in _CLOSING:
+            value = self.atom()
+            if self.take("°"):
+                self.degrees = True
+            return value
+        value = self.factor()
+        while self.peek() == "\\frac" or (self.peek()[:1].isalpha() and not _is_function(self.peek())):
+            right = self.factor()
+            self.spend(value, right)
+            value = multiply(value, right)
+        if multiple_of_pi(value) is not None and self.take("/"):
+            value = multiply(value, invert(self.factor()))
+        return value
 
     def atom(self) -> Number:
         token = self.peek()
         self.at += 1
         if _is_number(token):
             return rational(literal(token))
-        if token == PI or (len(token) == 1 and token.isalpha()):
+        if _is_function(token):
+            return self.function(token)
+        if token == PI or token[:1].isalpha():
             return symbol(token)
         if token in _CLOSING:
             value = self.expression()
@@ -219,8 +246,7 @@ class _Parser:
         if token == "√":
             return self.root()
         if token == "\\frac":
-            top = self.argument()
-            return multiply(top, invert(self.argument()))
+            return self.fraction()[0]
         raise UnreadableError(f"unexpected {token or 'end'}")
 
     def root(self) -> Number:
@@ -233,12 +259,20 @@ class _Parser:
             raise UnreadableError("not a root")
         return power(self.atom(), 1 / index)
 
-    def argument(self) -> Number:
-        r"""An argument of `\frac`: a group, or one digit or letter as in `\frac12`."""
+    def fraction(self) -> tuple[Number, bool]:
+        r"""What follows `\frac`, and whether both parts are plain numbers."""
+        top, plain_top = self.argument()
+        bottom, plain_bottom = self.argument()
+        self.spend(top, bottom)
+        return multiply(top, invert(bottom)), plain_top and plain_bottom
+
+    def argument(self) -> tuple[Number, bool]:
+        r"""An argument of `\frac`: a group, or one digit or letter as in `\frac12`; and whether it is plain digits."""
         token = self.peek()
         if token.isdecimal() and len(token) > 1:
             self.tokens[self.at] = token[1:]
-            return rational(int(token[0]))
+            return rational(int(token[0])), True
         if token == "\\frac" or not token:
             raise UnreadableError("a fraction without its parts")
-        return self.atom()
+        plain = token.isdecimal() or (token == "{" and self.peek(1).isdecimal() and self.peek(2) == "}")
+        return self.atom(), plain

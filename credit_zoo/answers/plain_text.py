@@ -18,20 +18,22 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"
+_SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
 _RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
-_LOWER = str.maketrans(_SUPERSCRIPTS, "0123456789-")
+_LOWERED = re.compile(f"[{_SUBSCRIPTS}]+")
+_DIGITS = str.maketrans(_SUPERSCRIPTS + _SUBSCRIPTS, "0123456789-0123456789")
 _VULGAR = re.compile("[¼½¾⅐-⅞]")
 # 掳 is the degree sign of a GBK text read as UTF-8; the official files of some benchmarks hold it.
 _SIGNS = str.maketrans({
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "º": "°", "掳": "°", "˚": "°",
     "⁄": "/", "∕": "/", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "’": "'", "‘": "'", "“": '"', "”": '"',
-    "、": ",", "\xa0": " ",
+    "、": ",", "\xa0": " ", "′": "'", "″": '"', "∶": ":", "。": ".", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]",
 })  # fmt: skip
 _DRESS = (("$$", "$$"), ("$", "$"), ("\\[", "\\]"), ("\\(", "\\)"), ("**", "**"), ("`", "`"), ('"', '"'), ("'", "'"))
 _COMMANDS = ("\\boxed", "\\fbox", "\\text", "\\textbf", "\\mathbf", "\\mathrm", "\\textrm", "\\displaystyle")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _GAPS = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
-_ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\w)")
+_ARTICLE = re.compile(r"^the\s+(?=\w)")
 
 
 def visible(text: str) -> str:
@@ -42,9 +44,10 @@ def visible(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """NFKC with the signs of mathematics kept: superscripts become `^2`, `⅓` becomes ` 1/3`, dashes become `-`."""
+    """NFKC with the signs of mathematics kept: `²` becomes `^{2}`, `₂` `_{2}`, `⅓` ` 1/3`, and a dash `-`."""
     text = visible(text).translate(_SIGNS)
-    text = _RAISED.sub(lambda run: "^{" + run.group().translate(_LOWER) + "}", text)
+    text = _RAISED.sub(lambda run: "^{" + run.group().translate(_DIGITS) + "}", text)
+    text = _LOWERED.sub(lambda run: "_{" + run.group().translate(_DIGITS) + "}", text)
     text = _VULGAR.sub(lambda one: " " + unicodedata.normalize("NFKC", one.group()), text)
     return " ".join(visible(unicodedata.normalize("NFKC", text)).translate(_SIGNS).split())
 
@@ -86,12 +89,12 @@ def unwrap(text: str) -> str:
 
 def squash(text: str) -> str:
     """The text without spaces, save those between two digits: `5 6` is not `56`."""
-    return _GAPS.sub("", text)
+    return _GAPS.sub("", " ".join(text.split()))
 
 
 _SPELLINGS = (
-    (re.compile(r"\\left|\\right|\\[,;!]|\\displaystyle"), ""),
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\left|\\right|\\[,;!]|\\displaystyle"), " "),
+    (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\*?\s*\\degree|\\circ|\s*\bdegrees?\b"), "°"),
     (re.compile(r"\\sqrt"), "√"),
     (re.compile(r"√\s*\{\s*(\w+)\s*\}"), r"√\1"),
@@ -103,7 +106,7 @@ _SPELLINGS = (
 
 
 def key(text: str) -> str:
-    """What two texts share when they are the same answer: case, spaces, articles, dress and notation aside.
+    """What two texts share when they are the same answer: case, spaces, `the`, dress and notation aside.
 
     Joined words (`lightpurple`) are the same as parted ones; accents are not dropped.
     """
