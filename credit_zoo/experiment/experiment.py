@@ -39,7 +39,7 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
         _finish(context, evaluate_all(context, sets, "after"), None, time.perf_counter() - started)
         return 0
     questions = training_set(context)
-    context = with_identity(context)
+    context = with_identity(context, sets, questions.questions.source)
     before = evaluate_all(context, sets, "before")
     try:
         trained, trainer = train(context, questions, started)

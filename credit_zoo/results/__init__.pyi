@@ -25,6 +25,7 @@ from .record import Category as Category
 from .record import Evaluation as Evaluation
 from .record import RunRecord as RunRecord
 from .record import Training as Training
+from .sources import code_digest as code_digest
 from .stats import DRAWS as DRAWS
 from .stats import LEVEL as LEVEL
 from .stats import Interval as Interval

@@ -2,7 +2,8 @@
 
 A file is JSON with one line per curve entry and per list of scores. Reading is strict: a file says exactly what
 the dataclasses of `credit_zoo.results.record` say, or it is named, with the field, and refused. Only fields with a
-`default_factory` may be missing: they are younger than the schema.
+`default_factory` may be missing: they are younger than the schema. A file of schema 1 is read in the words of schema 2
+(`credit_zoo.results.schema1`).
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from credit_zoo.registry import UsageError
 from credit_zoo.results.record import SCHEMA, RunRecord
+from credit_zoo.results.schema1 import upgraded
 
 __all__ = ["CorruptRecord", "RunRecord", "atomic_write", "load", "load_all", "plain", "record_path", "run_key", "write"]
 
@@ -111,7 +113,8 @@ def load(path: Path) -> RunRecord:
     try:
         if isinstance(content, dict) and isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
             raise UsageError(f"schema: {content['schema']} is newer than {SCHEMA}; update credit_zoo to read it")
-        record = _decode(RunRecord, content, "")
+        old = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == 1
+        record = _decode(RunRecord, upgraded(content) if old else content, "")
     except UsageError as error:
         raise CorruptRecord(f"{path} is not a valid record: {error}") from None
     assert isinstance(record, RunRecord)
@@ -196,7 +199,7 @@ def run_key(record: RunRecord) -> str:
     """
     training = record.training
     source = (training.source, training.steps, training.settings) if training else None
-    what = (record.contract_version, record.shaper, record.base, record.seed, record.model, source)
+    what = (record.contract_version, record.shaper, record.base, record.seed, record.model, source, record.identity)
     return json.dumps(plain(what), sort_keys=True)
 
 
