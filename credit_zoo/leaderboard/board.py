@@ -17,6 +17,7 @@ from credit_zoo.results import (
     RunRecord,
     kind,
     label,
+    marks,
     plain,
     record_path,
     stats,
@@ -24,6 +25,9 @@ from credit_zoo.results import (
 
 REPORTED_COLUMNS = ("paper", "table", "model", "method", "benchmark", "metric", "value", "source", "note")
 _KEYS = ["section", "measure", "base", "arm"]
+_MEANS = (
+    *("value", "before", "pass_at_n", "official", "unleaked", "weight_std", "ess", "prompts", "tokens", "seconds"),
+)
 
 
 def row(record: RunRecord) -> str:
@@ -49,14 +53,20 @@ def measurements(records: Sequence[RunRecord]) -> pd.DataFrame:
     """Step 1: one row a run and measurement.
 
     Four columns hold JSON: `section`, all beside rule and base that a comparison needs equal (questions, model, steps,
-    the loop's settings, contract); `measure`, what was measured; `base`; `arm`, base and rule with their settings.
+    the loop's settings, contract, identity); `measure`, what was measured; `base`; `arm`, base and rule with their
+    settings and code.
     """
     return pd.DataFrame([_measurement(record, found) for record in records for found in _measured(record)])
 
 
 def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
     training = record.training
-    section: dict[str, object] = {"contract_version": record.contract_version, "model": record.model, "source": None}
+    section: dict[str, object] = {
+        "contract_version": record.contract_version,
+        "identity": record.identity,
+        "model": record.model,
+        "source": None,
+    }
     if training:
         section |= {"source": training.source, "steps": training.steps, "settings": training.settings}
     before = [other.value for other in record.evaluations if other.stage == "before" and other.measure == found.measure]
@@ -65,6 +75,7 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
     return {
         **{name: json.dumps(plain(key), sort_keys=True) for name, key in zip(_KEYS, keys, strict=True)},
         "seed": record.seed,
+        "created": record.created,
         "scores": np.asarray(found.correctness, dtype=np.float64),
         "value": found.value,
         "before": before[0] if before and training else np.nan,
@@ -74,10 +85,15 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
         "baselines": found.beside.baselines,
         "weight_std": weights.std if weights else np.nan,
         "ess": weights.ess if weights else np.nan,
-        "tokens": training.tokens if training else np.nan,
+        "prompts": training.counters.get("sampled_prompts", np.nan) if training else np.nan,
+        "tokens": training.tokens if training and training.tokens is not None else np.nan,
         "seconds": record.seconds,
         "commit": (record.origin.commit or "unknown")[:7],
-        "flags": (*record.notes, *(["dirty"] if record.origin.dirty else [])),
+        "flags": (
+            *record.notes,
+            *(["dirty"] if record.origin.dirty else []),
+            *(f"supersedes {run_id}" for run_id in record.supersedes),
+        ),
     }
 
 
@@ -85,7 +101,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """Step 2: one row an arm, with intervals, paired differences and ranks within its section and measurement."""
     rows: list[dict[str, Any]] = []
     for _, group in frame.groupby(_KEYS[:2], sort=True) if len(frame) else ():
-        arms = [_arm(runs) for _, runs in group.groupby("arm", sort=True)]
+        arms = _told_apart([_arm(runs) for _, runs in group.groupby("arm", sort=True)])
         rows += _ranked([arm | _compared(arm, arms) for arm in arms])
     return pd.DataFrame(rows)
 
@@ -94,10 +110,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
     """The runs of one rule under one base. A mean is blank unless every run has the number."""
     runs = runs.sort_values("seed")
     first = runs.iloc[0]
-    means = {
-        name: float(runs[name].mean(skipna=False))
-        for name in ("value", "before", "pass_at_n", "official", "unleaked", "weight_std", "ess", "tokens", "seconds")
-    }
+    means = {name: float(runs[name].mean(skipna=False)) for name in _MEANS}
     by_seed = dict(zip(map(int, runs["seed"]), runs["scores"], strict=True))
     many = len(by_seed) >= RANKED_FROM
     scores = np.stack(list(by_seed.values()))
@@ -107,6 +120,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
         "shaper": json.loads(first["arm"])[1],
         "baselines": first["baselines"],
         "by_seed": by_seed,
+        "created": runs["created"].max(),
         "ranked": many and json.loads(first["section"])["source"] is not None,
         "interval": stats.interval(scores, over_seeds=many),
         "seed_sd": stats.between_seed_sd(scores) if many else np.nan,
@@ -115,10 +129,33 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _told_apart(arms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Arms with the digest of their code where a rule's name and settings do not tell them apart. Of those the one that
+    ran last is `current`, the others are flagged: they are shown, and nothing is held against them.
+    """
+    told, found = marks(arm["shaper"] for arm in arms), []
+    newest: dict[str, dict[str, Any]] = {}
+    for arm in sorted(arms, key=lambda arm: (arm["created"], arm["arm"])):
+        newest[_rule(arm)] = arm
+    for arm in arms:
+        latest, rule = newest[_rule(arm)], arm["shaper"]
+        flags = arm["flags"] if latest is arm else (*arm["flags"], f"older code than{told[latest['shaper']['code']]}")
+        shown = rule and {**rule, "mark": told.get(rule["code"], "")}
+        found.append(arm | {"current": latest is arm, "flags": flags, "shaper": shown})
+    return found
+
+
+def _rule(arm: dict[str, Any]) -> str:
+    """A rule under a base, whatever its code."""
+    return json.dumps([arm["base"], arm["shaper"] and {**arm["shaper"], "code": ""}], sort_keys=True)
+
+
 def _compared(arm: dict[str, Any], arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The paired differences of an arm to `uniform` and to its own shuffles, under the same base."""
     beside = [other for other in arms if other["base"] == arm["base"] and other["shaper"] and arm["shaper"]]
-    references = [other for other in beside if other["shaper"]["name"] == REFERENCE and other is not arm]
+    references = [
+        other for other in beside if other["shaper"]["name"] == REFERENCE and other["current"] and other is not arm
+    ]
     difference = _paired(arm, references[0]) if len(references) == 1 else None
     shuffles = [
         (label(other["shaper"]), _paired(arm, other)) for other in beside if _shuffles(other["shaper"], arm["shaper"])

@@ -7,6 +7,7 @@ from .markdown import escape as escape
 from .markdown import grid as grid
 from .markdown import kind as kind
 from .markdown import label as label
+from .markdown import marks as marks
 from .markdown import measure_labels as measure_labels
 from .markdown import number as number
 from .markdown import settings_text as settings_text

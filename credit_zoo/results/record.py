@@ -231,7 +231,8 @@ class Evaluation:
     @property
     def measure(self) -> tuple[object, ...]:
         """What was measured: two evaluations may be compared only where this is equal."""
-        return tuple(getattr(self, name) for name in MEASURE)
+        values = [getattr(self, name) for name in MEASURE]
+        return tuple(tuple(sorted(one.items())) if isinstance(one, Mapping) else one for one in values)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from credit_zoo import masked
 from credit_zoo.objective import weights
 from credit_zoo.types import ShaperInputs
 
-
 KEPT_MEANS = ("kept_reward", "kept_accuracy", "kept_truncated", "kept_length")
 
 
