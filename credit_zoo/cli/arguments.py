@@ -30,6 +30,7 @@ OPTIONS: Mapping[str, str] = {
     "baseline": "blank_image, majority, random: who does not look, measured beside the model",
     "eval_only": "true: measure the model, train nothing",
     "resume": "true: go on with the run of these settings that was stopped or killed",
+    "supersedes": "ids of recorded runs whose place this one takes, where a rerun of the same run should count",
     "dry_run": "true: print the resolved settings and stop",
     "explain": "a shaper's equation, paper, settings and promises",
     "plugins": "files or folders with more shapers and benchmarks, comma-separated",
@@ -54,6 +55,7 @@ class Command:
     baseline: tuple[str, ...] = ()
     eval_only: bool = False
     resume: bool = False
+    supersedes: tuple[str, ...] = ()
     dry_run: bool = False
     explain: str | None = None
     plugins: tuple[str, ...] = ()
@@ -135,7 +137,7 @@ def _command(arguments: tuple[str, ...], plain: dict[str, str], settings: tuple[
     for flag in ("eval_only", "resume", "dry_run"):
         if flag in values:
             values[flag] = _flag(flag, values[flag])
-    for listed in ("bench", "baseline"):
+    for listed in ("bench", "baseline", "supersedes"):
         if listed in values:
             values[listed] = tuple(values[listed].split(","))
     command = Command(arguments=arguments, plugins=plugins, settings=settings, **values)

@@ -39,6 +39,7 @@ class RunContext:
     policy: Policy
     weights: str  # digest of the weights that the run starts from
     sampler: RolloutEngine | None = None  # who samples in the policy's place
+    supersedes: tuple[str, ...] = ()  # ids of the recorded runs whose place this one takes
 
     @property
     def folder(self) -> Path:
@@ -171,4 +172,5 @@ def run_record(
         origin=origin(),
         seconds=round(seconds, 1),
         identity=identity(context),
+        supersedes=context.supersedes,
     )

@@ -36,6 +36,7 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
     log_setup(context)
     sets = {name: eval_set(context, name) for name in command.bench}
     if command.eval_only:
+        context = with_identity(context, sets)
         _finish(context, evaluate_all(context, sets, "after"), None, time.perf_counter() - started)
         return 0
     questions = training_set(context)
@@ -81,8 +82,7 @@ def _finish(
         return
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
     write(run, results)
-    if trained:
-        mark_finished(context.folder)
+    mark_finished(context.folder)
     built = build(results)
     atomic_write(results.parent / "LEADERBOARD.md", built.page)
     for problem in built.problems:

@@ -21,7 +21,7 @@ from credit_zoo.experiment.deciding import BESIDE, GRADER, base_code, bench_code
 from credit_zoo.policy import encoder_digest
 from credit_zoo.question import Question, Source
 from credit_zoo.registry import UsageError
-from credit_zoo.results import digest
+from credit_zoo.results import digest, find
 from credit_zoo.training import mark_started, unfinished_runs
 
 
@@ -31,24 +31,52 @@ def with_identity(context: RunContext, sets: Mapping[str, EvalSet], lesson: Sour
     `sets` are what it measures on, `lesson` what it trains on. Raises `UsageError` on every process where the run that
     it would go on with was started with something else.
     """
-    command, found, changed = context.command, [], ""
-    key, begun = _key(context), started_with(context, sets, lesson)
-    if command.resume and context.accelerator.is_main_process:
-        stopped = unfinished_runs(Path(command.out), key)
-        found = [(folder.name, created) for folder, created, had in stopped if had == begun][-1:]
-        changed = "" if found or not stopped else _changes(stopped[-1][0], stopped[-1][2], begun)
-    found, changed = broadcast_object_list([found, changed])
-    if changed:
-        raise UsageError(changed)
+    command, begun, refused = context.command, started_with(context, sets, lesson), ""
+    found, replaced = list[tuple[str, str]](), tuple[str, ...]()
+    if context.accelerator.is_main_process:
+        try:
+            replaced = _superseded(context, trains=lesson is not None)
+            found = _stopped(context, begun) if command.resume else []
+        except UsageError as error:
+            refused = str(error)
+    found, refused, replaced = broadcast_object_list([found, refused, replaced])
+    if refused:
+        raise UsageError(refused)
     ((run_id, created),) = broadcast_object_list(found or [(context.run_id, context.created)])
-    context = replace(context, run_id=run_id, created=created)
+    context = replace(context, run_id=run_id, created=created, supersedes=replaced)
     if found:
         context.log(f"resume  {context.folder}")
     elif command.resume:
         context.log(f"resume  no run of these settings and this seed stopped below {command.out}: a new one starts")
     if context.accelerator.is_main_process and not found:
-        mark_started(context.folder, key, created, begun)
+        mark_started(context.folder, _key(context), created, begun)
     return context
+
+
+def _stopped(context: RunContext, begun: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The id and the start of the run to go on with, if there is one."""
+    stopped = unfinished_runs(Path(context.command.out), _key(context))
+    fitting = [(folder.name, created) for folder, created, had in stopped if had == begun]
+    if stopped and not fitting:
+        raise UsageError(_changes(stopped[-1][0], stopped[-1][2], begun))
+    return fitting[-1:]
+
+
+def _superseded(context: RunContext, trains: bool) -> tuple[str, ...]:
+    """The runs of this seed that `supersedes=` names; refuses one that is no run of the same rule, base and set."""
+    command, found = context.command, list[str]()
+    own = f"{command.shaper} under {command.base}, trained on {trained_bench(command)}" if trains else "not trained"
+    for run_id in command.supersedes:
+        old = find(Path(command.results), run_id)
+        theirs = "not trained"
+        if old.training and old.shaper and old.base:
+            theirs = f"{old.shaper.name} under {old.base.name}, trained on {old.training.source.bench}"
+        if theirs != own or old.seed not in command.seeds:
+            raise UsageError(
+                f"supersedes={run_id} must be a run like this one ({own}), of its seed; it is {theirs}, seed {old.seed}"
+            )
+        found += [run_id] if old.seed == context.seed else []
+    return tuple(found)
 
 
 def started_with(context: RunContext, sets: Mapping[str, EvalSet], lesson: Source | None) -> dict[str, str]:

@@ -34,6 +34,7 @@ from .stats import interval as interval
 from .store import CorruptRecord as CorruptRecord
 from .store import atomic_bytes as atomic_bytes
 from .store import atomic_write as atomic_write
+from .store import find as find
 from .store import load as load
 from .store import load_all as load_all
 from .store import plain as plain

@@ -121,6 +121,14 @@ def load(path: Path) -> RunRecord:
     return record
 
 
+def find(folder: Path, run_id: str) -> RunRecord:
+    """The one record of a run below a folder."""
+    found = sorted(folder.rglob(f"*-{run_id}.json"))
+    if len(found) != 1:
+        raise UsageError(f"run {run_id} has {len(found)} records below {folder}, must have one")
+    return load(found[0])
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
@@ -221,11 +229,17 @@ def _duplicates(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, 
     return kept, problems
 
 
+def _standing(loaded: list[tuple[Path, RunRecord]]) -> list[tuple[Path, RunRecord]]:
+    """Without the runs whose place another takes, which says so in its own row."""
+    replaced = {run_id for _, record in loaded for run_id in record.supersedes}
+    return [(path, record) for path, record in loaded if record.run_id not in replaced]
+
+
 def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
     """(records, problems) of every `*.json` below `folder`, in the order of their paths.
 
-    A damaged file, and a run that stands there twice with different results, are named in the problems and left out;
-    the others count.
+    A damaged file, and a run that stands there twice with different results, are named in the problems and left out, a
+    run that another supersedes is left out; the others count.
     """
     loaded, problems = [], []
     for path in sorted(folder.rglob("*.json")):
@@ -233,5 +247,5 @@ def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
             loaded.append((path, load(path)))
         except CorruptRecord as error:
             problems.append(str(error))
-    kept, repeated = _duplicates(loaded)
+    kept, repeated = _duplicates(_standing(loaded))
     return [record for _, record in sorted(kept, key=lambda item: item[0])], problems + repeated
