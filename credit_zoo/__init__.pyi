@@ -8,3 +8,4 @@ from .testing.contract import check_shaper as check_shaper
 
 __version__: str
 CONTRACT_VERSION: int
+LOOP_VERSION: int

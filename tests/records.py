@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from credit_zoo.results.identity import Identity
 from credit_zoo.results.provenance import Machine, Origin
 from credit_zoo.results.record import (
     Category,
@@ -53,24 +54,30 @@ def a_training(**changes) -> Training:
         steps=2,
         settings={"lr": 1e-4, "group": 8, "layers": ("first", "last"), "freeze": True, "kl": None},
         tokens=4000,
-        counters={"dropped": 1, "refilled": 0},
+        counters={"sampled_prompts": 32, "kept_prompts": 31},
         curve=({"step": 1, "reward": 0.25}, {"step": 2, "reward": 0.5, "entropy": 1.25}),
         weights=Weights(std=0.05, ess=0.99, p05=0.9, p50=1.0, p95=1.1),
     )
     return replace(done, **changes)
 
 
+def an_identity(**changes) -> Identity:
+    """What decides the numbers of a run of the small model."""
+    found = Identity(1, "rules v1", "float32", "e1", {"model.lora_rank": 0, "prompt.style": "short"})
+    return replace(found, **changes)
+
+
 def a_record(rule="pepo", seed=0, **changes) -> RunRecord:
     """One run of a rule, complete in every field."""
     record = RunRecord(
-        schema=1,
+        schema=2,
         contract_version=1,
         run_id=f"20260131120000-{rule.replace('_', '-')}-{seed}",
         created="2026-01-31T12:00:00Z",
         command=("credit_zoo.run", f"shaper={rule}"),
         seed=seed,
-        shaper=Piece(rule, {} if rule == "uniform" else {"alpha": 0.05}),
-        base=Piece("grpo", {"clip": 0.2}),
+        shaper=Piece(rule, {} if rule == "uniform" else {"alpha": 0.05}, "c0de"),
+        base=Piece("grpo", {"clip": 0.2}, "ba5e"),
         gin=f"{rule}.alpha = 0.05\n",
         model=Model("own/small", "abc123", 1_000_000),
         training=a_training(weights=None) if rule == "uniform" else a_training(),
@@ -79,5 +86,6 @@ def a_record(rule="pepo", seed=0, **changes) -> RunRecord:
         origin=Origin("0123456789abcdef", dirty=False, packages={"python": "3.11"}),
         seconds=12.5,
         notes=("differentiable",),
+        identity=an_identity(),
     )
     return replace(record, **changes)

@@ -92,7 +92,7 @@ def test_a_process_that_no_group_falls_to_keeps_step_with_the_others(tmp_path, z
         pytest.importorskip("deepspeed")
     words = ("base=dapo", "base.max_resampling_rounds=0", "train.prompts=2", "steps=6", "sampling.group=2")
     expected, _ = run(tmp_path / "one", *words)
-    kept = [step["kept"] for step in expected[1].training.curve]
+    kept = [step["kept_prompts"] for step in expected[1].training.curve]
     assert {0, 1} & set(kept)
     found, _ = run(tmp_path / "two", *words, f"parallel.zero={zero}", processes=2)
     assert_same(expected, found)

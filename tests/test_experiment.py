@@ -130,7 +130,7 @@ def test_a_record_holds_what_is_needed_to_repeat_and_compare_the_run(words, mode
     assert found.command == repeatable(typed)
     assert found.seed == 5
     assert found.shaper is not None
-    assert found.shaper.settings == {"alpha": 0.25, "temperature": 1.0, "ramp": "none"}
+    assert found.shaper.settings == {"alpha": 0.25, "temperature": 1.0, "shaper_schedule": "none"}
     assert found.base is not None
     assert found.base.settings["loss"] == "ppo_clip(eps_low=0.2, eps_high=0.2)"
     for line in ("pepo.alpha = 0.25", "train.lr = 0.001", "train.steps = 2", "sampling.group = 2", "eval.samples = 2"):
@@ -139,7 +139,8 @@ def test_a_record_holds_what_is_needed_to_repeat_and_compare_the_run(words, mode
     training = found.training
     assert training is not None
     assert training.source.twin
-    assert training.source.rows == 0 and training.counters["asked"] == training.counters["kept"] == 4
+    assert training.source.rows == 0
+    assert training.counters["sampled_prompts"] == training.counters["kept_prompts"] == 4
     assert training.steps == len(training.curve) == 2
     assert training.settings["train.lr"] == 0.001
     assert 8 <= training.tokens == sum(entry["sampled_tokens"] for entry in training.curve) <= 96

@@ -355,7 +355,7 @@ def test_the_loop_moves_the_policy_and_reports_every_step(tiny):
     assert [r.step for r in reports] == [1, 2, 3, 4]
     assert any(not torch.equal(v, before[k]) for k, v in t.policy.state_dict().items())
     assert all(torch.equal(v, before[k]) for k, v in t.policy.state_dict().items() if ".visual." in k)
-    assert reports[0].weight_std == 0 < reports[-1].weight_std and reports[0].asked == 2
+    assert reports[0].weight_std == 0 < reports[-1].weight_std and reports[0].sampled_prompts == 2
 
 
 @pytest.mark.parametrize("shaper", ["uniform", "pepo", "high_entropy"])

@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from records import a_record, a_training, an_evaluation
+from records import a_record, a_training, an_evaluation, an_identity
 
 from credit_zoo.registry import UsageError
 from credit_zoo.results import provenance
@@ -197,7 +197,7 @@ after = ("evaluations", 1)
         pytest.param(drop(*after, "decoding", "top_k"), r"evaluations\[1\].decoding: lacks top_k", id="a deep one is"),
         pytest.param(put("colour", 1), "has unknown colour", id="an unknown key"),
         pytest.param(put("machine", "disk", 1), "machine: has unknown disk", id="a deep unknown key"),
-        pytest.param(put("schema", 2), "schema: 2 is newer", id="a schema of the future"),
+        pytest.param(put("schema", 3), "schema: 3 is newer", id="a schema of the future"),
         pytest.param(put("schema", 0), "schema 0", id="no such schema"),
         pytest.param(put("seed", "0"), "seed: must be a whole number, got '0'", id="text for a number"),
         pytest.param(put("seed", 1.0), "seed: must be a whole number", id="a float for a whole number"),
@@ -216,6 +216,10 @@ after = ("evaluations", 1)
         pytest.param(put("status", "running"), "status: must be one of complete", id="an unfinished run"),
         pytest.param(put("created", "yesterday"), "created must read like", id="a time in words"),
         pytest.param(put("run_id", "../x"), "run_id", id="a run id with a path"),
+        pytest.param(drop("identity"), "lacks identity", id="no identity"),
+        pytest.param(drop("shaper", "code"), "shaper: lacks code", id="a rule without its code"),
+        pytest.param(drop("identity", "dtype"), "identity: lacks dtype", id="an identity without its numbers"),
+        pytest.param(put("supersedes", ["20260131120000-pepo-0"]), "names .* itself", id="a run in its own place"),
         pytest.param(put("notes", ["two\nlines"]), "a note is one line", id="a long note"),
         pytest.param(put("evaluations", []), "at least one measurement", id="nothing measured"),
         pytest.param(put(*after, "stage", "during"), r"evaluations\[1\].stage: must be one of", id="no such stage"),
@@ -235,7 +239,7 @@ after = ("evaluations", 1)
         pytest.param(
             put("training", "curve", 0, "reward", None), r"training.curve\[0\].reward", id="null in the curve"
         ),
-        pytest.param(put("training", "counters", "dropped", -1), "counters.dropped", id="a negative count"),
+        pytest.param(put("training", "counters", "kept_prompts", -1), "counters.kept_prompts", id="a negative count"),
         pytest.param(put("training", "weights", "ess", 2.0), "weights.ess", id="an ess over 1"),
         pytest.param(put("training", "weights", "p05", 1.05), "percentiles must ascend", id="percentiles in disorder"),
         pytest.param(put("training", "source", "rows", -1), "training.source: rows", id="trained on less than nothing"),
@@ -321,9 +325,19 @@ def test_of_two_equal_runs_with_other_results_the_earlier_counts_and_both_are_na
         {"base": Piece("grpo", {"clip": 0.3})},
         {"model": Model("own/small", "other", 1_000_000)},
         {"contract_version": 2},
+        {"shaper": Piece("pepo", {"alpha": 0.05}, "edited")},
+        {"base": Piece("grpo", {"clip": 0.2}, "edited")},
+        {"identity": None},
+        {"identity": an_identity(loop_version=2)},
+        {"identity": an_identity(dtype="bfloat16")},
+        {"identity": an_identity(encoder="e2")},
+        {"identity": an_identity(grader="rules v2")},
+        {"identity": an_identity(settings={"model.lora_rank": 8, "prompt.style": "short"})},
         {"training": a_training(settings={"lr": 1e-5})},
         {"training": a_training(source=TrainingSource("geometry3k", 1, "train", False, "r", 100))},
         {"evaluations": (an_evaluation(bench_version=2),)},
+        {"evaluations": (an_evaluation(code="edited"),)},
+        {"evaluations": (an_evaluation(settings={"copy": "RefCOCO+"}),)},
         {"evaluations": (an_evaluation(decoding=Decoding(1.0, 1.0, 0, 128, 1234)),)},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -334,6 +348,69 @@ def test_runs_that_differ_in_anything_that_matters_are_two(tmp_path, changes):
     found, problems = load_all(tmp_path)
     assert len(found) == 2
     assert problems == []
+
+
+OLD = {
+    "shaper": {"name": "pepo", "settings": {"alpha": 0.05, "ramp": "linear"}},
+    "base": {"name": "dapo", "settings": {"max_refills": 3}},
+    "settings": {"train.schedule": "constant", "train.lr": 6e-05},
+}
+
+
+def of_schema_1(tmp_path, asked, kept):
+    """A file as version 0.1 wrote it, with a step whose filter kept some of the prompts that were asked."""
+    path = write(a_record(), tmp_path)
+    content = json.loads(path.read_text())
+    step = {"step": 1, "reward": 1.5, "accuracy": 0.75, "sampled_tokens": 900, "entropy": 0.1}
+    counts = {"asked": asked, "kept": kept, "refills": 1}
+    content |= {"schema": 1, "shaper": OLD["shaper"], "base": OLD["base"]}
+    content["training"] |= {
+        "settings": OLD["settings"],
+        "counters": counts,
+        "curve": [{**step, **counts}],
+        "tokens": 900,
+    }
+    del content["training"]["source"]["code"], content["identity"], content["supersedes"]
+    for evaluation in content["evaluations"]:
+        del evaluation["code"], evaluation["settings"]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_record_of_schema_1_is_read_in_the_words_of_schema_2_and_its_identity_is_not_known(tmp_path):
+    found = load(of_schema_1(tmp_path, asked=16, kept=16))
+    assert (found.schema, found.identity, found.shaper.code, found.base.code) == (2, None, "", "")
+    assert found.shaper.settings == {"alpha": 0.05, "shaper_schedule": "linear"}
+    assert found.base.settings == {"max_resampling_rounds": 3}
+    assert found.training.settings == {"train.lr_schedule": "constant", "train.lr": 6e-05}
+    assert found.training.counters == {"sampled_prompts": 16, "kept_prompts": 16, "resampling_rounds": 1}
+    assert found.training.tokens == 900
+    (step,) = found.training.curve
+    assert step["accuracy"] == step["kept_accuracy"] == 0.75, "nothing was dropped: both are the same"
+    assert (step["sampled_prompts"], step["sampled_tokens"], step["entropy"]) == (16, 900, 0.1)
+
+
+def test_what_schema_1_counted_after_a_filter_is_not_told_as_of_the_whole(tmp_path):
+    training = load(of_schema_1(tmp_path, asked=43, kept=16)).training
+    assert training.tokens is None
+    assert training.counters["kept_tokens"] == 900 and training.counters["sampled_prompts"] == 43
+    (step,) = training.curve
+    assert not {"accuracy", "reward", "sampled_tokens"} & step.keys()
+    assert (step["kept_accuracy"], step["kept_reward"], step["kept_tokens"]) == (0.75, 1.5, 900)
+
+
+def test_an_old_record_that_is_written_anew_is_one_of_schema_2(tmp_path):
+    old = load(of_schema_1(tmp_path, asked=43, kept=16))
+    path = write(replace(old, run_id="another-run"), tmp_path)
+    assert json.loads(path.read_text())["schema"] == 2
+    assert load(path) == replace(old, run_id="another-run")
+
+
+def test_the_records_of_the_repository_load():
+    found, problems = load_all(Path(__file__).parents[1] / "leaderboard" / "results")
+    assert found and problems == []
+    dapo = [one for one in found if one.base and one.base.name == "dapo"]
+    assert all(one.training.tokens is None for one in dapo if one.identity is None), "only what was kept was counted"
 
 
 def test_measuring_a_run_again_on_more_benchmarks_does_not_count_one_twice(tmp_path):

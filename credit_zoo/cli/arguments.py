@@ -46,6 +46,7 @@ OPTIONS: Mapping[str, str] = {
     "baseline": "blank_image, majority, random: who does not look, measured beside the model",
     "eval_only": "true: measure the model, train nothing",
     "resume": "true: go on with the run of these settings that was stopped; a finished one is left as it is",
+    "supersedes": "ids of recorded runs whose place this one takes, where a rerun of the same run should count",
     "dry_run": "true: print the resolved settings and stop",
     "explain": "what there is to say of a shaper, a base, a benchmark or a group of settings",
     "plugins": "files or folders with more shapers and benchmarks, comma-separated",
@@ -71,6 +72,7 @@ class Command:
     baseline: tuple[str, ...] = ()
     eval_only: bool = False
     resume: bool = False
+    supersedes: tuple[str, ...] = ()
     dry_run: bool = False
     explain: str | None = None
     plugins: tuple[str, ...] = ()
@@ -140,7 +142,7 @@ def _command(arguments: tuple[str, ...], plain: dict[str, str], settings: tuple[
     for flag in ("eval_only", "resume", "dry_run"):
         if flag in values:
             values[flag] = _flag(flag, values[flag])
-    for listed in ("bench", "baseline"):
+    for listed in ("bench", "baseline", "supersedes"):
         if listed in values:
             values[listed] = tuple(values[listed].split(","))
     command = Command(arguments=arguments, plugins=plugins, settings=settings, **values)

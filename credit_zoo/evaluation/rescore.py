@@ -14,7 +14,7 @@ from credit_zoo.evaluation.generations import read_generations
 from credit_zoo.evaluation.grading import EvalResult, evaluation_fields, grade
 from credit_zoo.questions import Benchmark
 from credit_zoo.registry import BENCHMARKS, UsageError
-from credit_zoo.results import Evaluation, RunRecord, load, new_run_id, origin, utc_now, write
+from credit_zoo.results import Evaluation, RunRecord, code_digest, load, new_run_id, origin, utc_now, write
 
 NOTE = "graded anew"
 
@@ -59,7 +59,9 @@ def _updated(old: Evaluation, measured: EvalResult) -> Evaluation:
     if len(measured.mean) != old.questions:
         raise UsageError(f"the log of {old.bench} holds {len(measured.mean)} questions, its record {old.questions}")
     fields = evaluation_fields(measured, BENCHMARKS[old.bench].facts.trains_on, old.beside.baselines)
-    return replace(old, grader=f"rules v{GRADER_VERSION}", bench_version=BENCHMARKS[old.bench].facts.version, **fields)
+    entry = BENCHMARKS[old.bench]
+    code, version = code_digest([entry.file], within_package=False), entry.facts.version
+    return replace(old, grader=f"rules v{GRADER_VERSION}", bench_version=version, code=code, **fields)
 
 
 def _rewritten(record: RunRecord, changed: Mapping[tuple[str, str], Evaluation]) -> RunRecord:

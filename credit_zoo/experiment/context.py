@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
 
-from credit_zoo import CONTRACT_VERSION
-from credit_zoo.answers import GRADER_VERSION
+from credit_zoo import CONTRACT_VERSION, LOOP_VERSION
 from credit_zoo.cli import Command
 from credit_zoo.evaluation import EvalResult, evaluation_fields
 from credit_zoo.experiment.config import ExperimentConfig, benchmark, settings_of
-from credit_zoo.policy import Policy
+from credit_zoo.experiment.deciding import GRADER, base_code, bench_code, deciding, shaper_code
+from credit_zoo.policy import Policy, encoder_digest
 from credit_zoo.question import Question, Source, Split
 from credit_zoo.questions import Benchmark
 from credit_zoo.registry import BENCHMARKS
@@ -23,8 +23,7 @@ from credit_zoo.training import StepReport
 
 ROUND = 5  # decimals of the curve
 Stage = Literal["before", "after"]
-# What records of schema 1 call settings that have another name now.
-RECORD_NAMES = {"lr_schedule": "schedule", "max_resampling_rounds": "max_refills"}
+_ELSEWHERE = ("train.steps", "train.shaper_schedule")  # with the budget and with the rule
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class RunContext:
     policy: Policy
     weights: str  # digest of the weights that the run starts from
     sampler: RolloutEngine | None = None  # who samples in the policy's place
+    supersedes: tuple[str, ...] = ()  # ids of the recorded runs whose place this one takes
 
     @property
     def folder(self) -> Path:
@@ -92,54 +92,46 @@ def evaluation(
         questions=len(asked.questions),
         samples=e.samples,
         decoding=record.Decoding(e.temperature, e.top_p, e.top_k, e.max_tokens, e.seed),
-        grader=f"rules v{GRADER_VERSION}",
+        grader=GRADER,
         prompt=digest([config.prompt.style, *(config.prompt.text(asked.bench, q) for q in asked.questions)]),
         metric="accuracy",
         question_ids=digest(f"{q.id} {q.answer}" for q in asked.questions),
+        code=bench_code(name),
+        settings=settings_of(asked.bench),
         **evaluation_fields(measured, facts.trains_on, baselines),
     )
 
 
-def recorded(piece: object) -> dict[str, Any]:
-    """The settings of a piece by the names that records have for them."""
-    return {RECORD_NAMES.get(name, name): value for name, value in settings_of(piece).items()}
+def identity(context: RunContext) -> record.Identity:
+    """What decides the run's numbers and is neither rule, base, weights nor questions."""
+    config = context.config
+    return record.Identity(
+        loop_version=LOOP_VERSION,
+        grader=GRADER,
+        dtype=config.model.dtype,
+        encoder=encoder_digest(context.policy.encoder),
+        settings=deciding(config, "model", "prompt", "data", "rollout"),
+    )
 
 
 def _training(context: RunContext, trained: TrainingSummary) -> record.Training:
-    config, reports = context.config, trained.reports
-    settings = {
-        **{
-            f"train.{k}": v
-            for k, v in recorded(config.train).items()
-            if k not in ("steps", "shaper_schedule", "micro_batch", "micro_tokens", "rollout_tokens")
-        },
-        **{f"sampling.{k}": v for k, v in settings_of(config.sampling).items()},
-        **{f"reward.{k}": v for k, v in settings_of(config.reward).items()},
-        **(
-            {}
-            if config.rollout.engine == "hf"
-            else {"rollout.engine": config.rollout.engine, "rollout.cap": config.rollout.cap}
-        ),
-        "model.freeze_vision": config.model.freeze_vision,
-        **{f"{trained.bench}.{k}": v for k, v in settings_of(benchmark(context.command, trained.bench)).items()},
-    }
-    counters = {
-        "asked": sum(r.asked for r in reports),
-        "kept": sum(r.kept for r in reports),
-        "refills": sum(r.resampling_rounds for r in reports),
-    }
-    curve = tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports)
-    source = trained.source
+    config, reports, source = context.config, trained.reports, trained.source
+    settings = deciding(config, "train", "sampling", "reward")
+    own = settings_of(benchmark(context.command, trained.bench))
+    names = ("sampled_prompts", "kept_prompts", "kept_tokens", "resampling_rounds")
     return record.Training(
         source=record.TrainingSource(
             trained.bench, BENCHMARKS[trained.bench].facts.version, trained.split, source.twin, source.revision,
-            source.rows,
+            source.rows, bench_code(trained.bench),
         ),
         steps=config.train.steps,
-        settings=settings,
-        tokens=sum(r.sampled_tokens for r in reports),
-        counters=counters,
-        curve=curve,
+        settings={
+            **{name: value for name, value in settings.items() if name not in _ELSEWHERE},
+            **{f"{trained.bench}.{key}": value for key, value in own.items()},
+        },
+        tokens=sum(report.sampled_tokens for report in reports),
+        counters={name: sum(getattr(report, name) for report in reports) for name in names},
+        curve=tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports),
         weights=_weights(reports),
     )  # fmt: skip
 
@@ -160,7 +152,7 @@ def run_record(
     """The whole record of a run; `trained` is None for a model that was measured only."""
     command, config = context.command, context.config
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    shaper = {**settings_of(config.shaper), "ramp": config.train.shaper_schedule}
+    rule = {**settings_of(config.shaper), "shaper_schedule": config.train.shaper_schedule}
     return record.RunRecord(
         schema=record.SCHEMA,
         contract_version=CONTRACT_VERSION,
@@ -168,8 +160,8 @@ def run_record(
         created=context.created,
         command=repeatable(command.arguments),
         seed=context.seed,
-        shaper=record.Piece(command.shaper, shaper) if trained else None,
-        base=record.Piece(command.base, recorded(config.base)) if trained else None,
+        shaper=record.Piece(command.shaper, rule, shaper_code(command.shaper)) if trained else None,
+        base=record.Piece(command.base, settings_of(config.base), base_code(config)) if trained else None,
         gin=config.gin_text,
         model=record.Model(
             Path(config.model.path).name, context.weights, sum(p.numel() for p in context.policy.parameters())
@@ -179,4 +171,6 @@ def run_record(
         machine=machine(torch.get_num_threads(), gpu, torch.cuda.device_count() if gpu else 0),
         origin=origin(),
         seconds=round(seconds, 1),
+        identity=identity(context),
+        supersedes=context.supersedes,
     )

@@ -49,11 +49,12 @@ def _run(command: Command, config: ExperimentConfig, seed: int) -> Outcome:
     log_setup(context)
     sets = {name: eval_set(context, name) for name in command.bench}
     if command.eval_only:
+        context = with_identity(context, sets)
         with memory_of("measuring"):
             after = evaluate_all(context, sets, "after")
         return _finish(context, after, None, time.perf_counter() - started)
     questions = training_set(context)
-    context = with_identity(context)
+    context = with_identity(context, sets, questions.questions.source)
     with memory_of("measuring"):
         before = evaluate_all(context, sets, "before")
     try:
@@ -94,8 +95,7 @@ def _finish(
         return Outcome(0)
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
     written = write(run, results)
-    if trained:
-        mark_finished(context.folder)
+    mark_finished(context.folder)
     print(row(run, results.resolve()))
     return Outcome(0, written)
 

@@ -20,6 +20,7 @@ from credit_zoo.evaluation import (
 )
 from credit_zoo.experiment.config import benchmark, settings_of
 from credit_zoo.experiment.context import EvalSet, RunContext, Stage, evaluation
+from credit_zoo.experiment.identity import answers_key
 from credit_zoo.policy import weights_digest
 from credit_zoo.questions import HUB, FramedQuestions, Questions, open_questions
 from credit_zoo.registry import BENCHMARKS, UsageError
@@ -85,14 +86,13 @@ def _log(context: RunContext, name: str, questions_set: EvalSet) -> GenerationLo
     if context.accelerator.num_processes > 1:
         return None
     head = {
+        **answers_key(context, questions_set),
         "bench": name,
         "source": str(questions_set.source),
         "twin": questions_set.source.twin,
         "settings": settings_of(questions_set.bench),
         "model": weights_digest(context.policy),
         "eval": settings_of(context.config.eval),
-        "prompt": settings_of(context.config.prompt),
-        "dtype": context.config.model.dtype,
     }
     return GenerationLog(Path(context.command.out) / "unfinished", head, questions_set.questions)
 

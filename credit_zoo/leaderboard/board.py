@@ -19,6 +19,7 @@ from credit_zoo.results import (
     RunRecord,
     kind,
     label,
+    marks,
     plain,
     record_path,
     stats,
@@ -28,6 +29,9 @@ REPORTED_COLUMNS = ("paper", "table", "model", "method", "benchmark", "metric", 
 TABLE_STEPS, TABLE_QUESTIONS = 10, 20  # what a run needs to stand in a table
 _KEYS = ["section", "measure", "base", "arm"]
 _ByRule: TypeAlias = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
+_MEANS = (
+    *("value", "before", "pass_at_n", "official", "unleaked", "weight_std", "ess", "prompts", "tokens", "seconds"),
+)
 
 
 def row(record: RunRecord, results: Path = Path()) -> str:
@@ -59,14 +63,20 @@ def measurements(records: Sequence[RunRecord]) -> pd.DataFrame:
     """Step 1: one row a run and measurement.
 
     Four columns hold JSON: `section`, all beside rule and base that a comparison needs equal (questions, model, steps,
-    the loop's settings, contract); `measure`, what was measured; `base`; `arm`, base and rule with their settings.
+    the loop's settings, contract, identity); `measure`, what was measured; `base`; `arm`, base and rule with their
+    settings and code.
     """
     return pd.DataFrame([_measurement(record, found) for record in records for found in _measured(record)])
 
 
 def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
     training = record.training
-    section: dict[str, object] = {"contract_version": record.contract_version, "model": record.model, "source": None}
+    section: dict[str, object] = {
+        "contract_version": record.contract_version,
+        "identity": record.identity,
+        "model": record.model,
+        "source": None,
+    }
     if training:
         section |= {"source": training.source, "steps": training.steps, "settings": training.settings}
     before = [other.value for other in record.evaluations if other.stage == "before" and other.measure == found.measure]
@@ -75,6 +85,7 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
     return {
         **{name: json.dumps(plain(key), sort_keys=True) for name, key in zip(_KEYS, keys, strict=True)},
         "seed": record.seed,
+        "created": record.created,
         "scores": np.asarray(found.correctness, dtype=np.float64),
         "value": found.value,
         "before": before[0] if before and training else np.nan,
@@ -84,10 +95,15 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
         "baselines": found.beside.baselines,
         "weight_std": weights.std if weights else np.nan,
         "ess": weights.ess if weights else np.nan,
-        "tokens": training.tokens if training else np.nan,
+        "prompts": training.counters.get("sampled_prompts", np.nan) if training else np.nan,
+        "tokens": training.tokens if training and training.tokens is not None else np.nan,
         "seconds": record.seconds,
         "commit": (record.origin.commit or "unknown")[:7],
-        "flags": (*record.notes, *(["dirty"] if record.origin.dirty else [])),
+        "flags": (
+            *record.notes,
+            *(["dirty"] if record.origin.dirty else []),
+            *(f"supersedes {run_id}" for run_id in record.supersedes),
+        ),
     }
 
 
@@ -99,7 +115,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for _, group in frame.groupby(_KEYS[:2], sort=True) if len(frame) else ():
-        arms = [_arm(runs) for _, runs in group.groupby("arm", sort=True)]
+        arms = _told_apart([_arm(runs) for _, runs in group.groupby("arm", sort=True)])
         beside = _by_rule(arms)
         rows += _ranked([arm | _compared(arm, beside) for arm in arms])
     return pd.DataFrame(rows)
@@ -109,10 +125,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
     """The runs of one rule under one base. A mean is blank unless every run has the number."""
     runs = runs.sort_values("seed")
     first = runs.iloc[0]
-    means = {
-        name: float(runs[name].mean(skipna=False))
-        for name in ("value", "before", "pass_at_n", "official", "unleaked", "weight_std", "ess", "tokens", "seconds")
-    }
+    means = {name: float(runs[name].mean(skipna=False)) for name in _MEANS}
     by_seed = dict(zip(map(int, runs["seed"]), runs["scores"], strict=True))
     many = len(by_seed) >= RANKED_FROM
     scores = np.stack(list(by_seed.values()))
@@ -122,6 +135,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
         "shaper": json.loads(first["arm"])[1],
         "baselines": first["baselines"],
         "by_seed": by_seed,
+        "created": runs["created"].max(),
         "many": many and json.loads(first["section"])["source"] is not None,
         "interval": stats.interval(scores, over_seeds=many),
         "seed_sd": stats.between_seed_sd(scores) if many else np.nan,
@@ -130,11 +144,32 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _told_apart(arms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Arms with the digest of their code where a rule's name and settings do not tell them apart. Of those the one that
+    ran last is `current`, the others are flagged: they are shown, and nothing is held against them.
+    """
+    told, found = marks(arm["shaper"] for arm in arms), []
+    newest: dict[str, dict[str, Any]] = {}
+    for arm in sorted(arms, key=lambda arm: (arm["created"], arm["arm"])):
+        newest[_rule(arm)] = arm
+    for arm in arms:
+        latest, rule = newest[_rule(arm)], arm["shaper"]
+        flags = arm["flags"] if latest is arm else (*arm["flags"], f"older code than{told[latest['shaper']['code']]}")
+        shown = rule and {**rule, "mark": told.get(rule["code"], "")}
+        found.append(arm | {"current": latest is arm, "flags": flags, "shaper": shown})
+    return found
+
+
+def _rule(arm: dict[str, Any]) -> str:
+    """A rule under a base, whatever its code."""
+    return json.dumps([arm["base"], arm["shaper"] and {**arm["shaper"], "code": ""}], sort_keys=True)
+
+
 def _by_rule(arms: Sequence[dict[str, Any]]) -> _ByRule:
-    """The arms of trained runs by their base and their rule's name."""
+    """The arms of trained runs by their base and their rule's name, of each rule the code that ran last."""
     found: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for arm in arms:
-        if arm["shaper"]:
+        if arm["shaper"] and arm["current"]:
             found[arm["base"], arm["shaper"]["name"]].append(arm)
     return found
 
@@ -143,7 +178,7 @@ def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
     """The paired differences of an arm to `uniform` and to its own shuffles, under the same base."""
     name = arm["shaper"]["name"] if arm["shaper"] else None
     references = beside.get((arm["base"], REFERENCE), [])
-    apart = name != REFERENCE and name is not None and len(references) == 1
+    apart = name is not None and len(references) == 1 and references[0] is not arm
     difference = _paired(arm, references[0]) if apart else None
     shuffles = [
         (label(other["shaper"]), _paired(arm, other))

@@ -74,12 +74,15 @@ def _setup(record: RunRecord) -> str:
     source = plain(training.source)
     settings = {**plain(training.settings), **{f"source.{key}": value for key, value in source.items()}}
     settings |= {"contract": record.contract_version, "model": record.model.name, "revision": record.model.revision}
+    identity = plain(record.identity)
+    settings |= {**identity, **identity["settings"], "settings": None} if identity else {}
     name = f"trained on {source['bench']} ({kind(source)}), {training.steps} steps"
+    name += "" if identity else ", recorded under schema 1"
     return json.dumps({"name": name, "settings": settings}, sort_keys=True)
 
 
 def _lines(runs: Sequence[tuple[RunRecord, Mapping[int, float]]]) -> tuple[Line, ...]:
-    """One line for each rule under each base, `uniform` first; the steps are those that all its seeds logged."""
+    """One line for each rule and code under each base, `uniform` first; its steps are those of all its seeds."""
     by_rule = _grouped([(json.dumps(plain([record.base, record.shaper])), curve) for record, curve in runs])
     found = []
     for name, (rule, curves) in zip(_names(list(by_rule)), by_rule.items(), strict=True):

@@ -40,7 +40,13 @@ Numbers from different tables do not compare.
   or more; `uniform` stands at 0, and equal differences share a rank. Not by the means: they are over different seeds.
 - **std W**, **ESS**: spread of the token weights and their effective sample size (sum W)^2 / (T sum W^2), mean over the
   run. An ESS near 1 means that the rule did next to nothing.
-- **before**: the same measurement before training. **tokens**: sampled in training, thousands a run.
+- **before**: the same measurement before training. **prompts**, **tokens**: sampled in training, thousands a run of the
+  latter, those that a filter dropped among them.
+- **@** and six digits tell runs of one rule whose code differs: its own source or what it imports of the package. They
+  are rows of their own; the one that ran last is compared with, the others are flagged as older code.
+- **identity**: what besides the rule decides the numbers. Runs recorded before it was (schema 1) have sections of their
+  own and compare with nothing newer. A rerun of the same identity counts once, the earlier; one that names the run
+  whose place it takes (`supersedes=RUN_ID`) is flagged with it.
 - **IQM**: interquartile mean of the run scores over seeds and benchmarks, in percent and not normalised, with a
   bootstrap interval over seeds. **P(better than uniform)**: how often a run beats a run of `uniform`, mean over
   benchmarks; 0.5 is chance. Its interval is that of as many tosses as the side with fewer seeds has: no distribution of
@@ -53,8 +59,8 @@ Numbers from different tables do not compare.
 - A blank cell was not measured. **flags**: `dirty` is a run from a changed working tree; others come from the run.
 """
 _INTERVAL = "95% interval"
-_HEADER = ("rank", "shaper", "base", "seeds", "", _INTERVAL, "vs uniform", "before", "", "std W", "ESS", "tokens")
-_TAIL = ("seconds", "commit", "flags")
+_HEADER = ("rank", "shaper", "base", "seeds", "", _INTERVAL, "vs uniform", "before", "", "std W", "ESS")
+_TAIL = ("prompts", "tokens", "seconds", "commit", "flags")
 
 
 def page(
@@ -85,7 +91,8 @@ def _section(section: Mapping[str, Any], arms: pd.DataFrame) -> list[str]:
     source, model, bases = section["source"], section["model"], base_labels(arms["base"])
     size = f"{model['parameters']:,} parameters, {model['revision']}"
     if source is None:
-        parts = [f"## {escape(model['name'])}, not trained\n", bullets([f"model: {model['name']} ({size})"])]
+        facts = [f"model: {model['name']} ({size})", identity_text(section["identity"])]
+        parts = [f"## {escape(model['name'])}, not trained{recorded_before(section)}\n", bullets(facts)]
     else:
         questions = (
             f"{source['split']}, {source['rows'] or 'endless'} questions, version {source['bench_version']}, "
@@ -96,15 +103,39 @@ def _section(section: Mapping[str, Any], arms: pd.DataFrame) -> list[str]:
             f"model: {model['name']} ({size})",
             f"budget: {section['steps']} steps; {settings_text(section['settings'])}".rstrip("; "),
             f"contract: version {section['contract_version']}",
+            identity_text(section["identity"]),
             *(f"base {name}: {settings_text(json.loads(key)['settings'])}".rstrip(": ") for key, name in bases.items()),
         ]
         heading = (
             f"{source['bench']} ({'twin' if source['twin'] else 'real'}), {model['name']}, {section['steps']} steps"
+            f"{recorded_before(section)}"
         )
         parts = [f"## Trained on {escape(heading)}\n", bullets(facts)]
     for measure, rows in arms.groupby("measure", sort=True):
         parts += _measurement(json.loads(measure), rows, bases)
-    return parts if source is None else [*parts, *aggregate(arms), *noise_floor(arms)]
+    return parts if source is None else [*parts, *aggregate(arms[arms["current"].astype(bool)]), *noise_floor(arms)]
+
+
+def identity_text(identity: Mapping[str, Any] | None) -> str:
+    """What decides the numbers of a section's runs, beside what the lines around it say."""
+    if identity is None:
+        return "identity: not recorded (schema 1), so that nothing newer compares with these runs"
+    versions = f"draws and loop version {identity['loop_version']}, reward by {identity['grader']}"
+    held = f"{identity['dtype']}, encoder {identity['encoder']}"
+    return f"identity: {versions}, {held}; {settings_text(identity['settings'])}".rstrip("; ")
+
+
+def section_settings(section: Mapping[str, Any]) -> dict[str, Any]:
+    """All that tells a section from another, as settings in one line would."""
+    identity = section["identity"] or {"settings": {}}
+    source = {f"source.{name}": value for name, value in section["source"].items()}
+    rest = {"contract": section["contract_version"], "weights": section["model"]["revision"], "settings": None}
+    return {**identity, **identity["settings"], **section["settings"], **source, **rest}
+
+
+def recorded_before(section: Mapping[str, Any]) -> str:
+    """What a heading says of runs whose identity is not known."""
+    return "" if section["identity"] else ", recorded under schema 1"
 
 
 def _measurement(measure: Mapping[str, Any], rows: pd.DataFrame, bases: Mapping[str, str]) -> list[str]:
@@ -112,7 +143,9 @@ def _measurement(measure: Mapping[str, Any], rows: pd.DataFrame, bases: Mapping[
     facts = (
         f"{measure['split']}, {measure['questions']} questions ({measure['question_ids']}), "
         f"version {measure['bench_version']}, {measure['revision']}; {measure['samples']} samples, "
-        f"{settings_text(decoding)}; grader {measure['grader']}, prompt {measure['prompt']}"
+        f"{settings_text(decoding)}; grader {measure['grader']}, prompt {measure['prompt']}, "
+        f"code {measure['code'] or 'unknown'}"
+        + (f"; {settings_text(measure['settings'])}" if measure["settings"] else "")
     )
     parts = [f"### Measured on {escape(measure['bench'])} ({kind(measure)})\n", f"{escape(facts)}.\n"]
     header = list(_HEADER)
@@ -155,6 +188,7 @@ def _cells(arm: Mapping[str, Any], bases: Mapping[str, str]) -> list[str]:
         number(100 * arm["pass_at_n"], "{:.2f}"),
         number(arm["weight_std"], "{:.3f}"),
         number(arm["ess"], "{:.3f}"),
+        number(arm["prompts"], "{:.0f}"),
         number(arm["tokens"] / 1000, "{:.1f}"),
         number(arm["seconds"], "{:.0f}"),
         ", ".join(arm["commits"]),

@@ -3,18 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from credit_zoo.lab import ProbeRecord, credit_table
-from credit_zoo.leaderboard.page import difference_cell
+from credit_zoo.leaderboard.page import difference_cell, recorded_before, section_settings
 from credit_zoo.registry import Listing, UsageError
-from credit_zoo.results import base_labels, escape, grid, kind, label, number
+from credit_zoo.results import base_labels, distinct_labels, escape, grid, kind, label, number
 
 
 def leaderboard_block(board: pd.DataFrame) -> str:
     """The ranked rows of the tables that compare at least two, in short; the page has the rest."""
-    parts = []
+    found: list[tuple[dict[str, Any], str]] = []
     for (section, measure), arms in board.groupby(["section", "measure"], sort=True) if len(board) else ():
         ranked = arms[arms["ranked"].astype(bool)]
         if len(ranked) < 2:
@@ -22,6 +23,7 @@ def leaderboard_block(board: pd.DataFrame) -> str:
         trained, asked = json.loads(section), json.loads(measure)
         title = (
             f"{asked['bench']} ({kind(asked)}), trained on {trained['source']['bench']} for {trained['steps']} steps"
+            f"{recorded_before(trained)}"
         )
         bases = base_labels(arms["base"])
         rows = [
@@ -36,7 +38,9 @@ def leaderboard_block(board: pd.DataFrame) -> str:
             for arm in ranked.to_dict("records")
         ]
         header = ("shaper", "base", "seeds", "before", f"avg@{asked['samples']} [95%]", "vs uniform, paired [95%]")
-        parts.append(f"**{escape(title)}**\n\n{grid(header, rows)}")
+        found.append(({"name": title, "settings": section_settings(trained)}, grid(header, rows)))
+    titles = distinct_labels([piece for piece, _ in found])
+    parts = [f"**{escape(title)}**\n\n{table}" for title, (_, table) in zip(titles, found, strict=True)]
     return "\n".join(parts) if parts else "No two ranked rows to compare yet: a row is ranked from three seeds on.\n"
 
 

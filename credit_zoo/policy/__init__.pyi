@@ -1,6 +1,7 @@
 from .batch_layout import BatchLayout as BatchLayout
 from .encoder import Encoder as Encoder
 from .encoder import joint_processor as joint_processor
+from .export import encoder_digest as encoder_digest
 from .export import export_policy as export_policy
 from .export import weights_digest as weights_digest
 from .kernels import kernel_of as kernel_of

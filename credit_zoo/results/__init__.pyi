@@ -7,6 +7,7 @@ from .markdown import escape as escape
 from .markdown import grid as grid
 from .markdown import kind as kind
 from .markdown import label as label
+from .markdown import marks as marks
 from .markdown import measure_labels as measure_labels
 from .markdown import number as number
 from .markdown import settings_text as settings_text
@@ -25,6 +26,7 @@ from .record import Category as Category
 from .record import Evaluation as Evaluation
 from .record import RunRecord as RunRecord
 from .record import Training as Training
+from .sources import code_digest as code_digest
 from .stats import DRAWS as DRAWS
 from .stats import LEVEL as LEVEL
 from .stats import Interval as Interval
@@ -32,6 +34,7 @@ from .stats import interval as interval
 from .store import CorruptRecord as CorruptRecord
 from .store import atomic_bytes as atomic_bytes
 from .store import atomic_write as atomic_write
+from .store import find as find
 from .store import load as load
 from .store import load_all as load_all
 from .store import plain as plain

@@ -1,6 +1,7 @@
 """What every generated page is written with: labels of rules and bases, markdown tables and lists."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,25 @@ RANKED_FROM = 3  # seeds
 
 
 def label(piece: Mapping[str, Any] | None) -> str:
-    """A rule with all its settings, for two settings of one rule are two rows."""
+    """A rule with all its settings, for two settings of one rule are two rows; of two codes of one rule, `mark` is what
+    tells this one (`marks`).
+    """
     if piece is None:
         return "(not trained)"
-    return f"{piece['name']} ({settings_text(piece['settings'])})" if piece["settings"] else str(piece["name"])
+    named = f"{piece['name']} ({settings_text(piece['settings'])})" if piece["settings"] else str(piece["name"])
+    return named + str(piece.get("mark", ""))
+
+
+MARK = 6  # digits of a digest
+
+
+def marks(pieces: Iterable[Mapping[str, Any] | None]) -> dict[str, str]:
+    """By the code of each piece what tells it from others of its name and settings: nothing where there are none."""
+    codes: defaultdict[str, set[str]] = defaultdict(set)
+    for piece in filter(None, pieces):
+        codes[label({**piece, "mark": ""})].add(piece.get("code", ""))
+    several = {code for found in codes.values() if len(found) > 1 for code in found}
+    return {code: f" @{code[:MARK] or 'unknown'}" for code in several}
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
@@ -59,7 +75,8 @@ def distinct_labels(pieces: Sequence[Mapping[str, Any]]) -> list[str]:
             if any(name not in other or other[name] != value for other in others)
         }
         labels.append(label({"name": piece["name"], "settings": differing}))
-    return labels
+    told = marks(pieces)
+    return [name + told.get(piece.get("code", ""), "") for name, piece in zip(labels, pieces, strict=True)]
 
 
 def base_labels(keys: Iterable[str]) -> dict[str, str]:
@@ -70,11 +87,11 @@ def base_labels(keys: Iterable[str]) -> dict[str, str]:
 
 def measure_labels(keys: Iterable[str]) -> dict[str, str]:
     """A label for each measurement, by its key: the benchmark, and whether it is a twin or the real one."""
-    found = sorted(set(keys))
+    found, own = sorted(set(keys)), {"decoding": None, "settings": None}
     pieces = []
     for measure in map(json.loads, found):
         name = f"{measure['bench']} ({kind(measure)})"
-        pieces.append({"name": name, "settings": {**measure, **measure["decoding"], "decoding": None}})
+        pieces.append({"name": name, "settings": {**measure, **measure["decoding"], **measure["settings"], **own}})
     return dict(zip(found, distinct_labels(pieces), strict=True))
 
 

@@ -9,18 +9,18 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from credit_zoo.registry import UsageError, check_range
+from credit_zoo.results.identity import Identity as Identity
+from credit_zoo.results.identity import Setting
 from credit_zoo.results.provenance import Machine, Origin
 
-SCHEMA = 1
-Scalar: TypeAlias = str | int | float | bool | None
-Setting: TypeAlias = Scalar | tuple[Scalar, ...]
+SCHEMA = 2
 # The fields of `Evaluation` that say what was measured; the others say how it came out.
 MEASURE = (
     "bench", "bench_version", "split", "twin", "revision", "metric", "questions", "question_ids", "samples",
-    "decoding", "grader", "prompt",
+    "decoding", "grader", "prompt", "code", "settings",
 )  # fmt: skip
 _ROUNDING = 1e-6  # float32 means of shares may leave [0, 1] by this much
 
@@ -32,10 +32,13 @@ def _check_share(name: str, value: float | None) -> None:
 
 @dataclass(frozen=True)
 class Piece:
-    """A named choice (shaper or base) with all its settings, defaults included."""
+    """A named choice (shaper or base) with all its settings, defaults included. `code` is the digest of its sources
+    (`credit_zoo.results.sources`), "" where it is not known.
+    """
 
     name: str
     settings: Mapping[str, Setting]
+    code: str = ""
 
     @classmethod
     def of(cls, name: str, instance: Any) -> "Piece":
@@ -61,7 +64,7 @@ class Model:
 class TrainingSource:
     """The questions trained on: `twin` True for the procedural stand-in, `rows` the number of questions.
 
-    An endless twin has 0 rows.
+    An endless twin has 0 rows. `code` is the digest of the benchmark's source, whose score is the reward.
     """
 
     bench: str
@@ -70,6 +73,7 @@ class TrainingSource:
     twin: bool
     revision: str
     rows: int
+    code: str = ""
 
     def __post_init__(self) -> None:
         check_range("bench_version", self.bench_version, 1)
@@ -100,21 +104,22 @@ class Weights:
 class Training:
     """What was trained: `settings` are the loop's (learning rate, responses per prompt ...), the same for every rule.
 
-    `tokens` sampled over the run; `counters` such as groups dropped or refilled; `curve` one mapping a logged step,
-    with `step` and whatever was measured; `weights` None for a rule without them.
+    `tokens` sampled over the run, those that a filter dropped among them: the budget, None where it is not known;
+    `counters` such as prompts sampled and kept; `curve` one mapping a logged step, with `step` and whatever was
+    measured, `kept_...` what the filter left; `weights` None for a rule without them.
     """
 
     source: TrainingSource
     steps: int
     settings: Mapping[str, Setting]
-    tokens: int
+    tokens: int | None
     counters: Mapping[str, int]
     curve: tuple[Mapping[str, float], ...]
     weights: Weights | None
 
     def __post_init__(self) -> None:
         check_range("training.steps", self.steps, 1)
-        check_range("training.tokens", self.tokens, 0)
+        check_range("training.tokens", 0 if self.tokens is None else self.tokens, 0)
         for name, count in self.counters.items():
             check_range(f"counters.{name}", count, 0)
         logged = [entry.get("step", math.nan) for entry in self.curve]
@@ -177,7 +182,8 @@ class Evaluation:
     `value` is avg@N of the headline metric, the mean of `correctness`: per question the mean over `samples`, in the
     order of the questions that `question_ids` is the hash of. `greedy` and `pass_at_n` are None where not measured;
     `extraction_failures`, `unformatted` and `truncated` are shares of all responses.
-    `grader` and `prompt` are hashes (or versions) of what scored and of what was asked.
+    `grader` and `prompt` are hashes (or versions) of what scored and of what was asked, `code` and `settings` the
+    benchmark's own source and settings.
     """
 
     bench: str
@@ -202,6 +208,8 @@ class Evaluation:
     truncated: float
     categories: Mapping[str, Category]
     beside: Beside = field(default_factory=Beside)
+    code: str = ""
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_range("bench_version", self.bench_version, 1)
@@ -224,12 +232,17 @@ class Evaluation:
     @property
     def measure(self) -> tuple[object, ...]:
         """What was measured: two evaluations may be compared only where this is equal."""
-        return tuple(getattr(self, name) for name in MEASURE)
+        values = [getattr(self, name) for name in MEASURE]
+        return tuple(tuple(sorted(one.items())) if isinstance(one, Mapping) else one for one in values)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run. `shaper`, `base` and `training` are None together, for a model measured without training."""
+    """One run. `shaper`, `base` and `training` are None together, for a model measured without training.
+
+    `identity` is None where it is not known: in what was a record of schema 1. `supersedes` are the ids of runs whose
+    place this one takes.
+    """
 
     schema: int
     contract_version: int
@@ -248,6 +261,8 @@ class RunRecord:
     seconds: float
     status: Literal["complete"] = "complete"
     notes: tuple[str, ...] = ()
+    identity: Identity | None = None
+    supersedes: tuple[str, ...] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -259,6 +274,8 @@ class RunRecord:
             raise UsageError(f"run_id must be 6 to 64 of a-z, 0-9 and '-', got {self.run_id!r}")
         if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", self.created):
             raise UsageError(f"created must read like 2026-01-31T12:00:00Z, got {self.created!r}")
+        if self.run_id in self.supersedes:
+            raise UsageError(f"supersedes must name other runs, names {self.run_id} itself")
         if len({part is None for part in (self.shaper, self.base, self.training)}) != 1:
             raise UsageError("shaper, base and training must be given together or not at all")
         if any(not 0 < len(note) <= 40 or "\n" in note for note in self.notes):

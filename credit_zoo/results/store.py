@@ -2,7 +2,8 @@
 
 A file is JSON with one line per curve entry and per list of scores. Reading is strict: a file says exactly what
 the dataclasses of `credit_zoo.results.record` say, or it is named, with the field, and refused. Only fields with a
-`default_factory` may be missing: they are younger than the schema.
+`default_factory` may be missing: they are younger than the schema. A file of schema 1 is read in the words of schema 2
+(`credit_zoo.results.schema1`).
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from credit_zoo.registry import UsageError
 from credit_zoo.results.record import SCHEMA, RunRecord
+from credit_zoo.results.schema1 import upgraded
 
 __all__ = ["CorruptRecord", "RunRecord", "atomic_write", "load", "load_all", "plain", "record_path", "run_key", "write"]
 
@@ -112,11 +114,20 @@ def load(path: Path) -> RunRecord:
     try:
         if isinstance(content, dict) and isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
             raise UsageError(f"schema: {content['schema']} is newer than {SCHEMA}; update credit_zoo to read it")
-        record = _decode(RunRecord, content, "")
+        old = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == 1
+        record = _decode(RunRecord, upgraded(content) if old else content, "")
     except UsageError as error:
         raise CorruptRecord(f"{path} is not a valid record: {error}") from None
     assert isinstance(record, RunRecord)
     return record
+
+
+def find(folder: Path, run_id: str) -> RunRecord:
+    """The one record of a run below a folder."""
+    found = sorted(folder.rglob(f"*-{run_id}.json"))
+    if len(found) != 1:
+        raise UsageError(f"run {run_id} has {len(found)} records below {folder}, must have one")
+    return load(found[0])
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -209,7 +220,7 @@ def run_key(record: RunRecord) -> str:
     """
     training = record.training
     source = (training.source, training.steps, training.settings) if training else None
-    what = (record.contract_version, record.shaper, record.base, record.seed, record.model, source)
+    what = (record.contract_version, record.shaper, record.base, record.seed, record.model, source, record.identity)
     return json.dumps(plain(what), sort_keys=True)
 
 
@@ -246,11 +257,18 @@ def _kept(path: Path, inode: int, time: int, size: int) -> RunRecord:
     return load(path)
 
 
+def _standing(loaded: list[tuple[Path, RunRecord]]) -> list[tuple[Path, RunRecord]]:
+    """Without the runs whose place another takes, which says so in its own row."""
+    replaced = {run_id for _, record in loaded for run_id in record.supersedes}
+    return [(path, record) for path, record in loaded if record.run_id not in replaced]
+
+
 def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
     """(records, problems) of every `*.json` below `folder`, in the order of their paths.
 
-    A damaged file, and a run that stands there twice with different results, are named in the problems and left out;
-    the others count. A file that is as it was the last time is not decoded again.
+    A damaged file, and a run that stands there twice with different results, are named in the problems and left out, a
+    run that another supersedes is left out; the others count. A file that is as it was the last time is not decoded
+    again.
     """
     loaded, problems = [], []
     for path in sorted(folder.rglob("*.json")):
@@ -258,5 +276,5 @@ def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
             loaded.append((path, _unchanged(path)))
         except CorruptRecord as error:
             problems.append(str(error))
-    kept, repeated = _duplicates(loaded)
+    kept, repeated = _duplicates(_standing(loaded))
     return [record for _, record in sorted(kept, key=lambda item: item[0])], problems + repeated

@@ -1,6 +1,7 @@
 """Where a training run stands, on disk: written whole or not at all, checked by sum before it is used.
 
-    <out>/<run id>/run.json                         which run this is: key, start, and whether it ended
+    <out>/<run id>/run.json                         which run this is: key, start, what it was started with, whether
+                                                    it ended
     <out>/<run id>/saves/step-000050/               weights and optimizer state by parameter (safetensors),
                                                     the reports so far (JSON), and the sums of both
 
@@ -134,23 +135,26 @@ def _progress(payload: dict[str, Any]) -> TrainingState:
     return TrainingState(payload["next"], tuple(reports), payload["seconds"])
 
 
-def mark_started(folder: Path, key: str, created: str) -> None:
-    """Writes down which run a folder is of."""
-    atomic_write(folder / "run.json", json.dumps({"key": key, "created": created, "ended": False}) + "\n")
+def mark_started(folder: Path, key: str, created: str, begun: Mapping[str, str]) -> None:
+    """Writes down which run a folder is of, and what beside its words it was started with."""
+    payload = {"key": key, "created": created, "started_with": dict(begun), "ended": False}
+    atomic_write(folder / "run.json", json.dumps(payload, indent=1) + "\n")
 
 
 def mark_finished(folder: Path) -> None:
     """Marks the run as ended and drops its saves."""
     payload = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    atomic_write(folder / "run.json", json.dumps({**payload, "ended": True}) + "\n")
+    atomic_write(folder / "run.json", json.dumps({**payload, "ended": True}, indent=1) + "\n")
     shutil.rmtree(folder / "saves", ignore_errors=True)
 
 
-def unfinished_runs(out: Path, key: str) -> Sequence[tuple[Path, str]]:
-    """The folders of runs of this key that did not end, with their start, the latest last."""
+def unfinished_runs(out: Path, key: str) -> Sequence[tuple[Path, str, dict[str, str]]]:
+    """The folders of runs of this key that did not end, with their start and what they were started with, the latest
+    last.
+    """
     found = []
     for file in out.glob("*/run.json"):
         payload = json.loads(file.read_text(encoding="utf-8"))
         if payload["key"] == key and not payload["ended"]:
-            found.append((payload["created"], file.parent))
-    return [(folder, created) for created, folder in sorted(found)]
+            found.append((payload["created"], file.parent, payload["started_with"]))
+    return [(folder, created, begun) for created, folder, begun in sorted(found, key=lambda one: one[:2])]

@@ -26,9 +26,20 @@ class ProcessGroup:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """What some responses add up to: their number, rewards and scores, how many were cut, and their tokens."""
+
+    responses: float = 0.0
+    reward: float = 0.0
+    correct: float = 0.0
+    truncated: float = 0.0
+    tokens: float = 0.0
+
+
+@dataclass(frozen=True)
 class Rollout:
     """A batch, the questions behind its groups, the number of the next question, and what was counted on the way:
-    prompts `asked` and `kept` by this process, and the resampling rounds.
+    prompts `asked` and `kept` by this process, the sums over the responses to either, and the resampling rounds.
 
     A process that no group of the step fell to is `idle`: its batch is there to be read, and does not count. A step of
     which no process kept a group is `without_effect`, on all of them: one group is there to be measured.
@@ -40,6 +51,8 @@ class Rollout:
     asked: int
     kept: int
     resampling_rounds: int
+    sums_asked: Sums
+    sums_kept: Sums
     idle: bool = False
     without_effect: bool = False
 
@@ -84,13 +97,16 @@ class Collector:
         chosen = sorted(everywhere)[: self.prompts] or sorted(self.processes.share([g.number for g in dropped]))[:1]
         asked, pad_token = [*kept, *dropped], self.worker.policy.encoder.pad_token
         used = [group for group in asked if group.number in chosen]
+        trained_on = [group for group in kept if group.number in chosen]
         return Rollout(
             batch=_assemble(used or asked[:1], pad_token),
             questions=tuple(group.question for group in used),
             next=first,
             asked=len(asked),
-            kept=sum(group.number in chosen for group in kept),
+            kept=len(trained_on),
             resampling_rounds=resampling_rounds,
+            sums_asked=_sums(asked),
+            sums_kept=_sums(trained_on),
             idle=not used,
             without_effect=not everywhere,
         )
@@ -140,6 +156,16 @@ class _Group:
 
 def _total(parts: Mapping[str, float]) -> float:
     return sum(parts.values())
+
+
+def _sums(groups: Sequence[_Group]) -> Sums:
+    return Sums(
+        responses=sum(len(group.scores) for group in groups),
+        reward=sum(sum(parts.values()) for group in groups for parts in group.parts),
+        correct=sum(score.correct for group in groups for score in group.scores),
+        truncated=sum(int(group.responses.truncated.sum()) for group in groups),
+        tokens=sum(int(group.responses.mask.sum()) for group in groups),
+    )
 
 
 def _rows(responses: Responses, index: slice) -> Responses:

@@ -8,6 +8,8 @@ from credit_zoo import masked
 from credit_zoo.objective import weights
 from credit_zoo.types import ShaperInputs
 
+KEPT_MEANS = ("kept_reward", "kept_accuracy", "kept_truncated", "kept_length")
+
 
 @dataclass(frozen=True)
 class WeightSpread:
@@ -41,9 +43,10 @@ class WeightSpread:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step. Entropy and KL in nats per token; `accuracy` is the mean score of the sampled responses;
-    `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference). `sampler_...` is what sampler and
-    trainer disagree on (`credit_zoo.rollout.correction`).
+    """One step. `reward`, `accuracy` (the mean score), `truncated` and `length` are means over all sampled responses,
+    `kept_...` over those that a filter left to train on, 0 where it left none. All that follows is of the latter:
+    entropy and KL in nats per token; `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference).
+    `sampler_...` is what sampler and trainer disagree on (`credit_zoo.rollout.correction`).
     """
 
     step: int
@@ -52,6 +55,10 @@ class StepReport:
     accuracy: float
     truncated: float
     length: float
+    kept_reward: float
+    kept_accuracy: float
+    kept_truncated: float
+    kept_length: float
     entropy: float
     clip_fraction: float
     old_kl: float
@@ -61,8 +68,9 @@ class StepReport:
     weight_quantiles: tuple[float, float, float]
     grad_norm: float
     sampled_tokens: int
-    asked: int
-    kept: int
+    kept_tokens: int
+    sampled_prompts: int
+    kept_prompts: int
     resampling_rounds: int
     seconds: float
     sampler_ratio: float = 1.0
@@ -82,8 +90,9 @@ class StepReport:
         }
 
     def scalars(self) -> dict[str, float]:
-        """Every number, for a tracker."""
+        """Every number, for a tracker and the record; no mean over responses that there are none of."""
         values = {name: value for name, value in asdict(self).items() if name != "weight_quantiles"}
-        values["refills"] = values.pop("resampling_rounds")  # its name in the records of schema 1
+        if not self.kept_prompts:
+            values = {name: value for name, value in values.items() if name not in KEPT_MEANS}
         names = ("weight_p05", "weight_p50", "weight_p95")
         return {**values, **dict(zip(names, self.weight_quantiles, strict=True))}

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from credit_zoo.question import Question
 from credit_zoo.questions import Questions
 from credit_zoo.rollout import SamplerMismatch
-from credit_zoo.training.collect import Rollout
+from credit_zoo.training.collect import Rollout, Sums
 from credit_zoo.training.diagnostics import StepReport
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
@@ -73,27 +73,19 @@ def _summary(
     trainer: Trainer, rollout: Rollout, updates: Sequence[UpdateStats], step: int, seconds: float
 ) -> StepReport:
     """The step's numbers over all processes."""
-    batch, last, counts = rollout.batch, updates[-1], 0.0 if rollout.idle else 1.0
+    last = updates[-1]
     clipped = sum(one.stats.clipped for one in updates) / len(updates)
-    responses, reward, correct, truncated, sampled = trainer.total(
-        counts * len(batch.reward),
-        counts * float(batch.reward.sum()),
-        counts * float(batch.correct.sum()),
-        counts * float(batch.responses.truncated.sum()),
-        counts * float(batch.responses.mask.sum()),
-    )
+    sampled, kept = (Sums(*trainer.total(*astuple(sums))) for sums in (rollout.sums_asked, rollout.sums_kept))
     stats = (last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl)
     tokens, clips, entropy, old_kl, reference_kl = trainer.total(*stats)
-    asked, kept = trainer.total(rollout.asked, rollout.kept)
+    asked, left = trainer.total(rollout.asked, rollout.kept)
     sampler = SamplerMismatch(*trainer.total(*astuple(last.mismatch))).numbers()
     per_token = 1 / max(tokens, 1)
     return StepReport(
         step=step + 1,
         loss=last.loss,
-        reward=reward / responses,
-        accuracy=correct / responses,
-        truncated=truncated / responses,
-        length=sampled / responses,
+        **_means(sampled),
+        **{f"kept_{name}": value for name, value in _means(kept).items()},
         entropy=entropy * per_token,
         clip_fraction=clips * per_token,
         old_kl=old_kl * per_token,
@@ -102,10 +94,17 @@ def _summary(
         weight_ess=last.spread.ess,
         weight_quantiles=last.spread.quantiles,
         grad_norm=last.grad_norm,
-        sampled_tokens=int(sampled),
-        asked=int(asked),
-        kept=int(kept),
+        sampled_tokens=int(sampled.tokens),
+        kept_tokens=int(kept.tokens),
+        sampled_prompts=int(asked),
+        kept_prompts=int(left),
         resampling_rounds=rollout.resampling_rounds,
         **sampler,
         seconds=seconds,
     )
+
+
+def _means(sums: Sums) -> dict[str, float]:
+    """Per response, 0 without any."""
+    shown = {"reward": sums.reward, "accuracy": sums.correct, "truncated": sums.truncated, "length": sums.tokens}
+    return {name: value / max(sums.responses, 1) for name, value in shown.items()}
