@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from steps import prompts
 
 from credit_zoo.policy.batch_layout import BatchLayout
-from credit_zoo.rollout.sampling import BLOCK, SamplingParams, invert, restrict, sample
+from credit_zoo.rollout.sampling import BLOCK, SamplingParams, generators, invert, restrict, sample
 
 
 def draw(policy, seed=0, **settings):
@@ -66,6 +66,15 @@ def test_a_draw_is_the_first_token_whose_cumulative_probability_exceeds_the_chan
 def test_the_same_seed_gives_the_same_responses_and_another_one_others(tiny):
     one, same, other = (draw(tiny, seed=seed, group=4, max_tokens=12).ids for seed in (0, 0, 1))
     assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_more_responses_and_more_tokens_come_after_the_same_first_ones(tiny):
+    def ids(group, length):
+        drawn = sample(tiny, prompts(tiny), SamplingParams(group, max_tokens=length), generators(3, [7, 8, 9]))
+        return drawn.ids.view(3, group, length)
+
+    assert torch.equal(ids(2, 5), ids(6, 12)[:, :2, :5])
+    assert len({tuple(row) for row in ids(6, 12).flatten(0, 1).tolist()}) == 18
 
 
 def test_a_response_ends_at_its_first_stop_token_and_only_unfinished_ones_are_truncated(tiny):

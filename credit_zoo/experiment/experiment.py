@@ -11,7 +11,7 @@ from credit_zoo.cli import Command
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.context import RunContext, TrainingSummary, run_record
 from credit_zoo.experiment.identity import with_identity
-from credit_zoo.experiment.measuring import eval_set, evaluate_all
+from credit_zoo.experiment.measuring import eval_set, evaluate_all, release
 from credit_zoo.experiment.opening import log_setup, open_run
 from credit_zoo.experiment.training_run import save_diverged, train, training_set
 from credit_zoo.leaderboard import build, row
@@ -36,6 +36,7 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
     log_setup(context)
     sets = {name: eval_set(context, name) for name in command.bench}
     if command.eval_only:
+        context = with_identity(context)
         _finish(context, evaluate_all(context, sets, "after"), None, time.perf_counter() - started)
         return 0
     questions = training_set(context)
@@ -81,8 +82,8 @@ def _finish(
         return
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
     write(run, results)
-    if trained:
-        mark_finished(context.folder)
+    mark_finished(context.folder)
+    release(context)
     built = build(results)
     atomic_write(results.parent / "LEADERBOARD.md", built.page)
     for problem in built.problems:
