@@ -29,8 +29,10 @@ from credit_zoo.experiment.context import EvalSet, RunContext, Stage, evaluation
 from credit_zoo.policy import weights_digest
 from credit_zoo.questions import HUB, FramedQuestions, OpenedOnUse, Questions, choose, open_questions
 from credit_zoo.registry import BENCHMARKS, UsageError
-from credit_zoo.results import atomic_bytes, interval, record
+from credit_zoo.results import atomic_bytes, interval, package_versions, record
 from credit_zoo.rollout import RolloutWorker
+
+SAMPLING_PACKAGES = ("torch", "transformers", "vllm")  # which can change an answer
 
 
 def data_folder(command: Command, bench: str) -> str | None:
@@ -68,13 +70,13 @@ def in_model_frame(context: RunContext, questions: Questions) -> Questions:
 
 def evaluate_all(context: RunContext, sets: Mapping[str, EvalSet], stage: Stage) -> list[record.Evaluation]:
     """Every benchmark, before or after training; what was measured already is taken over."""
-    evaluations = []
+    evaluations, weights = [], _weights(context, stage)
     for name, questions_set in sets.items():
         rule = None if questions_set.source.twin else RULES.get(name)
-        head = _head(context, name, questions_set)
+        head = _head(context, name, questions_set, weights)
         result = _ask(context, Asking(f"{name}-{stage}", head, questions_set, context.config.eval, rule))
         context.log(_result_line(name, result, stage, context.config.eval.samples))
-        baselines = _baselines(context, name, questions_set) if stage == "after" else {}
+        baselines = _baselines(context, name, questions_set, head) if stage == "after" else {}
         evaluations.append(evaluation(context.config, name, questions_set, result, stage, baselines))
     return evaluations
 
@@ -142,7 +144,16 @@ def release(context: RunContext) -> None:
         _shared(context, "unfinished", read_generations(path)[0]).unlink(missing_ok=True)
 
 
-def _head(context: RunContext, name: str, questions_set: EvalSet) -> dict[str, Any]:
+def _weights(context: RunContext, stage: Stage) -> str:
+    """The digest of the weights that are measured, which one process takes: those of a large model take a while."""
+    if stage == "before" or context.command.eval_only:
+        return context.weights
+    main = context.processes.rank == 0
+    (found,) = context.processes.share([weights_digest(context.policy)] if main else [])
+    return str(found)
+
+
+def _head(context: RunContext, name: str, questions_set: EvalSet, weights: str) -> dict[str, Any]:
     """Everything that the answers depend on, but the questions themselves."""
     beside = ("questions", "split", "batch", "tokens")  # they choose the questions, or change no answer
     return {
@@ -150,11 +161,12 @@ def _head(context: RunContext, name: str, questions_set: EvalSet) -> dict[str, A
         "source": str(questions_set.source),
         "twin": questions_set.source.twin,
         "settings": settings_of(questions_set.bench),
-        "model": weights_digest(context.policy),
+        "model": weights,
         "eval": {key: value for key, value in settings_of(context.config.eval).items() if key not in beside},
         "prompt": settings_of(context.config.prompt),
         "dtype": context.config.model.dtype,
         "engine": context.config.rollout.engine,
+        "packages": {name: version for name, version in package_versions().items() if name in SAMPLING_PACKAGES},
     }
 
 
@@ -170,14 +182,14 @@ def _result_line(name: str, result: EvalResult, stage: Stage, samples: int) -> s
     return f"{stage:<7} {name}: {', '.join(parts)} (%)"
 
 
-def _baselines(context: RunContext, name: str, questions_set: EvalSet) -> dict[str, float]:
+def _baselines(context: RunContext, name: str, questions_set: EvalSet, head: Mapping[str, Any]) -> dict[str, float]:
     """The scores of those who do not look, as the command asks for them."""
     found, e = {}, context.config.eval
     bench, questions = questions_set.bench, questions_set.questions
     for baseline in context.command.baseline:
         if baseline == "blank_image":
-            head = {**_head(context, name, questions_set), "pictures": "blank"}
-            what = Asking(f"{name}-blank_image", head, _blank(questions_set), replace(e, greedy=False))
+            blank = {**head, "pictures": "blank"}
+            what = Asking(f"{name}-blank_image", blank, _blank(questions_set), replace(e, greedy=False))
             result = _ask(context, what)
         elif baseline == "majority":
             result = grade(bench, questions, [best_constant_answer(bench, questions)] * len(questions))
