@@ -21,6 +21,7 @@ from credit_zoo.questions.prompting import PromptConfig
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results.store import load_all
 from credit_zoo.rollout.processes import ProcessGroup
+from credit_zoo.rollout.sampling import SamplingParams, chances
 from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.run import main
 
@@ -199,7 +200,8 @@ def test_a_measurement_does_not_depend_on_how_questions_are_batched(tiny):
 def test_more_samples_and_more_questions_leave_the_first_ones_as_they_are(tiny):
     few, more = texts(tiny, TWIN[2:5], samples=2), texts(tiny, samples=5)
     assert few == {name: more[name][:2] for name in few}
-    assert len({text for said in more.values() for text in said}) > 30, "and no two are drawn alike"
+    drawn = chances(len(TWIN), SamplingParams(group=5, max_tokens=1), harness.draws(FEW.seed, TWIN))
+    assert len(drawn.unique()) == 5 * len(TWIN), "and no two are drawn alike"
 
 
 def test_more_tokens_only_go_on(tiny):
@@ -244,6 +246,8 @@ def test_guesses_are_choices_of_the_question_or_truths_of_its_kind():
         {as_response("7"), as_response("8")}, {as_response("7"), as_response("8")}, {as_response("x"), as_response("y")},
     ]  # fmt: skip
     assert drawn == random_answers(asked, 50, seed=1) != random_answers(asked, 50, seed=2)
+    more = random_answers(asked[::-1], 60, seed=1)[::-1]
+    assert more[2].texts[:50] == drawn[2].texts
 
 
 # --- through the commands ----------------------------------------------------------------------------------------

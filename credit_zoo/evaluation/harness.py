@@ -1,7 +1,7 @@
 """Measuring a policy on a benchmark: every question is asked, the answers are graded together.
 
-What answer s to a question draws depends on `eval.seed`, the question's id and s alone: not on what else is asked, how
-questions are batched, how many answers or tokens are asked for, or which process asks.
+What answer s to a question draws depends on `eval.seed`, the question's id and text and s alone: not on what else is
+asked, how questions are batched, how many answers or tokens are asked for, or which process asks.
 """
 
 import hashlib
@@ -56,9 +56,9 @@ class EvalConfig:
 
 
 def draws(seed: int, questions: Sequence[Question]) -> list[torch.Generator]:
-    """A source of draws for each question, by its id."""
-    ids = [hashlib.sha256(question.id.encode()).digest() for question in questions]
-    return generators(seed, [int.from_bytes(one[:8], "big") for one in ids])
+    """A source of draws for each question, by its id and text."""
+    names = [hashlib.sha256(f"{question.id}\n{question.text}".encode()).digest() for question in questions]
+    return generators(seed, [int.from_bytes(name[:8], "big") for name in names])
 
 
 def measure(
