@@ -75,6 +75,11 @@ TINY = Size(width=32, layers=3, heads=2, key_value_heads=1, feed_forward=64, vis
 @pytest.fixture
 def tiny() -> Policy:
     """A policy of the real architecture with random weights, a new one for each test."""
+    return tiny_policy()
+
+
+def tiny_policy() -> Policy:
+    """A new one, the same every time."""
     encoder = build_encoder(["find", " find", " the", " area", " of", " side"], TINY)
     policy = Policy(build_model(encoder, TINY, seed=0), encoder, ModelConfig()).eval()
     with torch.no_grad():  # a random head is all but uniform, and rounding would be most of what tokens differ in

@@ -257,3 +257,66 @@ def test_accelerates_environment_changes_no_number(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0 and "ACCELERATE_MIXED_PRECISION=bf16 is not used" in done.stderr
     assert_same(expected, evaluation_fields(tmp_path / "launched"), tolerance=0)
+
+
+# --- measuring -----------------------------------------------------------------------------------------------------
+
+MEASURED = ("eval_only=true", "bench=geometry3k,mathvista", "baseline=blank_image", "eval.questions=9", "eval.batch=2")
+
+
+def measured(folder, *words, processes=1):
+    """The evaluations of a measurement that has to succeed, and the samples in its kept answers."""
+    done = subprocess.run(
+        measuring(folder, *words, processes=processes), capture_output=True, text=True, timeout=300, env=one_thread()
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (record,), problems = load_all(folder / "leaderboard" / "results")
+    assert problems == []
+    return record.evaluations, done
+
+
+def measuring(folder, *words, processes=1):
+    return [word for word in command(folder, *MEASURED, *words, processes=processes) if word not in LEARNING]
+
+
+LEARNING = ("train.lr=1e-4", "shaper=pepo", "eval.questions=2")
+
+
+def test_two_processes_measure_what_one_does_and_share_the_questions(tmp_path):
+    expected, _ = measured(tmp_path / "one")
+    found, _ = measured(tmp_path / "two", processes=2)
+    assert found == expected
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.gz")} for name in ("one", "two"))
+    assert one == two and len(one) == 4
+    assert not list((tmp_path / "two" / "runs" / "unfinished").iterdir())
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_killed_measurement_of_two_processes_goes_on_in_one(tmp_path, after):
+    expected, _ = measured(tmp_path / "whole")
+    folder = tmp_path / "cut"
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(
+            measuring(folder, processes=2), stdout=subprocess.DEVNULL, stderr=err, env=one_thread()
+        )
+    limit = time.monotonic() + 120
+    while len(answered(folder)) < 10 * after:
+        assert process.poll() is None and time.monotonic() < limit, (tmp_path / "err").read_text()[-3000:]
+        time.sleep(0.01)
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    process.wait(60)
+    before = answered(folder)
+    found, done = measured(folder, "resume=true")
+    assert found == expected
+    assert "kept    geometry3k-after: " in done.stdout
+    assert len(before) == len(set(before)), "no question is asked by both"
+
+
+def answered(folder):
+    """What the parts of a measurement under way hold: benchmark, pass and question of every whole line."""
+    files = (folder / "runs" / "unfinished").glob("*.jsonl")
+    lines = [line for file in files for line in file.read_text().split("\n")[1:-1]]
+    rows = [json.loads(line) for line in lines]
+    finished = [name for file in (folder / "runs").glob("*/answers/*.gz") for name in [file.name] * 18]
+    return [(row["pass"], row["id"]) for row in rows] + [(name, k) for k, name in enumerate(finished)]

@@ -2,13 +2,12 @@
 
 import copy
 import dataclasses
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, pairwise
 
 import pytest
 import torch
-from steps import Coin, Numbers, batch, collector, loss_and_gradient, reordered, trainer, wider
+from steps import Coin, Meeting, Numbers, batch, collector, loss_and_gradient, reordered, trainer, wider
 
 from credit_zoo.objective.advantages import DrGrpo, Grpo
 from credit_zoo.objective.base import Base
@@ -18,8 +17,8 @@ from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
 from credit_zoo.question import Score
 from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.rollout.processes import ProcessGroup
 from credit_zoo.testing.hard_inputs import with_empty_row
-from credit_zoo.training.collect import ProcessGroup
 from credit_zoo.training.diagnostics import WeightSpread
 from credit_zoo.training.engine import NonFiniteError, torch_engine
 from credit_zoo.training.loop import Diverged, train_policy
@@ -157,7 +156,7 @@ def test_weight_spread_by_hand():
 
 def test_dynamic_sampling_refills_with_the_next_questions_until_the_batch_is_full(tiny):
     collect = collector(tiny, Base(dynamic_sampling=True, max_resampling_rounds=5))
-    drawn = collect(Numbers((1, 2)), 0, seed=0)
+    drawn = collect(Numbers((1, 2)), 0, seed=1)
     assert [q.answer for q in drawn.questions] == ["2", "2"] and drawn.kept == 2
     assert (drawn.asked, drawn.resampling_rounds) == (4, 1) and drawn.next == 4
     for group in drawn.batch.group.unique():
@@ -261,20 +260,6 @@ def test_two_processes_draw_what_one_draws(tiny, dynamic):
     for group, (ids, reward) in found.items():
         assert torch.equal(alone.batch.responses.ids[alone.batch.group == group], ids)
         assert torch.equal(alone.batch.reward[alone.batch.group == group], reward)
-
-
-class Meeting:
-    """Threads that tell each other some numbers, as processes do."""
-
-    def __init__(self, size):
-        self.barrier, self.said = threading.Barrier(size), {}
-
-    def share(self, rank, own):
-        self.said[rank] = own
-        self.barrier.wait(60)
-        everywhere = [number for k in sorted(self.said) for number in self.said[k]]
-        self.barrier.wait(60)
-        return everywhere
 
 
 def shared_draw(policy, base, numbers, meeting, rank):

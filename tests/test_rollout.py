@@ -109,6 +109,15 @@ def test_the_same_seed_gives_the_same_responses_and_another_one_others(tiny):
     assert torch.equal(one, same) and not torch.equal(one, other)
 
 
+def test_more_responses_and_more_tokens_come_after_the_same_first_ones(tiny):
+    def ids(group, length):
+        drawn = sample(tiny, prompts(tiny), SamplingParams(group, max_tokens=length), generators(3, [7, 8, 9]))
+        return drawn.ids.view(3, group, length)
+
+    assert torch.equal(ids(2, 5), ids(6, 12)[:, :2, :5])
+    assert len({tuple(row) for row in ids(6, 12).flatten(0, 1).tolist()}) == 18
+
+
 def test_a_response_ends_at_its_first_stop_token_and_only_unfinished_ones_are_truncated(tiny):
     drawn = draw(tiny, group=64, max_tokens=40)
     stop = tiny.encoder.stop_tokens[0]

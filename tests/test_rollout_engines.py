@@ -14,7 +14,7 @@ from steps import batch, loss_and_gradient, prompts, trainer
 from credit_zoo.registry import UsageError
 from credit_zoo.rollout.correction import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.rollout.engines import RolloutConfig, sampler, seeds, to_responses, vllm_ids, weights_of
-from credit_zoo.rollout.sampling import SamplingParams, generators, skip_draws
+from credit_zoo.rollout.sampling import SamplingParams, generators
 
 
 def test_a_picture_is_one_token_and_padding_is_none(tiny):
@@ -38,10 +38,7 @@ def test_seeds_belong_to_questions_and_all_differ():
     three = seeds(3, sampling, generators(0, [5, 6, 7]))
     assert three[1:] == seeds(2, sampling, generators(0, [6, 7]))
     assert len({seed for row in three for seed in row}) == 12
-    source, skipped = (torch.Generator().manual_seed(1) for _ in range(2))
-    first = seeds(4, sampling, source)
-    skip_draws(skipped, 2, sampling)
-    assert first[2:] == seeds(2, sampling, skipped)
+    assert [row[:4] for row in seeds(3, SamplingParams(group=7, max_tokens=30), generators(0, [5, 6, 7]))] == three
 
 
 def test_weights_have_the_names_of_a_checkpoint(tiny, tmp_path):

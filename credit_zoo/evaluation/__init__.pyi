@@ -6,9 +6,14 @@ from .baselines import constant_answer as constant_answer
 from .baselines import random_answers as random_answers
 from .baselines import uniform_choice as uniform_choice
 from .generations import GenerationLog as GenerationLog
+from .generations import full_head as full_head
+from .generations import key_of as key_of
 from .generations import read_generations as read_generations
+from .grading import Completions as Completions
 from .grading import EvalResult as EvalResult
+from .grading import Rule as Rule
 from .grading import evaluation_fields as evaluation_fields
 from .grading import grade as grade
 from .harness import EvalConfig as EvalConfig
+from .harness import draws as draws
 from .harness import measure as measure

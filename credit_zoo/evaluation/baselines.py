@@ -81,16 +81,16 @@ def best_constant_answer(bench: Benchmark, questions: Sequence[Question]) -> Com
 
 
 def random_answers(questions: Sequence[Question], samples: int, seed: int) -> list[Completions]:
-    """Random responses: a choice of the question's own, or the truth of a question of the same kind."""
-    draw = random.Random(seed)
+    """Random responses: a choice of the question's own, or the truth of a question of the same kind. More samples come
+    after the same first ones.
+    """
     truths: dict[str, list[str]] = {}
     for question in questions:
         answer = f"[{question.answer}]" if question.kind == "box" else question.answer
         truths.setdefault(question.kind, []).append(answer)
-    return [
-        Completions(
-            tuple(as_response(text) for text in draw.choices(question.choices or truths[question.kind], k=samples)),
-            (False,) * samples,
-        )
-        for question in questions
-    ]
+    found = []
+    for question in questions:
+        draw = random.Random(f"{seed} {question.id}")
+        drawn = draw.choices(question.choices or truths[question.kind], k=samples)
+        found.append(Completions(tuple(map(as_response, drawn)), (False,) * samples))
+    return found

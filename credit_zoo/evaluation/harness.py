@@ -1,16 +1,23 @@
-"""Measuring a policy on a benchmark: every question is asked, the answers are graded together."""
+"""Measuring a policy on a benchmark: every question is asked, the answers are graded together.
 
-from collections.abc import Iterator, Sequence
+What answer s to a question draws depends on `eval.seed`, the question's id and text and s alone: not on what else is
+asked, how questions are batched, how many answers or tokens are asked for, or which process asks.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
 
-from credit_zoo.evaluation.generations import GenerationLog, Pass
+from credit_zoo.evaluation.generations import ALONE, GenerationLog, Pass
 from credit_zoo.evaluation.grading import Completions, EvalResult, Rule, grade
 from credit_zoo.question import Question, Split
+from credit_zoo.questions import without_pictures
 from credit_zoo.registry import UsageError, check_range
-from credit_zoo.rollout import RolloutWorker, SamplingParams, skip_draws
+from credit_zoo.rollout import ProcessGroup, RolloutWorker, SamplingParams, generators
 from credit_zoo.types import Prompts, Responses
 
 
@@ -20,7 +27,7 @@ class EvalConfig:
     temperature 0. `seed` fixes questions and draws, the same for every run that is to be compared.
     """
 
-    questions: int = 200
+    questions: int = 200  # 0 asks all of a real set, and 601 of a twin, which has no end
     samples: int = 8
     temperature: float = 1.0
     top_p: float = 1.0
@@ -33,7 +40,8 @@ class EvalConfig:
     seed: int = 1234
 
     def __post_init__(self) -> None:
-        for name in ("questions", "samples", "batch", "tokens"):
+        check_range("eval.questions", self.questions, 0)
+        for name in ("samples", "batch", "tokens"):
             check_range(f"eval.{name}", getattr(self, name), 1)
         check_range("eval.temperature", self.temperature, 0)
         check_range("eval.top_p", self.top_p, 0, 1, open_low=True)
@@ -47,6 +55,12 @@ class EvalConfig:
         return SamplingParams(self.samples, self.temperature, self.top_p, self.top_k, self.max_tokens)
 
 
+def draws(seed: int, questions: Sequence[Question]) -> list[torch.Generator]:
+    """A source of draws for each question, by its id and text."""
+    names = [hashlib.sha256(f"{question.id}\n{question.text}".encode()).digest() for question in questions]
+    return generators(seed, [int.from_bytes(name[:8], "big") for name in names])
+
+
 def measure(
     worker: RolloutWorker,
     questions: Sequence[Question],
@@ -54,58 +68,84 @@ def measure(
     title: str,
     log: GenerationLog | None = None,
     official: Rule | None = None,
+    processes: ProcessGroup = ALONE,
 ) -> EvalResult:
-    """Asks every question `settings.samples` times, and once more greedily; with a log, only what it does not hold."""
+    """Asks every question `settings.samples` times, and once more greedily; with a log, only what it does not hold.
+
+    The processes share the questions, and all of them get the whole result.
+    """
     if not questions:
         raise UsageError(f"{title}: there are no questions to ask")
-    sampled = _ask_all(worker, questions, settings, "sampled", title, log)
-    greedy = _ask_all(worker, questions, settings, "greedy", title, log) if settings.greedy else None
-    return grade(worker.bench, questions, sampled, greedy, official)
+    told = without_pictures(questions)
+    asking = _Asking(worker, questions, told, settings, title, log, processes)
+    sampled = asking.answers("sampled")
+    greedy = asking.answers("greedy") if settings.greedy else None
+    return grade(worker.bench, told, sampled, greedy, official)
 
 
-def _ask_all(
-    worker: RolloutWorker,
-    questions: Sequence[Question],
-    settings: EvalConfig,
-    kind: Pass,
-    title: str,
-    log: GenerationLog | None,
-) -> list[Completions]:
-    sampling = settings.sampling(greedy=kind == "greedy")
-    generator = torch.Generator().manual_seed(settings.seed)
-    answers = list(log.done[kind]) if log else []
-    skip_draws(generator, len(answers), sampling)
-    right = [worker.bench.score(q, text).correct for q, a in zip(questions, answers, strict=False) for text in a.texts]
-    with tqdm(total=len(questions), initial=len(answers), desc=title, leave=False, disable=None) as bar:
-        for start in range(len(answers), len(questions), settings.batch):
-            chunk = questions[start : start + settings.batch]
-            for some, prompts in _fitting(worker, chunk, sampling, settings.tokens):
-                responses = worker.generate(some, prompts, sampling, generator)
-                said = _answers(worker, responses, sampling.group)
-                if log:
-                    log.add(kind, said)
-                answers += said
-                right += [worker.bench.score(q, t).correct for q, a in zip(some, said, strict=True) for t in a.texts]
-                bar.set_postfix(score=f"{100 * sum(right) / len(right):.1f}", refresh=False)
-                bar.update(len(some))
-    return answers
+@dataclass(frozen=True)
+class _Asking:
+    """One measurement; `told` are the questions without pictures."""
+
+    worker: RolloutWorker
+    questions: Sequence[Question]
+    told: Sequence[Question]
+    settings: EvalConfig
+    title: str
+    log: GenerationLog | None
+    processes: ProcessGroup
+
+    def answers(self, kind: Pass) -> list[Completions]:
+        """What is said to every question in one pass: what the log holds, and the rest, which the processes share."""
+        found = dict(self.log.done[kind]) if self.log else {}
+        left = [place for place in range(len(self.told)) if place not in found]
+        own = dict(self._ask(kind, left[self.processes.rank :: self.processes.size], found))
+        found |= dict(self.processes.share(list(own.items())))
+        if self.log:
+            self.log.done[kind] |= found
+        return [found[place] for place in range(len(self.told))]
+
+    def _ask(
+        self, kind: Pass, places: Sequence[int], found: Mapping[int, Completions]
+    ) -> Iterator[tuple[int, Completions]]:
+        sampling = self.settings.sampling(greedy=kind == "greedy")
+        right = [score for place, said in found.items() for score in self._scores(place, said)]
+        hidden = None if self.processes.rank == 0 else True
+        with tqdm(total=len(places), desc=self.title, leave=False, disable=hidden) as bar:
+            for start in range(0, len(places), self.settings.batch):
+                chunk = places[start : start + self.settings.batch]
+                waiting = iter(chunk)
+                for some, prompts in self._fitting([self.questions[place] for place in chunk], sampling):
+                    drawn = draws(self.settings.seed, some)
+                    said = _completions(self.worker, self.worker.generate(some, prompts, sampling, drawn), sampling)
+                    pairs = list(zip(itertools.islice(waiting, len(some)), said, strict=True))
+                    if self.log:
+                        self.log.add(kind, pairs)
+                    yield from pairs
+                    right += [score for pair in pairs for score in self._scores(*pair)]
+                    bar.set_postfix(score=f"{100 * sum(right) / len(right):.1f}", refresh=False)
+                    bar.update(len(some))
+
+    def _scores(self, place: int, said: Completions) -> list[float]:
+        return [self.worker.bench.score(self.told[place], text).correct for text in said.texts]
+
+    def _fitting(
+        self, questions: Sequence[Question], sampling: SamplingParams
+    ) -> Iterator[tuple[Sequence[Question], Prompts]]:
+        """The questions in order, halved until the tokens of a batch, prompts and responses, are at most
+        `eval.tokens`.
+        """
+        prompts, middle = self.worker.encode(questions), len(questions) // 2
+        tokens = sampling.group * (prompts.ids.numel() + len(prompts) * sampling.max_tokens)
+        if len(questions) == 1 or tokens <= self.settings.tokens:
+            yield questions, prompts
+            return
+        yield from self._fitting(questions[:middle], sampling)
+        yield from self._fitting(questions[middle:], sampling)
 
 
-def _fitting(
-    worker: RolloutWorker, questions: Sequence[Question], sampling: SamplingParams, tokens: int
-) -> Iterator[tuple[Sequence[Question], Prompts]]:
-    """The questions in order, halved until the tokens of a batch, prompts and responses, are at most `tokens`."""
-    prompts = worker.encode(questions)
-    if len(questions) == 1 or sampling.group * (prompts.ids.numel() + len(prompts) * sampling.max_tokens) <= tokens:
-        yield questions, prompts
-        return
-    middle = len(questions) // 2
-    yield from _fitting(worker, questions[:middle], sampling, tokens)
-    yield from _fitting(worker, questions[middle:], sampling, tokens)
-
-
-def _answers(worker: RolloutWorker, responses: Responses, group: int) -> list[Completions]:
+def _completions(worker: RolloutWorker, responses: Responses, sampling: SamplingParams) -> list[Completions]:
     texts = worker.texts(responses)
-    cut = responses.truncated.tolist()
+    cut, group = responses.truncated.tolist(), sampling.group
     starts = range(0, len(texts), group)
     return [Completions(tuple(texts[at : at + group]), tuple(cut[at : at + group])) for at in starts]

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from credit_zoo import CONTRACT_VERSION, LOOP_VERSION
 from credit_zoo.cli import Command
@@ -15,10 +16,10 @@ from credit_zoo.experiment.config import ExperimentConfig, benchmark, settings_o
 from credit_zoo.experiment.deciding import GRADER, base_code, bench_code, deciding, shaper_code
 from credit_zoo.policy import Policy, encoder_digest
 from credit_zoo.question import Question, Source, Split
-from credit_zoo.questions import Benchmark
+from credit_zoo.questions import Benchmark, OpenedOnUse
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import digest, machine, origin, record, repeatable
-from credit_zoo.rollout import RolloutEngine
+from credit_zoo.rollout import ProcessGroup, RolloutEngine
 from credit_zoo.training import StepReport
 
 ROUND = 5  # decimals of the curve
@@ -46,6 +47,11 @@ class RunContext:
         """Checkpoints, logs and nothing that must be kept."""
         return Path(self.command.out) / self.run_id
 
+    @property
+    def processes(self) -> ProcessGroup:
+        """The processes that run this together."""
+        return ProcessGroup(self.accelerator.process_index, self.accelerator.num_processes, gather_object)
+
     def log(self, text: str) -> None:
         """Prints once, whatever the number of processes."""
         if self.accelerator.is_main_process:
@@ -57,9 +63,14 @@ class EvalSet:
     """The questions that a benchmark is measured on."""
 
     bench: Benchmark
-    questions: Sequence[Question]
+    asked: OpenedOnUse
     source: Source
     split: Split
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        """The questions without their pictures."""
+        return self.asked.told
 
 
 @dataclass(frozen=True)

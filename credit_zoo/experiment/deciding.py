@@ -38,6 +38,7 @@ MEASURING = (
 BESIDE: Mapping[str, str] = {
     "train.micro_batch": "how many responses are read at once",
     "train.micro_tokens": "how many tokens are read at once",
+    "train.rollout_tokens": "how many tokens are sampled at once",
     "model.path": "where the weights lay: their digest and that of the encoder tell what was there",
     "model.revision": "which weights to fetch: their digest and that of the encoder tell what came",
     "model.gradient_checkpointing": "reads layers twice to save memory",

@@ -13,7 +13,7 @@ from credit_zoo.experiment.checks import check_first
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.context import RunContext, TrainingSummary, run_record
 from credit_zoo.experiment.identity import with_identity
-from credit_zoo.experiment.measuring import eval_set, evaluate_all
+from credit_zoo.experiment.measuring import eval_set, evaluate_all, release
 from credit_zoo.experiment.opening import log_setup, open_run
 from credit_zoo.experiment.training_run import save_diverged, train, training_set
 from credit_zoo.leaderboard import build, page_folder, row
@@ -96,6 +96,7 @@ def _finish(
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
     written = write(run, results)
     mark_finished(context.folder)
+    release(context)
     print(row(run, results.resolve()))
     return Outcome(0, written)
 

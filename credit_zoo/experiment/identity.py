@@ -122,7 +122,7 @@ def asked_digest(context: RunContext, asked: EvalSet) -> str:
             picture = question.image
             yield f"{picture.mode} {picture.size} {sha256(picture.tobytes()).hexdigest()}"
 
-    return digest(part for question in asked.questions for part in parts(question))
+    return digest(part for question in asked.asked for part in parts(question))
 
 
 def _key(context: RunContext) -> str:

@@ -1,19 +1,25 @@
 """Measuring a run's benchmarks before and after training: questions, kept answers, baselines."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from credit_zoo.answers import RULES
 from credit_zoo.cli import Command, trained_bench
 from credit_zoo.evaluation import (
+    Completions,
+    EvalConfig,
     EvalResult,
     GenerationLog,
+    Rule,
     best_constant_answer,
     blank_image,
+    full_head,
     grade,
+    key_of,
     measure,
     random_answers,
     read_generations,
@@ -22,10 +28,12 @@ from credit_zoo.experiment.config import benchmark, settings_of
 from credit_zoo.experiment.context import EvalSet, RunContext, Stage, evaluation
 from credit_zoo.experiment.identity import answers_key
 from credit_zoo.policy import weights_digest
-from credit_zoo.questions import HUB, FramedQuestions, Questions, open_questions
+from credit_zoo.questions import HUB, FramedQuestions, OpenedOnUse, Questions, choose, open_questions
 from credit_zoo.registry import BENCHMARKS, UsageError
-from credit_zoo.results import interval, record
+from credit_zoo.results import atomic_bytes, interval, package_versions, record
 from credit_zoo.rollout import RolloutWorker
+
+SAMPLING_PACKAGES = ("torch", "transformers", "vllm")  # which can change an answer
 
 
 def data_folder(command: Command, bench: str) -> str | None:
@@ -42,7 +50,7 @@ def data_folder(command: Command, bench: str) -> str | None:
 
 
 def eval_set(context: RunContext, name: str) -> EvalSet:
-    """The questions that a benchmark is measured on, at most `eval.questions`."""
+    """The questions that a benchmark is measured on, `eval.questions` of them, or all."""
     config = context.config
     command, bench = context.command, benchmark(context.command, name)
     folder, split = data_folder(command, name), config.eval.split
@@ -50,9 +58,10 @@ def eval_set(context: RunContext, name: str) -> EvalSet:
     if command.eval_only and folder and BENCHMARKS[name].facts.own_split and not typed:
         split = "all"
     stream = in_model_frame(context, open_questions(bench, split, folder, config.data, config.eval.seed, shuffle=False))
-    count = min(config.eval.questions, stream.source.rows or config.eval.questions)
-    context.log(f"measure {stream.source}: {count} questions of split '{split}'")
-    return EvalSet(bench, [stream[index] for index in range(count)], stream.source, split)
+    asked = choose(stream, config.eval.questions, config.eval.seed)
+    sample = f", a sample by eval.seed={config.eval.seed}" if 0 < len(asked) < stream.source.rows else ""
+    context.log(f"measure {stream.source}: {len(asked)} questions of split '{split}'{sample}")
+    return EvalSet(bench, asked, stream.source, split)
 
 
 def in_model_frame(context: RunContext, questions: Questions) -> Questions:
@@ -61,40 +70,106 @@ def in_model_frame(context: RunContext, questions: Questions) -> Questions:
 
 
 def evaluate_all(context: RunContext, sets: Mapping[str, EvalSet], stage: Stage) -> list[record.Evaluation]:
-    """Every benchmark, before or after training; what the run that this one goes on with has measured is taken over."""
-    evaluations = []
+    """Every benchmark, before or after training; what was measured already is taken over."""
+    evaluations, weights = [], _weights(context, stage)
     for name, questions_set in sets.items():
-        worker = RolloutWorker(context.policy, questions_set.bench, context.config.prompt, context.sampler)
         rule = None if questions_set.source.twin else RULES.get(name)
-        kept = context.folder / "answers" / f"{name}-{stage}.jsonl.gz"
-        if kept.exists():  # by the run that this one goes on with
-            _, questions, sampled, greedy = read_generations(kept)
-            result = grade(questions_set.bench, questions, sampled, greedy, rule)
-        else:
-            log = _log(context, name, questions_set)
-            result = measure(worker, questions_set.questions, context.config.eval, f"{name} {stage}", log, rule)
-            if log:
-                log.keep(kept)
+        head = _head(context, name, questions_set, weights)
+        result = _ask(context, Asking(f"{name}-{stage}", head, questions_set, context.config.eval, rule))
         context.log(_result_line(name, result, stage, context.config.eval.samples))
-        baselines = _baselines(context, name, questions_set) if stage == "after" else {}
+        baselines = _baselines(context, name, questions_set, head) if stage == "after" else {}
         evaluations.append(evaluation(context.config, name, questions_set, result, stage, baselines))
     return evaluations
 
 
-def _log(context: RunContext, name: str, questions_set: EvalSet) -> GenerationLog | None:
-    """Where the answers are kept as they come; None where several processes ask together."""
-    if context.accelerator.num_processes > 1:
-        return None
-    head = {
+@dataclass(frozen=True)
+class Asking:
+    """One measurement: the name of its log in the run's folder, everything its answers depend on, what is asked."""
+
+    name: str
+    head: Mapping[str, Any]
+    asked: EvalSet
+    settings: EvalConfig
+    official: Rule | None = None
+
+
+def _ask(context: RunContext, what: Asking) -> EvalResult:
+    """The result of a measurement, from kept answers where it was made before: by the run that this one goes on with,
+    by one that was stopped before it wrote its record, or, before training, by a run from the same weights.
+    """
+    head, processes = full_head(what.head, what.asked.questions), context.processes
+    kept = context.folder / "answers" / f"{what.name}.jsonl.gz"
+    elsewhere = _shared(context, "before" if what.name.endswith("-before") else "unfinished", head)
+    found = _taken_over(head, kept, elsewhere) if processes.rank == 0 else None
+    (answers,) = processes.share([found] if processes.rank == 0 else [])
+    if answers:
+        place, sampled, greedy = answers
+        context.log(f"kept    {what.name}: {len(sampled)} questions are taken over from {place}")
+        return grade(what.asked.bench, what.asked.questions, sampled, greedy, what.official)
+    folder = Path(context.command.out) / "unfinished"
+    log = GenerationLog(folder, what.head, what.asked.questions, processes)
+    if left := sum(map(len, log.done.values())):
+        context.log(f"kept    {what.name}: {left} answers of an earlier start are below {folder}, the rest is asked")
+    worker = RolloutWorker(context.policy, what.asked.bench, context.config.prompt, context.sampler)
+    title = what.name.replace("-", " ")
+    result = measure(worker, what.asked.asked, what.settings, title, log, what.official, processes)
+    log.keep(kept, elsewhere)
+    return result
+
+
+def _shared(context: RunContext, kind: str, head: Mapping[str, Any]) -> Path:
+    """Where a finished measurement lies for other runs: of "unfinished" ones until their record is written."""
+    return Path(context.command.out) / kind / f"{key_of(head)}.jsonl.gz"
+
+
+def _taken_over(
+    head: Mapping[str, Any], kept: Path, elsewhere: Path
+) -> tuple[str, list[Completions], list[Completions] | None] | None:
+    """The answers of a finished log of exactly this measurement and its place; it is in the run's folder then."""
+    for path in (kept, elsewhere):
+        if not path.exists():
+            continue
+        theirs, _, sampled, greedy = read_generations(path)
+        if theirs == head:
+            if path != kept:
+                atomic_bytes(kept, path.read_bytes())
+            return str(path), sampled, greedy
+        differing = ", ".join(sorted(key for key in {*theirs, *head} if theirs.get(key) != head.get(key)))
+        print(f"{path} answers another measurement ({differing}): asked again", flush=True)
+    return None
+
+
+def release(context: RunContext) -> None:
+    """Once the record is written: what other starts of the run would take over is in its folder alone."""
+    for path in (context.folder / "answers").glob("*.jsonl.gz"):
+        _shared(context, "unfinished", read_generations(path)[0]).unlink(missing_ok=True)
+
+
+def _weights(context: RunContext, stage: Stage) -> str:
+    """The digest of the weights that are measured, which one process takes: those of a large model take a while."""
+    if stage == "before" or context.command.eval_only:
+        return context.weights
+    main = context.processes.rank == 0
+    (found,) = context.processes.share([weights_digest(context.policy)] if main else [])
+    return str(found)
+
+
+def _head(context: RunContext, name: str, questions_set: EvalSet, weights: str) -> dict[str, Any]:
+    """Everything that the answers depend on, but the questions themselves."""
+    beside = ("questions", "split", "batch", "tokens")  # they choose the questions, or change no answer
+    return {
         **answers_key(context, questions_set),
         "bench": name,
         "source": str(questions_set.source),
         "twin": questions_set.source.twin,
         "settings": settings_of(questions_set.bench),
-        "model": weights_digest(context.policy),
-        "eval": settings_of(context.config.eval),
+        "model": weights,
+        "eval": {key: value for key, value in settings_of(context.config.eval).items() if key not in beside},
+        "prompt": settings_of(context.config.prompt),
+        "dtype": context.config.model.dtype,
+        "engine": context.config.rollout.engine,
+        "packages": {name: version for name, version in package_versions().items() if name in SAMPLING_PACKAGES},
     }
-    return GenerationLog(Path(context.command.out) / "unfinished", head, questions_set.questions)
 
 
 def _result_line(name: str, result: EvalResult, stage: Stage, samples: int) -> str:
@@ -109,21 +184,24 @@ def _result_line(name: str, result: EvalResult, stage: Stage, samples: int) -> s
     return f"{stage:<7} {name}: {', '.join(parts)} (%)"
 
 
-def _baselines(context: RunContext, name: str, questions_set: EvalSet) -> dict[str, float]:
+def _baselines(context: RunContext, name: str, questions_set: EvalSet, head: Mapping[str, Any]) -> dict[str, float]:
     """The scores of those who do not look, as the command asks for them."""
     found, e = {}, context.config.eval
+    bench, questions = questions_set.bench, questions_set.questions
     for baseline in context.command.baseline:
         if baseline == "blank_image":
-            blanked = [blank_image(question) for question in questions_set.questions]
-            worker = RolloutWorker(context.policy, questions_set.bench, context.config.prompt, context.sampler)
-            result = measure(worker, blanked, replace(e, greedy=False), f"{name} blank")
+            blank = {**head, "pictures": "blank"}
+            what = Asking(f"{name}-blank_image", blank, _blank(questions_set), replace(e, greedy=False))
+            result = _ask(context, what)
         elif baseline == "majority":
-            constant = best_constant_answer(questions_set.bench, questions_set.questions)
-            result = grade(questions_set.bench, questions_set.questions, [constant] * len(questions_set.questions))
+            result = grade(bench, questions, [best_constant_answer(bench, questions)] * len(questions))
         else:
-            result = grade(
-                questions_set.bench, questions_set.questions, random_answers(questions_set.questions, e.samples, e.seed)
-            )
+            result = grade(bench, questions, random_answers(questions, e.samples, e.seed))
         found[baseline] = result.accuracy
         context.log(f"        {name}, {baseline}: {100 * result.accuracy:.1f} (%)")
     return found
+
+
+def _blank(questions_set: EvalSet) -> EvalSet:
+    asked = questions_set.asked
+    return replace(questions_set, asked=OpenedOnUse(asked.told, lambda place: blank_image(asked[place])))

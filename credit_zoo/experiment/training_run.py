@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from credit_zoo.cli import trained_bench
@@ -24,7 +23,6 @@ from credit_zoo.training import (
     Collector,
     Diverged,
     Engine,
-    ProcessGroup,
     SavedState,
     StepReport,
     Stopped,
@@ -99,7 +97,6 @@ def _load_weights(context: RunContext, saved: SavedState) -> None:
 
 def _trainer(context: RunContext, worker: RolloutWorker) -> Trainer:
     config, accelerator, policy = context.config, context.accelerator, context.policy
-    processes = ProcessGroup(accelerator.process_index, accelerator.num_processes, gather_object)
     reference = Policy.load(config.model, frozen=True).to(accelerator.device) if config.base.kl_beta > 0 else None
     return Trainer(
         policy=policy,
@@ -109,7 +106,9 @@ def _trainer(context: RunContext, worker: RolloutWorker) -> Trainer:
         shaper=config.shaper,
         base=config.base,
         train=config.train,
-        collector=Collector(worker, config.base, config.sampling, config.reward, config.train.prompts, processes),
+        collector=Collector(
+            worker, config.base, config.sampling, config.reward, config.train.prompts, context.processes
+        ),
         importance_cap=math.inf if worker.sampler is None else config.rollout.cap,
     )
 

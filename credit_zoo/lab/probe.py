@@ -27,7 +27,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from credit_zoo.cli import as_arguments
-from credit_zoo.evaluation import EvalConfig, blank_image, constant_accuracy, constant_answer, measure, uniform_choice
+from credit_zoo.evaluation import (
+    EvalConfig,
+    blank_image,
+    constant_accuracy,
+    constant_answer,
+    draws,
+    measure,
+    uniform_choice,
+)
 from credit_zoo.lab.probe_figures import Values, mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
 from credit_zoo.lab.token_roles import Labels, label
@@ -122,11 +130,10 @@ def needs() -> tuple[str, ...]:
 
 def draw(worker: RolloutWorker, questions: Sequence[Question], probe: Probe) -> SampledResponses:
     """Samples, scores and measures, `probe.batch` questions at a time."""
-    generator = torch.Generator().manual_seed(probe.seed)
     starts = range(0, len(questions), probe.batch)
     chunks = [questions[start : start + probe.batch] for start in starts]
     bar, wanted = tqdm(chunks, "samples", leave=False, disable=None), needs()
-    parts = [_draw_some(worker, chunk, probe, wanted, generator) for chunk in bar]
+    parts = [_draw_some(worker, chunk, probe, wanted) for chunk in bar]
     return SampledResponses(
         torch.cat([part.score for part in parts]),
         torch.cat([part.group + start for part, start in zip(parts, starts, strict=True)]),
@@ -142,10 +149,10 @@ def _draw_some(
     questions: Sequence[Question],
     probe: Probe,
     wanted: Sequence[str],
-    generator: torch.Generator,
 ) -> SampledResponses:
     prompts, policy = worker.encode(questions), worker.policy
-    scores, responses = worker.generate_and_score(questions, prompts, probe.eval.sampling(), generator)
+    drawn = draws(probe.seed, questions)
+    scores, responses = worker.generate_and_score(questions, prompts, probe.eval.sampling(), drawn)
     rows = BatchLayout.of(prompts, responses)
     with listen(policy, rows, wanted) as cosines:
         found = policy(rows, probe.temperature)

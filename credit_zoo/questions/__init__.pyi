@@ -1,4 +1,7 @@
 from .benchmark import Benchmark as Benchmark
+from .chosen import OpenedOnUse as OpenedOnUse
+from .chosen import choose as choose
+from .chosen import without_pictures as without_pictures
 from .few_shot import FewShot as FewShot
 from .hub import HubSet as HubSet
 from .hub import holds as holds

@@ -10,6 +10,7 @@ import numpy as np
 from credit_zoo.answers import Frame, Size, span, to_frame
 from credit_zoo.question import Question, Source, Split
 from credit_zoo.questions.benchmark import Benchmark
+from credit_zoo.questions.local_folder import PictureQuestions
 from credit_zoo.registry import UsageError
 from credit_zoo.twins import Difficulty, Twin
 
@@ -74,11 +75,14 @@ class SetQuestions:
     shuffle_seed: int | None = None
 
     def __getitem__(self, index: int) -> Question:
+        return self.rows[self.place(index)]
+
+    def place(self, index: int) -> int:
+        """The row that is asked as question number `index`."""
         epoch, place = divmod(index, len(self.rows))
         if self.shuffle_seed is None:
-            return self.rows[place]
-        order = np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))
-        return self.rows[int(order[place])]
+            return place
+        return int(np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))[place])
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,10 @@ class FramedQuestions:
         return self.questions.source
 
     def __getitem__(self, index: int) -> Question:
-        question = self.questions[index]
+        return self.framed(self.questions[index])
+
+    def framed(self, question: Question) -> Question:
+        """The question with its true box in the model's numbers."""
         if question.kind != "box" or self.frame == "pixels" or self.source.twin:
             return question
         size = question.meta["size"]
@@ -107,6 +114,15 @@ class FramedQuestions:
         told = {"frame": self.frame, "span": span(size, self.frame, seen), "pixels": question.answer}
         answer = ",".join(f"{side:.6g}" for side in box)
         return replace(question, answer=answer, meta={**question.meta, **told})
+
+
+def told(questions: Questions, index: int) -> Question:
+    """A question without its picture, which is not opened where the set keeps it as a file."""
+    if isinstance(questions, FramedQuestions):
+        return questions.framed(told(questions.questions, index))
+    if isinstance(questions, SetQuestions) and isinstance(questions.rows, PictureQuestions):
+        return questions.rows.questions[questions.place(index)]
+    return replace(questions[index], image=None)
 
 
 def open_questions(
@@ -120,4 +136,4 @@ def open_questions(
     rows, source = bench.load(split, None if folder == HUB else Path(folder), data.skip_bad)
     if not rows:
         raise UsageError(f"data={folder} has no rows of split '{split}'")
-    return SetQuestions(rows, source, seed if shuffle else None)
+    return SetQuestions(rows, replace(source, rows=len(rows)), seed if shuffle else None)

@@ -3,8 +3,8 @@ from .correction import truncated_importance_ratio as truncated_importance_ratio
 from .engines import RolloutConfig as RolloutConfig
 from .engines import RolloutEngine as RolloutEngine
 from .engines import sampler as sampler
+from .processes import ProcessGroup as ProcessGroup
 from .sampling import SamplingParams as SamplingParams
 from .sampling import generators as generators
 from .sampling import sample as sample
-from .sampling import skip_draws as skip_draws
 from .worker import RolloutWorker as RolloutWorker

@@ -17,6 +17,7 @@ Draws = torch.Generator | Sequence[torch.Generator]
 # Ended responses leave the batch once the share that goes on is this low: each time, the cache is copied.
 DROP_BELOW = 0.8
 BLOCK = 1024  # tokens of the vocabulary
+SEEDS = 2**32  # as many as torch's generator tells apart
 # Above what sums over a block and over all of it may differ by: a draw never runs past the last possible token.
 EDGE = 1e-12
 
@@ -81,21 +82,18 @@ def invert(
 
 
 def chances(prompts: int, sampling: SamplingParams, draws: Draws) -> Float[Tensor, "B T"]:
-    """The uniform draws that decide the tokens of the responses to some prompts."""
-    size = (sampling.group, sampling.max_tokens)
+    """The uniform draws that decide the tokens of the responses to some prompts. Each response has a generator of its
+    own, whose seed its prompt's source draws: more responses or more tokens come after the same first ones.
+    """
     sources = [draws] * prompts if isinstance(draws, torch.Generator) else draws
-    return torch.cat([torch.rand(size, dtype=torch.float64, generator=source) for source in sources])
+    seeds = torch.cat([torch.randint(SEEDS, (sampling.group,), generator=source) for source in sources])
+    own = [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
+    return torch.stack([torch.rand(sampling.max_tokens, dtype=torch.float64, generator=one) for one in own])
 
 
 def generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
     """A source of draws for each question of a run, whichever process asks it and whenever."""
     return [torch.Generator().manual_seed((seed * 1_000_003 + number) * 4_099 % 2**63) for number in numbers]
-
-
-def skip_draws(generator: torch.Generator, prompts: int, sampling: SamplingParams) -> None:
-    """Moves the generator to where sampling that many prompts would leave it."""
-    if prompts:
-        chances(prompts, sampling, generator)
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ from .checkpoints import mark_started as mark_started
 from .checkpoints import save as save
 from .checkpoints import unfinished_runs as unfinished_runs
 from .collect import Collector as Collector
-from .collect import ProcessGroup as ProcessGroup
 from .diagnostics import StepReport as StepReport
 from .engine import WEIGHT as WEIGHT
 from .engine import Engine as Engine

@@ -1,6 +1,6 @@
 """A step's batch: questions asked, answers rewarded, under dynamic sampling groups that teach nothing replaced."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,19 +10,10 @@ from torch.nn.functional import pad
 from credit_zoo.objective import Base, Reward, overlong_penalty
 from credit_zoo.question import Question, Score
 from credit_zoo.questions import Questions
-from credit_zoo.rollout import RolloutWorker, SamplingParams, generators
+from credit_zoo.rollout import ProcessGroup, RolloutWorker, SamplingParams, generators
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 _COLUMNS = ("ids", "mask", "logp", "truncated")
-
-
-@dataclass(frozen=True)
-class ProcessGroup:
-    """The processes that train together: the place of this one, and a way to tell all of them some numbers."""
-
-    rank: int = 0
-    size: int = 1
-    share: Callable[[list[int]], list[int]] = list
 
 
 @dataclass(frozen=True)
