@@ -265,7 +265,7 @@ def test_a_shaper_from_anywhere_is_found_explained_set_and_run(capsys, tmp_path,
     record = load(written)
     assert record.shaper is not None
     assert record.shaper.name == "last_token_only"
-    assert record.shaper.settings == {"share": 0.5, "ramp": "none"}
+    assert record.shaper.settings == {"share": 0.5, "shaper_schedule": "none"}
     assert "last_token_only.share = 0.5" in record.gin
 
 
