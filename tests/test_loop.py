@@ -124,6 +124,21 @@ def test_several_updates_leave_the_ratio_of_one(tiny):
     assert first.stats.clipped == 0
 
 
+@pytest.mark.parametrize("truncation", [{"top_k": 20}, {"top_p": 0.8}, {"top_k": 40, "top_p": 0.9}])
+def test_under_truncation_the_trainer_starts_from_what_the_sampler_says(tiny, truncation):
+    """Ratio 1, no distance to the policy itself, and a gradient like the one of a few tokens' softmax."""
+    t = trainer(tiny, "pepo", base=Base(kl_beta=0.1), updates=2)
+    sampling = dataclasses.replace(t.collector.sampling, **truncation)
+    t = dataclasses.replace(t, reference=tiny, collector=dataclasses.replace(t.collector, sampling=sampling))
+    drawn = t.collector(Numbers((2,)), 0, seed=0).batch
+    drawn = dataclasses.replace(drawn, reward=torch.arange(12.0) / 12)
+    update_batch = old_policy_pass(t, prepare(t, drawn, 0.5))
+    first, second = update(t, update_batch, 1.0), update(t, update_batch, 1.0)
+    assert first.mismatch.difference / first.mismatch.tokens < 1e-5
+    assert abs(first.stats.old_kl) < 1e-6 and abs(first.stats.reference_kl) < 1e-6 and first.stats.clipped == 0
+    assert first.grad_norm > 0 and 0 < second.stats.old_kl < torch.inf and 0 < second.stats.reference_kl < torch.inf
+
+
 def test_gradient_checkpointing_runs_the_layers_again_and_changes_nothing(tiny):
     """Shared: every prompt is read once and its responses go on from there. Plain: each with its own."""
     data, gradients, runs = batch(tiny), [], []

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from credit_zoo.policy.lm_head import TorchKernel, token_statistics
+from credit_zoo.policy.truncation import Truncation
 
 pytest.importorskip("triton")
 from credit_zoo.policy.triton_kernels import TritonKernel
@@ -54,14 +55,16 @@ def test_rows_of_a_buffer_are_read_in_place_and_nothing_beside_them_is_written()
     assert buffer[:, 30:].eq(0).all() and buffer[:, 0].ne(0).all()
 
 
-def test_the_whole_pass_is_that_of_the_reference():
+@pytest.mark.parametrize("truncation", [Truncation(), Truncation(40, 0.9)])
+def test_the_whole_pass_is_that_of_the_reference(truncation):
     results = []
     for kernel in (TorchKernel(), TritonKernel()):
         torch.manual_seed(0)
         linear = torch.nn.Linear(16, 2500, bias=False, device=DEVICE)
         hidden = torch.randn(2, 6, 16, device=DEVICE, requires_grad=True)
         ids = torch.randint(0, 2500, (2, 6), device=DEVICE)
-        found = token_statistics(hidden, linear, ids, 0.8, (1, 2499), at_once=12 * 1100, kernel=kernel)
+        settings = (0.8, (1, 2499), 12 * 1100, kernel, truncation)
+        found = token_statistics(hidden, linear, ids, *settings)
         found.logp.square().sum().backward()
         results.append((*(values.detach() for values in found), hidden.grad, linear.weight.grad))
     torch.testing.assert_close(*results, atol=1e-4, rtol=1e-4)
