@@ -3,7 +3,8 @@
 import pytest
 from PIL import Image
 
-from credit_zoo.questions.local_folder import BadImage, open_image, read_rows
+from credit_zoo.questions.local_folder import read_rows
+from credit_zoo.questions.pictures import BadImage, open_image
 from credit_zoo.registry import UsageError
 
 
