@@ -65,14 +65,14 @@ class ShaperFacts:
 @dataclass(frozen=True)
 class BenchFacts:
     """What a benchmark declares: `version` rises when any score can change; `headline` names the one metric;
-    `trains_on` is the benchmark whose train split a policy is trained on before it is measured here; `own_split` says
-    that the set has no official test split: a model that was not trained here is measured on all of it; `boxes` that
-    answers are boxes, whose overlap can be paid.
+    `trains_on` is the benchmark whose train split a policy is trained on before it is measured here, this one itself
+    unless another is named; `own_split` says that the set has no official test split: a model that was not trained
+    here is measured on all of it; `boxes` that answers are boxes, whose overlap can be paid.
     """
 
-    version: int
-    headline: str
-    trains_on: str
+    version: int = 1
+    headline: str = "avg@8 accuracy"
+    trains_on: str = ""  # the registry fills in the benchmark's own name
     own_split: bool = False
     boxes: bool = False
     licence: str = ""
@@ -132,6 +132,7 @@ class Registry(Generic[F]):
     package: str | None = None
     module: str | None = None
     entry_points: str | None = None
+    own_name: str | None = None  # the fact that is an entry's own name unless it is told
     _entries: dict[str, Entry[F]] = field(default_factory=dict)
     _plugins: list[Path] = field(default_factory=list)
 
@@ -144,7 +145,8 @@ class Registry(Generic[F]):
                 raise self._duplicate(name, self._entries[name].file, file)
             if name not in self._entries:
                 gin.register(name, module=self.kind)(cls)
-            self._entries[name] = Entry(name, cls, self.facts(**facts), file)
+            told = {self.own_name: name, **facts} if self.own_name else facts
+            self._entries[name] = Entry(name, cls, self.facts(**told), file)
             return cls
 
         return enter
@@ -253,7 +255,12 @@ SHAPERS = Registry[ShaperFacts](
     "shaper", "SHAPERS", ShaperFacts, package="credit_zoo.shapers", entry_points="credit_zoo.shapers"
 )
 BENCHMARKS = Registry[BenchFacts](
-    "bench", "BENCHMARKS", BenchFacts, package="credit_zoo.benchmarks", entry_points="credit_zoo.benchmarks"
+    "bench",
+    "BENCHMARKS",
+    BenchFacts,
+    package="credit_zoo.benchmarks",
+    entry_points="credit_zoo.benchmarks",
+    own_name="trains_on",
 )
 ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module="credit_zoo.objective.advantages")
 RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.losses")

@@ -11,9 +11,9 @@ from credit_zoo.cli import Command
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.context import RunContext, TrainingSummary, run_record
 from credit_zoo.experiment.identity import with_identity
-from credit_zoo.experiment.measuring import eval_set, evaluate_all
+from credit_zoo.experiment.measuring import check_data, eval_set, evaluate_all
 from credit_zoo.experiment.opening import log_setup, open_run
-from credit_zoo.experiment.training_run import save_diverged, train, training_set
+from credit_zoo.experiment.training_run import save_diverged, train, training_set, warn_of_overlap
 from credit_zoo.leaderboard import build, row
 from credit_zoo.objective import ContractError
 from credit_zoo.policy import export_policy
@@ -32,6 +32,7 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
     have it 128 and the signal's number for one that was told to stop.
     """
     started = time.perf_counter()
+    check_data(command, config)
     context = open_run(command, config, seed)
     log_setup(context)
     sets = {name: eval_set(context, name) for name in command.bench}
@@ -39,6 +40,7 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> int
         _finish(context, evaluate_all(context, sets, "after"), None, time.perf_counter() - started)
         return 0
     questions = training_set(context)
+    warn_of_overlap(context, questions, sets)
     context = with_identity(context)
     before = evaluate_all(context, sets, "before")
     try:

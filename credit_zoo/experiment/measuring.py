@@ -18,10 +18,19 @@ from credit_zoo.evaluation import (
     random_answers,
     read_generations,
 )
-from credit_zoo.experiment.config import benchmark, settings_of
+from credit_zoo.experiment.config import ExperimentConfig, benchmark, settings_of
 from credit_zoo.experiment.context import EvalSet, RunContext, Stage, evaluation
 from credit_zoo.policy import weights_digest
-from credit_zoo.questions import HUB, FramedQuestions, Questions, open_questions
+from credit_zoo.questions import (
+    HUB,
+    Benchmark,
+    FramedQuestions,
+    Questions,
+    Refusal,
+    check_folder,
+    open_questions,
+    shown_size,
+)
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import interval, record
 from credit_zoo.rollout import RolloutWorker
@@ -40,6 +49,17 @@ def data_folder(command: Command, bench: str) -> str | None:
     return command.data
 
 
+def check_data(command: Command, config: ExperimentConfig) -> None:
+    """Refuses data that no question can come from, before anything is loaded: what the folder lacks, or a split of a
+    twin that it has not.
+    """
+    for name in command.bench:
+        check_folder(benchmark(command, name), config.eval.split, data_folder(command, name))
+    if not command.eval_only:
+        lesson = trained_bench(command)
+        check_folder(benchmark(command, lesson), "train", data_folder(command, lesson))
+
+
 def eval_set(context: RunContext, name: str) -> EvalSet:
     """The questions that a benchmark is measured on, at most `eval.questions`."""
     config = context.config
@@ -48,10 +68,17 @@ def eval_set(context: RunContext, name: str) -> EvalSet:
     typed = any(word[:2] == ("eval", "split") for word in command.settings)
     if command.eval_only and folder and BENCHMARKS[name].facts.own_split and not typed:
         split = "all"
-    stream = in_model_frame(context, open_questions(bench, split, folder, config.data, config.eval.seed, shuffle=False))
+    rows = open_questions(bench, split, folder, config.data, config.eval.seed, False, refusal(context, bench))
+    stream = in_model_frame(context, rows)
     count = min(config.eval.questions, stream.source.rows or config.eval.questions)
     context.log(f"measure {stream.source}: {count} questions of split '{split}'")
     return EvalSet(bench, [stream[index] for index in range(count)], stream.source, split)
+
+
+def refusal(context: RunContext, bench: Benchmark) -> Refusal:
+    """Why the policy does not take a question, told from its prompt and its picture's size."""
+    encoder, prompting = context.policy.encoder, context.config.prompt
+    return lambda question: encoder.refusal(shown_size(question), prompting.text(bench, question))
 
 
 def in_model_frame(context: RunContext, questions: Questions) -> Questions:

@@ -25,6 +25,7 @@ from .local_folder import layout_of as layout_of
 from .local_folder import read_object as read_object
 from .local_folder import read_rows as read_rows
 from .local_folder import table_file as table_file
+from .overlap import overlap as overlap
 from .parquet import read_parquet as read_parquet
 from .picture_questions import with_pictures as with_pictures
 from .pictures import SKIP as SKIP
@@ -36,6 +37,8 @@ from .streams import HUB as HUB
 from .streams import DataConfig as DataConfig
 from .streams import FramedQuestions as FramedQuestions
 from .streams import Questions as Questions
+from .streams import Refusal as Refusal
 from .streams import TwinQuestions as TwinQuestions
 from .streams import check_folder as check_folder
 from .streams import open_questions as open_questions
+from .streams import shown_size as shown_size

@@ -85,14 +85,17 @@ class SetQuestions:
     refusal: Refusal | None = None
 
     def __getitem__(self, index: int) -> Question:
-        epoch, place = divmod(index, len(self.rows))
-        if self.shuffle_seed is not None:
-            order = np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))
-            place = int(order[place])
-        question = self.row(place)
+        question = self.row(self.place(index))
         if self.refusal and (why := self.refusal(question)):
             raise BadRow(f"{question.id}: {why}. {SKIP}")
         return question
+
+    def place(self, index: int) -> int:
+        """The row that is asked as question number `index`."""
+        epoch, place = divmod(index, len(self.rows))
+        if self.shuffle_seed is None:
+            return place
+        return int(np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))[place])
 
     def row(self, place: int) -> Question:
         """The question in the order of the set, whether or not the model takes it."""
@@ -117,7 +120,10 @@ class FramedQuestions:
         return self.questions.source
 
     def __getitem__(self, index: int) -> Question:
-        question = self.questions[index]
+        return self.framed(self.questions[index])
+
+    def framed(self, question: Question) -> Question:
+        """The question with its true box in the model's numbers."""
         if question.kind != "box" or self.frame == "pixels" or self.source.twin:
             return question
         size = question.meta.get("size") or shown_size(question)
@@ -127,6 +133,15 @@ class FramedQuestions:
         seen = self.input_size(size) if self.frame == "resized" else size
         box = to_frame((left, top, right, bottom), size, self.frame, seen)
         return replace(question, image=question.held, answer=",".join(f"{side:.6g}" for side in box))
+
+
+def told(questions: Questions, index: int) -> Question:
+    """A question without its picture, which is not opened, whether or not the model takes it."""
+    if isinstance(questions, FramedQuestions) and isinstance(inside := questions.questions, SetQuestions):
+        return replace(questions.framed(inside.row(inside.place(index))), image=None)
+    if isinstance(questions, SetQuestions):
+        return replace(questions.row(questions.place(index)), image=None)
+    return replace(questions[index], image=None)
 
 
 def check_folder(bench: Benchmark, split: Split, folder: str | None) -> None:
@@ -159,7 +174,7 @@ def open_questions(
     if not rows:
         raise UsageError(f"data={folder} has no rows of split '{split}'")
     beside = Path() if folder == HUB else Path(folder)
-    found = SetQuestions(rows, source, seed if shuffle else None, beside, refusal)
+    found = SetQuestions(rows, replace(source, rows=len(rows)), seed if shuffle else None, beside, refusal)
     return _taken(found, refusal) if refusal and data.skip_bad else found
 
 

@@ -188,6 +188,8 @@ def sampler(settings: RolloutConfig, policy: Policy, max_length: int) -> Rollout
         raise UsageError("rollout.url=none needs vllm in this environment; give the url of a server instead") from None
     from credit_zoo.rollout.vllm_engine import VllmEngine
 
-    options = {"gpu_memory_utilization": settings.memory} if torch.cuda.is_available() else {}
+    options: dict[str, Any] = {"gpu_memory_utilization": settings.memory} if torch.cuda.is_available() else {}
     room = min(max_length, policy.model.config.get_text_config().max_position_embeddings)
-    return InProcessVllm(VllmEngine(policy.settings.source, policy.settings.dtype, room, **options))
+    model = policy.settings
+    options |= {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
+    return InProcessVllm(VllmEngine(model.source, model.dtype, room, **options))

@@ -99,6 +99,8 @@ def main(arguments: list[str]) -> int:
     """Loads the model, then serves until it is stopped."""
     parser = argparse.ArgumentParser(prog="python -m credit_zoo.vllm_server", description="Samples for a trainer.")
     parser.add_argument("model", help="a checkpoint's folder or hub id, or small")
+    parser.add_argument("--revision", default="main", help="a branch, tag or commit of the hub, as model.revision")
+    parser.add_argument("--trust-remote-code", action="store_true", help="as model.trust_remote_code")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16 or auto")
@@ -109,7 +111,7 @@ def main(arguments: list[str]) -> int:
     from credit_zoo.policy import SMALL_MODEL
 
     path = str(SMALL_MODEL) if typed.model == "small" else typed.model
-    engine = VllmEngine(path, typed.dtype, typed.max_length, **options)
+    engine = VllmEngine(path, typed.dtype, typed.max_length, typed.revision, typed.trust_remote_code, **options)
     server = HTTPServer((typed.host, typed.port), handler(engine))
     print(f"serving {typed.model} on http://{typed.host}:{server.server_port}", flush=True)
     try:
