@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from os.path import commonpath
 from pathlib import Path
 from typing import overload
 
@@ -129,7 +130,9 @@ def _with_files(revision: str, sizes: dict[Picture, int]) -> str:
     """The revision of annotations together with that of the files that they name."""
     if not sizes or not _DIGEST.search(revision):
         return revision
-    names = sorted(f"{'/'.join(path.parts[-2:])} {size}" for path, size in sizes.items() if isinstance(path, Path))
+    files = {path: size for path, size in sizes.items() if isinstance(path, Path)}
+    above = commonpath([path.absolute().parent for path in files])  # wherever the set lies
+    names = sorted(f"{path.absolute().relative_to(above)} {size}" for path, size in files.items())
     told = hashlib.sha256("\n".join([revision, *names]).encode()).hexdigest()[:12]
     return _DIGEST.sub(told, revision)
 
