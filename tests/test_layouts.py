@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import datasets
 import pandas
@@ -326,6 +327,18 @@ def test_pictures_in_memory_are_compared_by_their_pixels():
     assert "0 have an id and 1 have a picture" in overlap(training, "set", rows(2, 3, 4))
 
 
-def test_a_benchmark_need_only_tell_its_name():
-    assert BenchFacts() == BenchFacts(version=1, headline="avg@8 accuracy", trains_on="")
-    assert BENCHMARKS.own_name == "trains_on"
+def test_the_benchmark_of_the_guide_works_from_one_file(tmp_path, monkeypatch):
+    guide = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text("utf-8")
+    (tmp_path / "squares.py").write_text(guide.split("```python\n")[1].split("```")[0])
+    for kept in ("_entries", "_plugins"):
+        monkeypatch.setattr(BENCHMARKS, kept, type(getattr(BENCHMARKS, kept))(getattr(BENCHMARKS, kept)))
+    BENCHMARKS.add_plugin(tmp_path / "squares.py")
+    facts = BENCHMARKS["squares"].facts
+    assert facts == BenchFacts(version=1, headline="avg@8 accuracy", trains_on="squares")
+    rows = [{"id": "a", "picture": "a.png", "question": "Which number?", "answer": "7"}]
+    (tmp_path / "test.json").write_text(json.dumps(rows))
+    Image.new("RGB", (8, 6), (200, 30, 40)).save(tmp_path / "a.png")
+    made = bench("squares")
+    question = opened(made, "test", tmp_path)[0]
+    assert (question.image.getpixel((0, 0)), made.prompt(question)) == ((200, 30, 40), "Which number?")
+    assert made.score(question, "<think>a</think><answer>7</answer>").correct == 1

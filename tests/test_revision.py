@@ -46,7 +46,7 @@ def test_a_policy_reads_all_of_one_revision(asked):
 
 
 def test_a_joint_processor_is_of_that_revision_too(asked, monkeypatch):
-    class Kind:
+    class Kind(encoder.ProcessorMixin):
         @classmethod
         def get_attributes(cls):
             return ["image_processor", "tokenizer"]
