@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from credit_zoo.evaluation.grading import Completions
 from credit_zoo.question import Question, StoredPicture
-from credit_zoo.questions import Benchmark, shown_size
+from credit_zoo.questions import Benchmark
 from credit_zoo.registry import UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def blank_image(question: Question) -> Question:
 
 def _white(question: Question) -> "Image":
     from PIL import Image
+
+    from credit_zoo.questions import shown_size
 
     return Image.new("RGB", shown_size(question) or (0, 0), WHITE)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gin
 
 from credit_zoo.cli import Command, coerce, gin_files, trained_bench
+from credit_zoo.question import SPLITS
 from credit_zoo.registry import (
     AGGREGATIONS,
     BENCHMARKS,
@@ -178,6 +179,11 @@ def _refuse_unused(command: Command, experiment: ExperimentConfig) -> None:
 
 def _refuse_unfit(command: Command, experiment: ExperimentConfig) -> None:
     """Settings that are right each on its own, but not together."""
+    if command.data is None and experiment.eval.split not in SPLITS:
+        raise UsageError(
+            f"eval.split must be one of {', '.join(SPLITS)}, got '{experiment.eval.split}': a twin has no other, a set "
+            "given by data= may"
+        )
     if command.eval_only:
         return
     cache, limit = experiment.base.overlong_cache, experiment.sampling.max_tokens
