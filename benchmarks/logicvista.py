@@ -26,14 +26,19 @@ from credit_zoo.answers import letters, score_response
 from credit_zoo.question import Question, Score, Source, Split
 from credit_zoo.questions import (
     HubSet,
-    Picture,
+    Layout,
     Row,
-    holds,
+    Rows,
+    annotated,
+    hub_layout,
+    layout_of,
     need_some,
-    picture_path,
+    picture_of,
     read_rows,
     read_set,
     strings,
+    text,
+    text_or,
     with_pictures,
 )
 from credit_zoo.registry import BENCHMARKS, UsageError
@@ -41,6 +46,7 @@ from credit_zoo.registry import BENCHMARKS, UsageError
 _COLUMNS = ("question", "answer", "skill")
 _HUB = HubSet("lscpku/LogicVista", {"test": "test"}, _COLUMNS)
 _OPTIONS = frozenset("ABCDEFGHI")
+_CLONES = ("data", ".")  # where a clone keeps dataset.json and images/
 
 
 @BENCHMARKS.register(
@@ -53,28 +59,31 @@ _OPTIONS = frozenset("ABCDEFGHI")
 )
 @dataclass(frozen=True)
 class LogicVista:
-    """Reads `annotations.jsonl` and the hub's files."""
+    """Reads annotations of ours, a clone of the authors' repository, and the hub's files."""
 
     @property
     def twin(self) -> None:
         """None: it is measured on the real set."""
 
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The folders that are read."""
+        clone = "a clone of Yijia-Xiao/LogicVista, or its folder data: dataset.json beside images/"
+        return annotated(("id", "image", *_COLUMNS)), Layout(clone, _clone, _cloned), hub_layout(_HUB)
+
     def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
         """All rows with a letter as answer, under the split "test" (or "all"): nothing here is to train on."""
         if split not in ("test", "all"):
             raise UsageError(f"logicvista has no split '{split}', only test: train on geometry3k, then measure here")
-        if data is None or holds(data):
-            found = read_set(_HUB, "test", data)
-        else:
-            found = read_rows(data, ("id", "image", *_COLUMNS))
-        numbered = [{"id": at, **row} for at, row in enumerate(found.rows)]
+        found = layout_of("logicvista", data, self.layouts).read(data, "test") if data else read_set(_HUB, "test", None)
+        numbered: list[Row] = [{"id": at, **row} for at, row in enumerate(found.rows)]
         rows = [row for row in numbered if _letters(row)]
         dropped = Counter(
             "truth is no letter" if _answer(row) else "no answer" for row in numbered if not _letters(row)
         )
         need_some(rows, f"{found.file}", dropped)
         source = Source("logicvista", twin=False, revision=found.revision, rows=len(rows), dropped=dropped)
-        return with_pictures(source, rows, _question, lambda row: _picture(data, row), skip_bad)
+        return with_pictures(source, rows, _question, lambda row: picture_of(row, data), skip_bad)
 
     def prompt(self, question: Question) -> str:
         """The question alone, which names the letters to choose from, as in PEPO."""
@@ -85,8 +94,20 @@ class LogicVista:
         return score_response(question, response)
 
 
+def _clone(data: Path) -> Path | None:
+    return next((data / one for one in _CLONES if (data / one / "dataset.json").is_file()), None)
+
+
+def _cloned(data: Path, split: Split) -> Rows:
+    """The authors' rows, by id, each with the name of its picture."""
+    folder = _clone(data) or data
+    found = read_rows(folder, ("imagename", *_COLUMNS), "dataset.json")
+    rows = [{**row, "image": folder / "images" / text_or(row, "imagename", f"{row['id']}.png")} for row in found.rows]
+    return Rows(found.file, tuple(rows), found.revision)
+
+
 def _answer(row: Row) -> str:
-    return str(row["answer"] or "").strip()
+    return text_or(row, "answer", "").strip()
 
 
 def _letters(row: Row) -> frozenset[str]:
@@ -94,18 +115,11 @@ def _letters(row: Row) -> frozenset[str]:
     return found if found <= _OPTIONS else frozenset()
 
 
-def _picture(data: Path | None, row: Row) -> Picture:
-    if data is not None and isinstance(row["image"], str):
-        return picture_path(data, row["image"])
-    cell: Picture = row["image"]
-    return cell
-
-
 def _question(row: Row) -> Question:
     return Question(
-        id=f"logicvista-{row['id']}",
+        id=f"logicvista-{text(row, 'id')}",
         image=None,
-        text=str(row["question"]).strip(),
+        text=text(row, "question").strip(),
         answer=", ".join(sorted(_letters(row))),
         kind="choice",
         category=" ".join(strings(row, "skill")) or "all",

@@ -32,15 +32,25 @@ from string import ascii_uppercase
 from credit_zoo.answers import key, score_response
 from credit_zoo.question import Question, Score, Source, Split
 from credit_zoo.questions import (
+    BadRow,
     HubSet,
+    Layout,
     Picture,
     Row,
-    holds,
+    Rows,
+    annotated,
+    hub_layout,
+    is_empty,
+    layout_of,
     need_some,
-    picture_path,
+    picture_of,
     read_rows,
     read_set,
     strings,
+    table,
+    table_file,
+    text,
+    text_or,
     with_pictures,
 )
 from credit_zoo.registry import BENCHMARKS, UsageError, unknown
@@ -50,6 +60,7 @@ VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant",
 _COLUMNS = ("question", "answer", "question_type", "metadata")
 _OFFICIAL = ("sample_index", "problem_version", *_COLUMNS)
 _HUB = HubSet("AI4Math/MathVerse", {"test": "testmini"}, (*_OFFICIAL, "question_for_eval"), config="testmini")
+_FILE = "testmini.json"
 _LETTER = re.compile(r"\(?([A-Z])\)?\.?")
 _CHOICES = re.compile(r"\n?\s*Choices?:\s*\n")
 _OPTION = re.compile(r"^\(?([A-Z])\)?\s*[:.)]", re.MULTILINE)
@@ -84,16 +95,24 @@ class MathVerse:
     def twin(self) -> None:
         """None: it is measured on the real set."""
 
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The folders that are read."""
+        return (
+            annotated(("id", "image", "choices", *_COLUMNS)),
+            Layout(
+                f"the official {_FILE} beside images/",
+                lambda data: table_file(data, _FILE),
+                _official,
+            ),
+            hub_layout(_HUB),
+        )
+
     def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
-        """The rows of testmini, under the split "test" (or "all"): MathVerse has nothing to train on."""
-        if split not in ("test", "all"):
+        """The rows of testmini, under the split "test" (or "testmini", or "all"): nothing here is to train on."""
+        if split not in ("test", "testmini", "all"):
             raise UsageError(f"mathverse has no split '{split}', only test: train on geometry3k, then measure here")
-        if data is None or holds(data):
-            found = read_set(_HUB, "test", data)
-        elif not (data / "annotations.jsonl").is_file() and (data / "testmini.json").is_file():
-            found = read_rows(data, ("image", *_OFFICIAL), "testmini.json")
-        else:
-            found = read_rows(data, ("id", "image", "choices", *_COLUMNS))
+        found = layout_of("mathverse", data, self.layouts).read(data, "test") if data else read_set(_HUB, "test", None)
         asked = [row for row in found.rows if self.version in ("", _version(row))]
         need_some(asked, f"version '{self.version}' of {found.file}", Counter(map(_version, found.rows)))
         reasons = [self._dropped(row) for row in asked]
@@ -119,9 +138,12 @@ class MathVerse:
 
     def _dropped(self, row: Row) -> str:
         """Why a row is not asked, "" where it is."""
-        question = _question(row)
-        if not row["image"]:
+        if not isinstance(row["image"], list) and is_empty(row["image"]):
             return "no picture"
+        try:
+            question = _question(row)
+        except BadRow:
+            return ""  # told, or counted, with the bad pictures
         if self.drop_geometry3k and question.meta["origin"].casefold() == "geometry3k":
             return "from Geometry3K"
         if self.multiple_choice_only and question.kind != "choice":
@@ -129,17 +151,19 @@ class MathVerse:
         return "" if question.answer else "truth is no single option" if question.kind == "choice" else "no answer"
 
 
+def _official(data: Path, split: Split) -> Rows:
+    found = read_rows(data, ("image", *_OFFICIAL), _FILE)
+    return Rows(found.file, tuple({**row, "id": row["sample_index"]} for row in found.rows), found.revision)
+
+
 def _version(row: Row) -> str:
-    return str(row.get("problem_version") or (row["metadata"] or {}).get("problem_version", "unknown"))
+    return text_or(row, "problem_version", "") or text_or(table(row, "metadata"), "problem_version", "unknown")
 
 
 def _picture(data: Path | None, row: Row) -> Picture:
     """The hub's cell, or a file; the official file names pictures from `images/` on."""
-    held: Picture | str = row["image"]
-    if data is None or not isinstance(held, str):
-        return Path(held) if isinstance(held, str) else held
-    inside = picture_path(data / "images", row["image"])
-    return inside if inside.is_file() else picture_path(data, row["image"])
+    inside = picture_of(row, data / "images" if data else None)
+    return inside if data is None or not isinstance(inside, Path) or inside.is_file() else picture_of(row, data)
 
 
 def _parted(text: str) -> tuple[str, tuple[str, ...]]:
@@ -167,19 +191,19 @@ def _truth(answer: str, choices: tuple[str, ...]) -> str:
 
 
 def _question(row: Row) -> Question:
-    options = strings(row, "choices") if "choices" in row else ()
-    asked = "\n".join([str(row["question"] or ""), *(["Choices:", *options] if options else [])]).strip()
-    whole = asked or str(row.get("question_for_eval") or "")
-    answer = "" if row["answer"] is None else str(row["answer"]).replace("掳", "°").strip()
-    multiple = str(row["question_type"]).startswith("multi") or (not whole and bool(_LETTER.fullmatch(answer)))
-    text, choices = _parted(whole) if multiple else (whole, ())
+    options = strings(row, "choices")
+    asked = "\n".join([text_or(row, "question", ""), *(["Choices:", *options] if options else [])]).strip()
+    whole = asked or text_or(row, "question_for_eval", "")
+    answer = text_or(row, "answer", "").replace("掳", "°").strip()
+    multiple = text(row, "question_type").startswith("multi") or (not whole and bool(_LETTER.fullmatch(answer)))
+    spoken, choices = _parted(whole) if multiple else (whole, ())
     return Question(
-        id=f"mathverse-{row.get('id', row.get('sample_index'))}",
+        id=f"mathverse-{text(row, 'id' if 'id' in row else 'sample_index')}",
         image=None,
-        text=text if asked else "",
+        text=spoken if asked else "",
         answer=_truth(answer, choices) if multiple else _NAMED.sub("$", answer, count=1),
         kind="choice" if multiple else "math",
         choices=choices,
         category=_version(row),
-        meta={"origin": str((row["metadata"] or {}).get("source", ""))},
+        meta={"origin": text_or(table(row, "metadata"), "source", "")},
     )

@@ -28,15 +28,25 @@ from typing import TYPE_CHECKING
 from credit_zoo.answers import score_response
 from credit_zoo.question import Kind, Question, Score, Source, Split
 from credit_zoo.questions import (
+    SKIP,
+    BadCell,
     HubSet,
+    Layout,
     Row,
-    Rows,
-    holds,
-    hub_picture,
-    picture_path,
+    annotated,
+    decimals,
+    hub_layout,
+    is_empty,
+    layout_of,
+    picture_of,
+    place,
     read_rows,
     read_set,
     strings,
+    table,
+    table_file,
+    text,
+    text_or,
     with_pictures,
 )
 from credit_zoo.registry import BENCHMARKS, UsageError
@@ -46,6 +56,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("pid", "question", "choices", "unit", "precision", "answer", "question_type", "answer_type")
 _HUB = HubSet("AI4Math/MathVista", {"test": "testmini"}, (*_COLUMNS, "metadata"), image="decoded_image")
+_OFFICIAL = "testmini.json"
 _KINDS: dict[str, Kind] = {"integer": "integer", "float": "float", "list": "list"}
 _DECIMALS = {1: ("one decimal place", "1.2, 1.3, 1.4"), 2: ("two decimal places", "1.23, 1.34, 1.45")}
 _ASKED = "Hint: Please answer the question requiring"
@@ -72,19 +83,33 @@ class MathVista:
 
         return TWIN
 
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The folders that are read."""
+        columns = (*_COLUMNS, "image")
+        return (
+            annotated(columns),
+            Layout(
+                f"the official {_OFFICIAL} beside images/",
+                lambda data: table_file(data, _OFFICIAL),
+                lambda data, _: read_rows(data, columns, _OFFICIAL),
+            ),
+            hub_layout(_HUB),
+        )
+
     def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
-        """All rows with an answer, under the split "test" (or "all"): MathVista has nothing to train on."""
-        if split not in ("test", "all"):
+        """All rows with an answer, under the split "test" (or "testmini", or "all"): nothing here is to train on."""
+        if split not in ("test", "testmini", "all"):
             raise UsageError(f"mathvista has no split '{split}', only test: train on geometry3k, then measure here")
-        found = _read(data)
-        answered = [row for row in found.rows if str(row["answer"] or "").strip()]
+        found = layout_of("mathvista", data, self.layouts).read(data, "test") if data else read_set(_HUB, "test", None)
+        answered = [row for row in found.rows if not is_empty(row.get("answer"))]
         rows = [row for row in answered if not (self.drop_geometry3k and _origin(row) == "Geometry3K")]
         if not rows:
             raise UsageError(f"{found.file} has no row with an answer: the set to measure on is testmini")
         counts = {"no answer": len(found.rows) - len(answered), "from Geometry3K": len(answered) - len(rows)}
         dropped = {why: count for why, count in counts.items() if count}
         source = Source("mathvista", twin=False, revision=found.revision, rows=len(rows), dropped=dropped)
-        return with_pictures(source, rows, _question, hub_picture, skip_bad)
+        return with_pictures(source, rows, _question, lambda row: picture_of(row, data), skip_bad)
 
     def prompt(self, question: Question) -> str:
         """The official query: a hint on the answer's type, the question with its unit, the lettered choices."""
@@ -98,16 +123,6 @@ class MathVista:
     def score(self, question: Question, response: str) -> Score:
         """By type: the choice's letter or text, the integer, the decimal after rounding, the list in order."""
         return score_response(question, response)
-
-
-def _read(data: Path | None) -> Rows:
-    if data is None or holds(data):
-        return read_set(_HUB, "test", data)
-    official = not (data / "annotations.jsonl").is_file() and (data / "testmini.json").is_file()
-    found = read_rows(data, (*_COLUMNS, "image"), "testmini.json" if official else "annotations.jsonl")
-    return Rows(
-        found.file, tuple({**row, "image": picture_path(data, row["image"])} for row in found.rows), found.revision
-    )
 
 
 def _hint(question: Question) -> str:
@@ -127,22 +142,22 @@ def _hint(question: Question) -> str:
 
 
 def _origin(row: Row) -> str:
-    return str((row.get("metadata") or {}).get("source", ""))
+    return text_or(table(row, "metadata"), "source", "")
 
 
 def _question(row: Row) -> Question:
-    choices = strings(row, "choices")
-    if choices and str(row["answer"]) not in choices:
-        raise UsageError(f"mathvista row {row['pid']}: the answer {row['answer']!r} is none of the choices {choices}")
-    precision = row["precision"]
+    choices, answer = strings(row, "choices"), text(row, "answer")
+    if choices and answer not in choices:
+        raise BadCell(f"{place(row)}: mathvista's answer {answer!r} is none of the choices {choices}. {SKIP}")
+    unit = text_or(row, "unit", "")
     return Question(
-        id=f"mathvista-{row['pid']}",
+        id=f"mathvista-{text(row, 'pid')}",
         image=None,
-        text=str(row["question"]),
-        answer=str(row["answer"]),
-        kind="choice" if choices else _KINDS.get(str(row["answer_type"]), "text"),
+        text=text(row, "question"),
+        answer=answer,
+        kind="choice" if choices else _KINDS.get(text_or(row, "answer_type", "text"), "text"),
         choices=choices,
-        precision=None if precision is None else int(precision),
-        category=str((row.get("metadata") or {}).get("task", "all")),
-        meta={"unit": row["unit"], "origin": _origin(row)},
+        precision=decimals(row, "precision"),
+        category=text_or(table(row, "metadata"), "task", "all"),
+        meta={"unit": unit or None, "origin": _origin(row)},
     )

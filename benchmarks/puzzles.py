@@ -14,10 +14,12 @@ Known traps: the sets have no splits. The split here is ours: by the hash of the
 10% test; `split="all"` measures a model that has seen none of it on everything. The original files mix numbers and
 strings in options and answers, so both are made strings. The official scorer looks for the answer as a substring,
 so that `19` counts for `9` and listing all options counts; here an option's letter or text counts, once. Answers
-of the clock puzzles hold colons: 4:23 is a text, not a ratio.
+of the clock puzzles hold colons: 4:23 is a text, not a ratio. Not verified: the columns of the hub's Parquet files, and
+that a category's rows stand there in the order of the authors' files, whose pictures' names are the ids.
 """
 
 import hashlib
+import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -27,15 +29,35 @@ from typing import TYPE_CHECKING
 
 from credit_zoo.answers import score_response
 from credit_zoo.question import Question, Score, Source, Split
-from credit_zoo.questions import Row, Rows, need_some, picture_path, read_rows, strings, with_pictures
+from credit_zoo.questions import (
+    SKIP,
+    BadCell,
+    Layout,
+    Row,
+    Rows,
+    annotated,
+    layout_of,
+    need_some,
+    picture_of,
+    place,
+    read_parquet,
+    read_rows,
+    strings,
+    table_file,
+    text,
+    text_or,
+    with_pictures,
+)
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 if TYPE_CHECKING:
     from credit_zoo.twins import Twin
 
 _PARTS = ("puzzlevqa", "algopuzzlevqa")
-_UPSTREAM = ("PuzzleVQA", "AlgoPuzzleVQA")
+_CLONES = ("PuzzleVQA/data", "AlgoPuzzleVQA/data", "data", ".")  # where categories are, each a file beside images/
 _COLUMNS = ("image", "question", "options", "answer")
+_SHARDS = ("*.parquet", "*/*.parquet", "*/*/*.parquet")
+_SHARD = re.compile(r"(.+?)-\d+-of-\d+.*")
 
 
 @BENCHMARKS.register(
@@ -58,6 +80,21 @@ class Puzzles:
 
         return TWIN
 
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The folders that are read."""
+        columns = f"the columns {', '.join(_COLUMNS)}"
+        return (
+            annotated(("id", *_COLUMNS)),
+            Layout("puzzlevqa/ and algopuzzlevqa/, one or both with such annotations", _both, _from_both),
+            Layout(
+                "a clone of declare-lab/LLM-PuzzleTest, its folder PuzzleVQA or AlgoPuzzleVQA, or one's folder data: "
+                f"<category>.json with {columns} beside images/",
+                _clones, _cloned,
+            ),
+            Layout(f"the hub's Parquet files, <category>-*.parquet with {columns}", _shards, _copied),
+        )  # fmt: skip
+
     def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
         """A split of ours (see above) of one set, or of both together."""
         if data is None:
@@ -65,21 +102,11 @@ class Puzzles:
                 "puzzles are not on the hub under a name that was checked: clone github.com/declare-lab/LLM-PuzzleTest "
                 "and give data=LLM-PuzzleTest"
             )
-        parts = [data / part for part in _PARTS if (data / part / "annotations.jsonl").is_file()]
-        folders = parts if parts and not (data / "annotations.jsonl").is_file() else [data]
-        upstream = _upstream(data)
-        found = upstream or [read_rows(folder, ("id", *_COLUMNS)) for folder in folders]
-        every: list[Row] = [
-            {"id": Path(str(row["image"])).stem, "category": part.file.stem, **row,
-             "image": picture_path(part.file.parent, row["image"])} for part in found for row in part.rows
-        ]  # fmt: skip
-        rows = [row for row in every if split in ("all", split_of(str(row["id"])))]
-        need_some(rows, f"split '{split}' of data={data}", Counter(split_of(str(row["id"])) for row in every))
-        revision = "+".join(part.revision for part in found)
-        if upstream:
-            revision = hashlib.sha256(revision.encode()).hexdigest()[:12]
-        source = Source("puzzles", False, revision, len(rows))
-        return with_pictures(source, rows, _question, lambda row: row["image"], skip_bad)
+        found = layout_of("puzzles", data, self.layouts).read(data, split)
+        rows = [row for row in found.rows if split in ("all", split_of(str(row["id"])))]
+        need_some(rows, f"split '{split}' of data={data}", Counter(split_of(str(row["id"])) for row in found.rows))
+        source = Source("puzzles", False, found.revision, len(rows))
+        return with_pictures(source, rows, _question, lambda row: picture_of(row, data), skip_bad)
 
     def prompt(self, question: Question) -> str:
         """The official prompt without its call to think: question and lettered options."""
@@ -91,10 +118,63 @@ class Puzzles:
         return score_response(question, response)
 
 
-def _upstream(data: Path) -> list[Rows]:
-    """The files of the authors' repository, `PuzzleVQA/data/<category>.json`, JSON lines beside `images/`."""
-    files = [file for part in _UPSTREAM for file in sorted((data / part / "data").glob("*.json"))]
-    return [read_rows(file.parent, _COLUMNS, file.name) for file in files]
+def _both(data: Path) -> list[Path]:
+    return [data / part for part in _PARTS if table_file(data / part)]
+
+
+def _from_both(data: Path, split: Split) -> Rows:
+    found = [read_rows(folder, ("id", *_COLUMNS)) for folder in _both(data)]
+    rows = [{**row, "image": _beside(part.file, row)} for part in found for row in part.rows]
+    return Rows(data, tuple(rows), "+".join(part.revision for part in found))
+
+
+def _beside(file: Path, row: Row) -> object:
+    """The picture's path from the folder of the file that names it."""
+    return file.parent / row["image"] if isinstance(row.get("image"), str) and row["image"] else row.get("image")
+
+
+def _clones(data: Path) -> list[Path]:
+    """The authors' files, one for each category."""
+    held = [file for inside in _CLONES for file in sorted((data / inside).glob("*.json"))]
+    return [file for file in held if (file.parent / "images").is_dir()]
+
+
+def _cloned(data: Path, split: Split) -> Rows:
+    """The authors' rows; the picture's name is the id."""
+    found = [read_rows(file.parent, _COLUMNS, file.name) for file in _clones(data)]
+    rows = [
+        {**row, "id": Path(str(row["image"])).stem, "category": part.file.stem, "image": _beside(part.file, row)}
+        for part in found
+        for row in part.rows
+    ]
+    return Rows(data, tuple(rows), _joined(found))
+
+
+def _shards(data: Path) -> list[Path]:
+    return [file for pattern in _SHARDS for file in sorted(data.glob(pattern))]
+
+
+def _copied(data: Path, split: Split) -> Rows:
+    """The hub's rows, numbered in each category from 0, as the pictures of the authors' files are.
+
+    The category is the file's name, or its folder's where the file is called train or test.
+    """
+    counts: Counter[str] = Counter()
+    found = [read_parquet(file, _COLUMNS[1:]) for file in _shards(data)]
+    rows: list[Row] = []
+    for part in found:
+        named = _SHARD.fullmatch(part.file.stem)
+        category = named[1] if named else part.file.stem
+        if category in ("train", "test", "validation") or category.isdigit():
+            category = part.file.parent.name
+        for row in part.rows:
+            rows.append({**row, "id": f"{category}_{counts[category]:04}", "category": category})
+            counts[category] += 1
+    return Rows(data, tuple(rows), _joined(found))
+
+
+def _joined(found: Sequence[Rows]) -> str:
+    return hashlib.sha256("+".join(part.revision for part in found).encode()).hexdigest()[:12]
 
 
 def split_of(id: str) -> Split:
@@ -104,15 +184,15 @@ def split_of(id: str) -> Split:
 
 
 def _question(row: Row) -> Question:
-    options = strings(row, "options")
-    if str(row["answer"]) not in options:
-        raise UsageError(f"puzzle {row['id']}: the answer {row['answer']!r} is none of the options {options}")
+    options, answer = strings(row, "options"), text(row, "answer")
+    if answer not in options:
+        raise BadCell(f"{place(row)}: the answer {answer!r} is none of the options {options}. {SKIP}")
     return Question(
-        id=str(row["id"]),
+        id=text(row, "id"),
         image=None,
-        text=str(row["question"]),
-        answer=str(row["answer"]),
+        text=text(row, "question"),
+        answer=answer,
         kind="choice",
         choices=options,
-        category=str(row.get("category", "all")),
+        category=text_or(row, "category", "all"),
     )

@@ -34,15 +34,20 @@ from credit_zoo.answers import asks_for_box, score_response
 from credit_zoo.question import Question, Score, Source, Split
 from credit_zoo.questions import (
     HubSet,
+    Layout,
     Row,
     Rows,
+    annotated,
     corners,
+    layout_of,
     need_some,
-    picture_path,
+    of_split,
+    picture_of,
     read_parquet,
     read_rows,
     read_set,
-    strings,
+    text,
+    text_or,
     with_pictures,
 )
 from credit_zoo.registry import BENCHMARKS, UsageError, unknown
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("id", "image", "expression", "box", "split")
 _PARTS = ("train", "val", "testA", "testB", "test")
+_TEST = ("testA", "testB")  # people, and other things: together with "test" the split "test"
 _COPIES = {  # lmms-lab's, none of which has a train split
     "RefCOCO": ("val", "testA", "testB", "test"),
     "RefCOCOplus": ("val", "testA", "testB"),
@@ -92,24 +98,32 @@ class RefCOCO:
 
         return TWIN
 
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The folders that are read."""
+        return (
+            annotated(_COLUMNS),
+            Layout(
+                "VLM-R1's rec_jsons_processed, beside or above COCO's train2014/: <set>_<split>.json with the columns "
+                "image, problem, solution; or lmms-lab's <split>-*.parquet with the columns "
+                f"image, {', '.join(_COPIED)}; a folder for each set, or one set alone",
+                _complete, _from_files,
+            ),
+            Layout("what `save_to_disk` wrote of one of lmms-lab's sets, a folder for each split", _saved, _from_saved),
+        )  # fmt: skip
+
     def load(self, split: Split, data: Path | None, skip_bad: bool = False) -> tuple[Sequence[Question], Source]:
-        """The rows of one split, of every set that the folder holds."""
-        files = {} if data is None or (data / "annotations.jsonl").is_file() else _files(data)
+        """The rows of one split, of every set that the folder holds; "test" is testA, testB and test."""
         if data is None:
-            there = Counter(_COPIES[self.copy])
-            need_some([part for part in there if _in_split(part, split)], f"{self.copy} on the hub", there)
-            found = [_copied(self.copy)]
-        elif files:
-            wanted = {file: told for file, told in files.items() if _in_split(told[1], split)}
-            found = [_read(file, data, *told) for file, told in wanted.items()]
-            there = Counter(part for _, part in files.values())
+            there = dict.fromkeys(_COPIES[self.copy], 1)
+            need_some([part for part in there if _in_split(part, split)], f"{self.copy} on the hub, '{split}'", there)
+            found = _copied(self.copy)
         else:
-            found = [_annotated(data)]
-            there = Counter(row["part"] for row in found[0].rows)
-        rows = [row for each in found for row in each.rows if _in_split(row["part"], split)]
-        need_some(rows, f"split '{split}' of data={data}", there)
-        source = Source("refcoco", False, "+".join(each.revision for each in found), len(rows))
-        return with_pictures(source, rows, _question, lambda row: row["image"], skip_bad)
+            found = layout_of("refcoco", data, self.layouts).read(data, split)
+        parted = [{"part": row.get("split"), **row} for row in found.rows]
+        rows = of_split(parted, "part", split, f"data={data}", _TEST if split == "test" else ())
+        source = Source("refcoco", False, found.revision, len(rows))
+        return with_pictures(source, rows, _question, lambda row: picture_of(row, data), skip_bad)
 
     def prompt(self, question: Question) -> str:
         """VLM-R1's request for the box of what the expression describes."""
@@ -121,17 +135,48 @@ class RefCOCO:
 
 
 def _in_split(part: str, split: Split) -> bool:
-    return split == "all" or part == split or (split == "test" and part in ("testA", "testB"))
+    return split in ("all", part) or (split == "test" and part in _TEST)
 
 
 def _files(data: Path) -> dict[Path, tuple[str, str]]:
     """The files that their names give away, each with its set ("" where nothing names it) and its part."""
     found = {}
-    for file in (file for place in _PLACES for file in sorted(data.glob(place))):
+    for file in (file for pattern in _PLACES for file in sorted(data.glob(pattern))):
         if named := _FILE.fullmatch(file.name):
             folder = file.relative_to(data).parts[0]
             found[file] = (named[1] or ("" if folder in ("data", file.name) else folder), named[2])
     return found
+
+
+def _complete(data: Path) -> bool:
+    """Whether the folder has such files; raises if VLM-R1's are there and the pictures that they name are not."""
+    files = _files(data)
+    for file in (one for one in files if one.suffix == ".json"):
+        _pictures(file, data, read_rows(file.parent, (), file.name))
+        break
+    return bool(files)
+
+
+def _pictures(file: Path, data: Path, found: Rows) -> Path:
+    """The folder from which VLM-R1's file names its pictures: of those around it the one that has the first."""
+    named = next((row["image"] for row in found.rows if isinstance(row.get("image"), str) and row["image"]), "")
+    places = list(dict.fromkeys([data, file.parent, data.resolve().parent, file.resolve().parent.parent]))
+    for one in places:
+        if (one / named).is_file() or (named and (one / named).parent.is_dir()):
+            return one
+    raise UsageError(
+        f"{file} names pictures like {named}, which are not there: put COCO's train2014/ into one of "
+        f"{', '.join(map(str, places))}"
+    )
+
+
+def _from_files(data: Path, split: Split) -> Rows:
+    files = _files(data)
+    wanted = {file: told for file, told in files.items() if _in_split(told[1], split)}
+    need_some(wanted, f"split '{split}' of data={data}", Counter(part for _, part in files.values()))
+    found = [_read(file, data, *told) for file, told in wanted.items()]
+    rows = tuple(row for each in found for row in each.rows)
+    return Rows(data, rows, "+".join(each.revision for each in found))
 
 
 def _read(file: Path, data: Path, dataset: str, part: str) -> Rows:
@@ -140,12 +185,23 @@ def _read(file: Path, data: Path, dataset: str, part: str) -> Rows:
     if file.suffix == ".parquet":
         return _expressions(read_parquet(file, _COPIED), same)
     found = read_rows(file.parent, ("image", "problem", "solution"), file.name)
-    rows = [
-        {**same, "id": number, "image": picture_path(data, row["image"]), "expression": _expression(row["problem"]),
-         "box": row["solution"]}
-        for number, row in enumerate(found.rows, 1)
-    ]  # fmt: skip
+    root = _pictures(file, data, found)
+    rows = [{**row, **same, "id": number, "image": _from(root, row), "expression": _expression(row["problem"]),
+             "box": row["solution"]} for number, row in enumerate(found.rows, 1)]  # fmt: skip
     return Rows(file, tuple(rows), found.revision)
+
+
+def _from(root: Path, row: Row) -> object:
+    return root / row["image"] if isinstance(row["image"], str) and row["image"] else row["image"]
+
+
+def _saved(data: Path) -> list[str]:
+    return [part for part in _PARTS if (data / part / "state.json").is_file()]
+
+
+def _from_saved(data: Path, split: Split) -> Rows:
+    hub = HubSet("lmms-lab/RefCOCO", {part: part for part in _saved(data)}, _COPIED)
+    return _expressions(read_set(hub, "all", data), {})
 
 
 def _copied(copy: str) -> Rows:
@@ -156,35 +212,26 @@ def _copied(copy: str) -> Rows:
 def _expressions(found: Rows, same: Row) -> Rows:
     """lmms-lab's rows, one of each object, as one of each expression."""
     rows = [
-        {**row, **same, "id": f"{row['question_id']}-{place}", "expression": text, "box": row["bbox"], "sized": True}
+        {**row, **same, "id": f"{row['question_id']}-{number}", "expression": told, "box": row["bbox"], "sized": True}
         for row in found.rows
-        for place, text in enumerate(strings(row, "answer"))
+        for number, told in enumerate(row["answer"] if isinstance(row["answer"], list) else [row["answer"]])
     ]
     return Rows(found.file, tuple(rows), found.revision)
 
 
-def _annotated(data: Path) -> Rows:
-    found = read_rows(data, _COLUMNS)
-    for row in found.rows:
-        if row["split"] not in _PARTS:
-            raise UsageError(f"{found.file} row {row['id']}: split must be one of {_PARTS}, got {row['split']!r}")
-    rows = [{**row, "part": row["split"], "image": picture_path(data, row["image"])} for row in found.rows]
-    return Rows(found.file, tuple(rows), found.revision)
-
-
-def _expression(problem: object) -> str:
+def _expression(problem: object) -> object:
     """What VLM-R1's problem describes; a problem in other words is taken as it is."""
-    asked = _PROBLEM.fullmatch(str(problem))
-    return asked[1] if asked else str(problem)
+    asked = _PROBLEM.fullmatch(problem) if isinstance(problem, str) else None
+    return asked[1] if asked else problem
 
 
 def _question(row: Row) -> Question:
-    told = [str(one) for one in (row.get("dataset"), row["part"]) if one]
-    name = "-".join(["refcoco", *told, str(row["id"])])
+    told = [one for one in (text_or(row, "dataset", ""), text(row, "part")) if one]
+    name = "-".join(["refcoco", *told, text(row, "id")])
     return Question(
         id=name,
         image=None,
-        text=str(row["expression"]).strip(),
+        text=text(row, "expression").strip(),
         answer=corners(name, row["box"], bool(row.get("sized"))),
         kind="box",
         category=" ".join(told),

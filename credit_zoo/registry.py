@@ -6,7 +6,6 @@ Names, one-line summaries and facts are read from the source with `ast`, so list
 """
 
 import ast
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -21,23 +20,15 @@ from typing import Any, Generic, Literal, TypeVar
 
 import gin
 
+from credit_zoo.errors import UsageError as UsageError
+from credit_zoo.errors import check_range as check_range
+from credit_zoo.errors import unknown as unknown
+
 _BESIDE = Path(__file__).parent / "configs"  # in an installed package; in a checkout they stand at the root
 CONFIGS = _BESIDE if _BESIDE.exists() else Path(__file__).parent.parent / "configs"
 
 F = TypeVar("F")
 C = TypeVar("C", bound=type)
-
-
-class UsageError(ValueError):
-    """Something the user typed or handed over cannot be used; the message says what to do next."""
-
-
-def unknown(kind: str, given: str, names: Iterable[str]) -> UsageError:
-    """The error for a name that nothing has: the nearest one and the whole list."""
-    known = sorted(names)
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return UsageError(f"no {kind} named '{given}'.{hint} There are: {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -66,14 +57,14 @@ class ShaperFacts:
 @dataclass(frozen=True)
 class BenchFacts:
     """What a benchmark declares: `version` rises when any score can change; `headline` names the one metric;
-    `trains_on` is the benchmark whose train split a policy is trained on before it is measured here; `own_split` says
-    that the set has no official test split: a model that was not trained here is measured on all of it; `boxes` that
-    answers are boxes, whose overlap can be paid.
+    `trains_on` is the benchmark whose train split a policy is trained on before it is measured here, this one itself
+    unless another is named; `own_split` says that the set has no official test split: a model that was not trained
+    here is measured on all of it; `boxes` that answers are boxes, whose overlap can be paid.
     """
 
-    version: int
-    headline: str
-    trains_on: str
+    version: int = 1
+    headline: str = "avg@8 accuracy"
+    trains_on: str = ""  # the registry fills in the benchmark's own name
     own_split: bool = False
     boxes: bool = False
     licence: str = ""
@@ -138,6 +129,7 @@ class Registry(Generic[F]):
     package: str | None = None
     module: str | None = None
     entry_points: str | None = None
+    own_name: str | None = None  # the fact that is an entry's own name unless it is told
     _entries: dict[str, Entry[F]] = field(default_factory=dict)
     _plugins: list[Path] = field(default_factory=list)
 
@@ -151,7 +143,8 @@ class Registry(Generic[F]):
             self._refuse_unset(name, cls)
             if name not in self._entries:
                 gin.register(name, module=self.kind)(cls)
-            self._entries[name] = Entry(name, cls, self.facts(**facts), file)
+            told = {self.own_name: name, **facts} if self.own_name else facts
+            self._entries[name] = Entry(name, cls, self.facts(**told), file)
             if self.facts is ShaperFacts:
                 cls.needs = tuple(facts.get("needs", ()))  # type: ignore[attr-defined]  # what its user has to measure
             return cls
@@ -284,17 +277,14 @@ SHAPERS = Registry[ShaperFacts](
     "shaper", "SHAPERS", ShaperFacts, package="credit_zoo.shapers", entry_points="credit_zoo.shapers"
 )
 BENCHMARKS = Registry[BenchFacts](
-    "bench", "BENCHMARKS", BenchFacts, package="credit_zoo.benchmarks", entry_points="credit_zoo.benchmarks"
+    "bench",
+    "BENCHMARKS",
+    BenchFacts,
+    package="credit_zoo.benchmarks",
+    entry_points="credit_zoo.benchmarks",
+    own_name="trains_on",
 )
 ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module="credit_zoo.objective.advantages")
 RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.losses")
 LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.objective.losses")
 AGGREGATIONS = Registry[PieceFacts]("aggregation", "AGGREGATIONS", PieceFacts, module="credit_zoo.objective.losses")
-
-
-def check_range(name: str, value: object, low: float, high: float = float("inf"), open_low: bool = False) -> None:
-    """Raises unless `low <= value <= high` (`low < value` with `open_low`), naming the setting as it is typed."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high or (open_low and value == low):  # type: ignore[operator]
-        bounds = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if high == float('inf') else ']'}"
-        raise UsageError(f"{name} must be in {bounds}, got {value!r}")

@@ -206,7 +206,7 @@ def test_a_word_of_the_wrong_form_is_refused(capsys, words, said):
         (["model.dtype=x"], "model.dtype must be one of float32, bfloat16, float16, got 'x'"),
         (["train.shaper_schedule=x"], "train.shaper_schedule must be one of none, linear, got 'x'"),
         (["data.perception=7"], "data.perception must be in [0, 1], got 7.0"),
-        (["eval.split=nope"], "eval.split must be one of train, val, test, all, got 'nope'"),
+        (["eval.split=nope"], "eval.split must be one of train, val, test, got 'nope'"),
         (["reward.format=0", "reward.accuracy=0"], "must not all be 0"),
         (["base.kl_beta=-1"], "base.kl_beta must be in [0, inf), got -1.0"),
         (["ppo_clip.eps_low=2"], "ppo_clip.eps_low must be in [0, 1], got 2.0"),

@@ -12,8 +12,9 @@ from datasets import Image as Picture
 from PIL import Image
 
 from credit_zoo.questions import hub
+from credit_zoo.questions.cells import BadBox
 from credit_zoo.questions.hub import HubSet, holds, read_set
-from credit_zoo.questions.local_folder import BadBox, BadImage
+from credit_zoo.questions.pictures import BadImage
 from credit_zoo.registry import BENCHMARKS, UsageError
 
 TEXT, NUMBER = Value("string"), Value("int64")

@@ -150,7 +150,7 @@ def test_a_room_can_be_read_in_one_sitting():
     sizes: dict[str, int] = {}
     for name, file in MODULES.items():
         sizes[room_of(name)] = sizes.get(room_of(name), 0) + code_lines(file.read_text("utf-8"))
-    assert {room: size for room, size in sizes.items() if size > 1_500 and room != "twins"} == {}
+    assert {room: size for room, size in sizes.items() if size > 2_200 and room != "twins"} == {}
 
 
 def test_no_file_is_longer_than_300_lines():

@@ -4,11 +4,15 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from credit_zoo.evaluation.grading import Completions
-from credit_zoo.question import Question
+from credit_zoo.question import Question, StoredPicture
 from credit_zoo.questions import Benchmark
 from credit_zoo.registry import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 BASELINES = {
     "blank_image": "the model is shown white pictures",
@@ -63,11 +67,17 @@ def uniform_choice(bench: Benchmark, questions: Sequence[Question]) -> float | N
 
 def blank_image(question: Question) -> Question:
     """The question with a white picture of the same size."""
+    if question.held is None:
+        raise UsageError(f"{question.id} has no picture to blank")
+    return replace(question, image=StoredPicture(question, _white))
+
+
+def _white(question: Question) -> "Image":
     from PIL import Image
 
-    if question.image is None:
-        raise UsageError(f"{question.id} has no picture to blank")
-    return replace(question, image=Image.new("RGB", question.image.size, WHITE))
+    from credit_zoo.questions import shown_size
+
+    return Image.new("RGB", shown_size(question) or (0, 0), WHITE)
 
 
 def best_constant_answer(bench: Benchmark, questions: Sequence[Question]) -> Completions:

@@ -13,9 +13,9 @@ from credit_zoo.experiment.checks import check_first
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.context import RunContext, TrainingSummary, run_record
 from credit_zoo.experiment.identity import with_identity
-from credit_zoo.experiment.measuring import eval_set, evaluate_all, release
+from credit_zoo.experiment.measuring import check_data, eval_set, evaluate_all, release
 from credit_zoo.experiment.opening import log_setup, open_run
-from credit_zoo.experiment.training_run import save_diverged, train, training_set
+from credit_zoo.experiment.training_run import save_diverged, train, training_set, warn_of_overlap
 from credit_zoo.leaderboard import build, page_folder, row
 from credit_zoo.objective import ContractError
 from credit_zoo.policy import export_policy
@@ -45,6 +45,7 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> Out
 def _run(command: Command, config: ExperimentConfig, seed: int) -> Outcome:
     started = time.perf_counter()
     check_first(command, config)
+    check_data(command, config)
     context = open_run(command, config, seed)
     log_setup(context)
     sets = {name: eval_set(context, name) for name in command.bench}
@@ -54,6 +55,7 @@ def _run(command: Command, config: ExperimentConfig, seed: int) -> Outcome:
             after = evaluate_all(context, sets, "after")
         return _finish(context, after, None, time.perf_counter() - started)
     questions = training_set(context)
+    warn_of_overlap(context, questions, sets)
     context = with_identity(context, sets, questions.questions.source)
     with memory_of("measuring"):
         before = evaluate_all(context, sets, "before")

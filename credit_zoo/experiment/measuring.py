@@ -24,11 +24,22 @@ from credit_zoo.evaluation import (
     random_answers,
     read_generations,
 )
-from credit_zoo.experiment.config import benchmark, settings_of
+from credit_zoo.experiment.config import ExperimentConfig, benchmark, settings_of
 from credit_zoo.experiment.context import EvalSet, RunContext, Stage, evaluation
 from credit_zoo.experiment.identity import answers_key
 from credit_zoo.policy import weights_digest
-from credit_zoo.questions import HUB, FramedQuestions, OpenedOnUse, Questions, choose, open_questions
+from credit_zoo.questions import (
+    HUB,
+    Benchmark,
+    FramedQuestions,
+    OpenedOnUse,
+    Questions,
+    Refusal,
+    check_folder,
+    choose,
+    open_questions,
+    shown_size,
+)
 from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.results import atomic_bytes, interval, package_versions, record
 from credit_zoo.rollout import RolloutWorker
@@ -49,6 +60,17 @@ def data_folder(command: Command, bench: str) -> str | None:
     return command.data
 
 
+def check_data(command: Command, config: ExperimentConfig) -> None:
+    """Refuses data that no question can come from, before anything is loaded: what the folder lacks, or a split of a
+    twin that it has not.
+    """
+    for name in command.bench:
+        check_folder(benchmark(command, name), config.eval.split, data_folder(command, name))
+    if not command.eval_only:
+        lesson = trained_bench(command)
+        check_folder(benchmark(command, lesson), "train", data_folder(command, lesson))
+
+
 def eval_set(context: RunContext, name: str) -> EvalSet:
     """The questions that a benchmark is measured on, `eval.questions` of them, or all."""
     config = context.config
@@ -57,11 +79,18 @@ def eval_set(context: RunContext, name: str) -> EvalSet:
     typed = any(word[:2] == ("eval", "split") for word in command.settings)
     if command.eval_only and folder and BENCHMARKS[name].facts.own_split and not typed:
         split = "all"
-    stream = in_model_frame(context, open_questions(bench, split, folder, config.data, config.eval.seed, shuffle=False))
+    rows = open_questions(bench, split, folder, config.data, config.eval.seed, False, refusal(context, bench))
+    stream = in_model_frame(context, rows)
     asked = choose(stream, config.eval.questions, config.eval.seed)
     sample = f", a sample by eval.seed={config.eval.seed}" if 0 < len(asked) < stream.source.rows else ""
     context.log(f"measure {stream.source}: {len(asked)} questions of split '{split}'{sample}")
     return EvalSet(bench, asked, stream.source, split)
+
+
+def refusal(context: RunContext, bench: Benchmark) -> Refusal:
+    """Why the policy does not take a question, told from its prompt and its picture's size."""
+    encoder, prompting = context.policy.encoder, context.config.prompt
+    return lambda question: encoder.refusal(shown_size(question), prompting.text(bench, question))
 
 
 def in_model_frame(context: RunContext, questions: Questions) -> Questions:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from credit_zoo.cli import Command, trained_bench
 from credit_zoo.experiment.owners import PIECES, TRAINING_GROUPS, is_of_a_bench
+from credit_zoo.question import SPLITS
 from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
 
 if TYPE_CHECKING:
@@ -71,15 +72,19 @@ def refuse_unused(command: Command, experiment: Resolved) -> None:
 
 def refuse_unfit(command: Command, experiment: Resolved) -> None:
     """Settings that are right each on its own, but not together."""
-    checks = [_measuring(experiment)]
+    checks = [_measuring(command, experiment)]
     if not command.eval_only:
         checks += [_sampling(experiment), _updating(experiment), _rewarding(command, experiment)]
     for sentence in (sentence for check in checks for sentence in check):
         raise UsageError(sentence)
 
 
-def _measuring(experiment: Resolved) -> Iterator[str]:
+def _measuring(command: Command, experiment: Resolved) -> Iterator[str]:
     e = experiment.eval
+    if command.data is None and e.split not in SPLITS:
+        yield (
+            f"eval.split must be one of {', '.join(SPLITS)}, got '{e.split}': a twin has no other, a set given by data= may"
+        )
     certain = "eval.temperature=0" if e.temperature == 0 else "eval.top_k=1" if e.top_k == 1 else None
     if certain and e.samples > 1:
         yield f"{certain} gives every question one answer eval.samples={e.samples} times: set eval.samples=1"

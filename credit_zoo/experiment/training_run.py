@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from tqdm import tqdm
 
 from credit_zoo.cli import trained_bench
 from credit_zoo.experiment.config import benchmark
-from credit_zoo.experiment.context import RunContext, TrainingSummary
-from credit_zoo.experiment.measuring import data_folder, in_model_frame
+from credit_zoo.experiment.context import EvalSet, RunContext, TrainingSummary
+from credit_zoo.experiment.measuring import data_folder, in_model_frame, refusal
 from credit_zoo.policy import Policy, export_policy
-from credit_zoo.questions import Benchmark, Questions, open_questions
+from credit_zoo.questions import Benchmark, Questions, open_questions, overlap_warning
 from credit_zoo.registry import UsageError
 from credit_zoo.results import atomic_write
 from credit_zoo.rollout import RolloutWorker
@@ -60,7 +61,8 @@ def training_set(context: RunContext) -> TrainingSet:
     name = trained_bench(context.command)
     bench = benchmark(context.command, name)
     folder = data_folder(context.command, name)
-    questions = in_model_frame(context, open_questions(bench, "train", folder, config.data, context.seed, shuffle=True))
+    rows = open_questions(bench, "train", folder, config.data, context.seed, True, refusal(context, bench))
+    questions = in_model_frame(context, rows)
     context.log(f"train   {questions.source}, split 'train'")
     config.parallel.check_world(accelerator.num_processes)
     if config.train.prompts % accelerator.num_processes:
@@ -68,6 +70,13 @@ def training_set(context: RunContext) -> TrainingSet:
             f"train.prompts={config.train.prompts} must be a multiple of {accelerator.num_processes} processes"
         )
     return TrainingSet(name, bench, questions)
+
+
+def warn_of_overlap(context: RunContext, trained: TrainingSet, sets: Mapping[str, EvalSet]) -> None:
+    """Says so if what is trained on is measured as well."""
+    for name, measured in sets.items():
+        if warning := overlap_warning(trained.questions, name, measured.asked):
+            context.log(warning)
 
 
 def train(context: RunContext, training_set: TrainingSet, started: float) -> tuple[TrainingResult, Trainer]:

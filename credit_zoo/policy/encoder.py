@@ -100,10 +100,10 @@ def joint_processor(kind: type[ProcessorMixin], path: str, tokenizer: Any, **opt
     return WithoutVideo.from_args_and_dict([parts[name] for name in kind.get_attributes()], settings)
 
 
-def video_settings(path: str) -> Mapping[str, Any]:
+def video_settings(path: str, revision: str = "main") -> Mapping[str, Any]:
     """The settings of the video processor, which is not made here: an export keeps them."""
     for name in ("processor_config.json", "video_preprocessor_config.json"):
-        file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
+        file = cached_file(path, name, revision=revision, _raise_exceptions_for_missing_entries=False)
         found = {} if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
         found = found.get("video_processor", {}) if name == "processor_config.json" else found
         if found:
@@ -120,10 +120,10 @@ def vision_tokens(config: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(token for token in named if token is not None))
 
 
-def stop_tokens(path: str, tokenizer: Any) -> tuple[int, ...]:
+def stop_tokens(path: str, tokenizer: Any, revision: str = "main") -> tuple[int, ...]:
     """The tokens that end a response: the checkpoint's own for generation, of which Gemma has two."""
     try:
-        found = GenerationConfig.from_pretrained(path).eos_token_id
+        found = GenerationConfig.from_pretrained(path, revision=revision).eos_token_id
     except OSError:
         found = None
     more = [] if found is None else [found] if isinstance(found, int) else found
@@ -145,14 +145,15 @@ class Encoder:
     video: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: str, config: Any, trust_remote_code: bool = False) -> "Encoder":
-        """Reads tokenizer and processor of a folder or hub id; `config` is the model's."""
-        options = {"trust_remote_code": trust_remote_code}
+    def load(cls, path: str, config: Any, trust_remote_code: bool = False, revision: str = "main") -> "Encoder":
+        """Reads tokenizer and processor of a folder or hub id, all of one `revision`; `config` is the model's."""
+        options = {"trust_remote_code": trust_remote_code, "revision": revision}
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         image_token = getattr(config, "image_token_id", None)
         if image_token is None:
             raise UsageError(f"model {path} names no image_token_id in its config: it is not a vision-language model")
-        rest = (vision_tokens(config, tokenizer), stop_tokens(path, tokenizer), video_settings(path))
+        stops, video = stop_tokens(path, tokenizer, revision), video_settings(path, revision)
+        rest = (vision_tokens(config, tokenizer), stops, video)
         if config.model_type in ("qwen2_vl", "qwen2_5_vl"):
             images = AutoImageProcessor.from_pretrained(path, backend="pil", **options)
             template = Path(path) / "chat_template.jinja"
@@ -194,7 +195,7 @@ class Encoder:
 
     def prompts(self, items: Sequence[tuple[Image | None, str]]) -> Prompts:
         """Encodes (image, text) pairs."""
-        encoded = [self._one(image, text) for image, text in items]
+        encoded = [self._encoded(image, text) for image, text in items]
         ids, mask = pad(
             [row for row, _ in encoded], padded_length(max(len(r) for r, _ in encoded)), self.pad_token, True
         )
@@ -211,6 +212,31 @@ class Encoder:
         said = whole.rpartition(asked)[2]
         think, think_end, *_ = TAGS
         return said[said.rfind(think) :] if said.rfind(think) > said.rfind(think_end) else ""
+
+    def refusal(self, size: Size | None, text: str) -> str | None:
+        """Why the model does not take a prompt with a picture of this (width, height); None if it does."""
+        stand_ins = self.tokenizer.convert_ids_to_tokens([self.image_token, *self.vision_tokens])
+        held = sorted({token for token in stand_ins if token and token in text})
+        if held:
+            return f"its text holds {', '.join(held)}, which to the model stands for a picture"
+        if size is not None and self.image_processor is not None:
+            try:
+                self.input_size(size)
+            except ValueError as error:
+                return str(error)
+        return None
+
+    def _encoded(self, image: Image | None, text: str) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """One prompt; what the processor does not take is told with the question."""
+        size = None if image is None else image.size
+        why = self.refusal(size, text)
+        try:
+            if why is None:
+                return self._one(image, text)
+        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError) as error:
+            why = f"{type(error).__name__}: {error}"
+        seen = f" and its picture of {size[0]} x {size[1]} pixels" if size else ""
+        raise UsageError(f"the model does not take the question {text[:80]!r}{seen}: {why}")
 
     def _one(self, image: Image | None, text: str) -> tuple[Tensor, Mapping[str, Tensor]]:
         content = [*([{"type": "image"}] if image is not None else []), {"type": "text", "text": text}]

@@ -32,7 +32,7 @@ def sizes(model: ModelConfig, name: str) -> Sizes | None:
     """
     try:
         config = kept_config(name) or AutoConfig.from_pretrained(
-            model.source, trust_remote_code=model.trust_remote_code
+            model.source, trust_remote_code=model.trust_remote_code, revision=model.revision
         )
     except (OSError, ValueError):
         return None

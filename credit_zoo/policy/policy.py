@@ -106,7 +106,7 @@ class Policy(nn.Module):
         options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code, "revision": settings.revision}
         try:
             config = AutoConfig.from_pretrained(settings.source, **options)
-            encoder = Encoder.load(settings.source, config, settings.trust_remote_code)
+            encoder = Encoder.load(settings.source, config, **options)
             model = AutoModelForImageTextToText.from_pretrained(
                 settings.source, dtype=getattr(torch, settings.dtype), use_safetensors=True, **options
             )

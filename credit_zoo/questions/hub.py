@@ -1,31 +1,35 @@
 """Sets of the Hugging Face hub, loaded by `datasets`, or copies of them in a local folder, with the same rows.
 
 The commit that was found is part of the source that a record names. From a local folder, `*.parquet` in it, in `data/`
-or in a folder of the configuration's name, rows come straight from the files: nothing is copied into a cache. In both
-cases the columns have the files' own types, none is guessed from text, and a picture is read when it is asked for.
-Code from the hub is never run.
+or in a folder of the configuration's or the split's name, rows come straight from the files: nothing is copied into a
+cache. A folder that `save_to_disk` has written is read the same way. The columns have the files' own types, none is
+guessed from text, and a picture is read when it is asked for. Code from the hub is never run.
 """
 
-import functools
 import hashlib
 import io
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from credit_zoo.questions.local_folder import Picture, Row, Rows, held_bytes, need_some
+from credit_zoo.questions.cells import need_some
+from credit_zoo.questions.local_folder import Layout, Rows, table_file
+from credit_zoo.questions.parquet import need_columns, read_parquet
+from credit_zoo.questions.pictures import held_bytes
 from credit_zoo.registry import UsageError
 
-_PLACES = ("*.parquet", "*/*.parquet")
+_PLACES = ("*.parquet", "*/*.parquet", "*/*/*.parquet")
+_SAVED = "state.json"  # in what `save_to_disk` has written of a split
 _SECONDS = 10  # for the hub to answer
 
 
 @dataclass(frozen=True)
 class HubSet:
     """Where a set is and what of it is needed. `splits` maps our name of a part to the hub's; `image` is the column
-    of pictures, or of lists whose first counts, `columns` are the others; `revision` a branch, tag or commit.
+    of pictures, or of lists of one, `columns` are the others; `revision` a branch, tag or commit.
     Of the `large` columns a row holds the `Cell` or `Entry`.
     """
 
@@ -41,35 +45,6 @@ class HubSet:
     def plain(self) -> tuple[str, ...]:
         """The columns that a row holds as they are."""
         return tuple(name for name in self.columns if name not in self.large)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value inside a Parquet file: a row of a row group, both from 0."""
-
-    file: Path
-    group: int
-    row: int
-    column: str
-
-    def __str__(self) -> str:
-        return f"{self.file} row group {self.group} row {self.row}"
-
-    def value(self) -> Any:
-        """The Arrow scalar."""
-        return _column(self.file, self.group, self.column)[self.row]
-
-    def read(self) -> io.BytesIO:
-        """The picture as a file; a `ValueError` where the cell holds none."""
-        return held_bytes(self.value().as_py())
-
-
-@functools.lru_cache(maxsize=2)
-def _column(file: Path, group: int, column: str) -> Any:
-    """A row group's column, of which the last two are kept: less than a group cannot be read."""
-    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
-
-    return ParquetFile(file).read_row_group(group, columns=[column]).column(column)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +69,19 @@ class Entry:
 
 
 def holds(folder: Path) -> bool:
-    """Whether a folder has Parquet files, in it or in a folder in it, and no annotations of its own."""
-    annotated = (folder / "annotations.jsonl").is_file()
-    return not annotated and any(next(folder.glob(place), None) for place in _PLACES)
+    """Whether a folder has Parquet files or saved splits, in it or in folders in it, and no annotations of its own."""
+    places = (*_PLACES, _SAVED, f"*/{_SAVED}")
+    return table_file(folder) is None and any(next(folder.glob(place), None) for place in places)
 
 
-def hub_picture(row: Row) -> Picture:
-    """The picture of a row of `read_set`."""
-    held: Picture = row["image"]
-    return held
+def hub_layout(hub: HubSet, renamed: Callable[[Rows], Rows] = lambda rows: rows) -> Layout:
+    """The layout of a copy of the hub's files; `renamed` gives the rows the names of the set's other layouts."""
+    names = ", ".join(hub.splits.values())
+    told = (
+        f"Parquet files as {hub.repo} has them on the hub, or what `save_to_disk` wrote of it: "
+        f"{names}-*.parquet with the columns {hub.image}, {', '.join(hub.columns)}"
+    )
+    return Layout(told, holds, lambda folder, split: renamed(read_set(hub, split, folder)))
 
 
 def read_set(hub: HubSet, part: str, folder: Path | None) -> Rows:
@@ -116,10 +95,12 @@ def read_set(hub: HubSet, part: str, folder: Path | None) -> Rows:
     if folder is None:
         each = _from_hub(hub, [hub.splits[p] for p in parts])
     else:
-        files = {p: found for p in parts if (found := _files(hub, hub.splits[p], folder))}
-        held = sorted(file.name for place in _PLACES for file in folder.glob(place))
-        need_some(list(files), f"split '{part}' of data={folder}", dict.fromkeys(held, 1))
-        parts, each = list(files), [_from_files(hub, found) for found in files.values()]
+        local = {p: one for p in parts if (one := _local(hub, hub.splits[p], folder))}
+        held = sorted(
+            str(file.relative_to(folder)) for place in (*_PLACES, f"*/{_SAVED}") for file in folder.glob(place)
+        )
+        need_some(list(local), f"split '{part}' of data={folder}", dict.fromkeys(held, 1))
+        parts, each = list(local), list(local.values())
     rows = [
         {**row, "part": p, "number": number}
         for p, found in zip(parts, each, strict=True)
@@ -128,43 +109,46 @@ def read_set(hub: HubSet, part: str, folder: Path | None) -> Rows:
     return Rows(each[0].file, tuple(rows), "+".join(dict.fromkeys(found.revision for found in each)))
 
 
+def _local(hub: HubSet, split: str, folder: Path) -> Rows | None:
+    """The rows of a split in the first place that has any; None if there is none."""
+    if files := _files(hub, split, folder):
+        return _from_files(hub, files)
+    alone = len(hub.splits) == 1
+    for place in (folder / split, folder):
+        if (place / _SAVED).is_file():
+            told = json.loads((place / _SAVED).read_text(encoding="utf-8")).get("_split")
+            if place != folder or told == split or alone:
+                return _saved(hub, place)
+    return None
+
+
 def _files(hub: HubSet, split: str, folder: Path) -> list[Path]:
-    """The files of a split in the first place that has any."""
     named = re.compile(rf"{re.escape(split)}(-\d+-of-\d+.*)?\.parquet")
-    for place in (folder, folder / "data", *([folder / hub.config] if hub.config else [])):
+    configs = [folder / name for name in (hub.config, "default") if name]
+    for place in (folder, folder / "data", *configs):
         if found := [file for file in sorted(place.glob("*.parquet")) if named.fullmatch(file.name)]:
             return found
-    return []
+    return next((found for place in (folder, *configs) if (found := sorted((place / split).glob("*.parquet")))), [])
+
+
+def _saved(hub: HubSet, folder: Path) -> Rows:
+    """What `save_to_disk` has written; the revision is that of the columns and of the files' sizes."""
+    import datasets
+
+    try:
+        table = datasets.load_from_disk(str(folder))
+    except Exception as error:  # the library's own and Arrow's: the kinds change with versions
+        raise UsageError(f"data={folder} cannot be loaded by `datasets.load_from_disk`: {error}") from error
+    found = _loaded(hub, str(folder), table, "")
+    sizes = [(file.name, file.stat().st_size) for file in sorted(folder.glob("*.arrow"))]
+    plain = [[row[name] for name in hub.plain] for row in found.rows]
+    return Rows(folder, found.rows, hashlib.sha256(repr((plain, sizes)).encode()).hexdigest()[:12])
 
 
 def _from_files(hub: HubSet, files: Sequence[Path]) -> Rows:
     found = [read_parquet(file, hub.plain, hub.image, hub.large) for file in files]
     rows = tuple(row for one in found for row in one.rows)
     return Rows(files[0].parent, rows, "+".join(one.revision for one in found))
-
-
-def read_parquet(file: Path, columns: Sequence[str], image: str = "image", large: Sequence[str] = ()) -> Rows:
-    """The `columns` of a Parquet file; in "image" and the `large` columns the `Cell` of each row's value.
-
-    `revision` is that of the columns: to hash the pictures would take longer than all else.
-    """
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        table = ParquetFile(file)
-        there = table.schema_arrow.names
-        plain = table.read(columns=[name for name in columns if name in there]).to_pylist()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file} is not a Parquet file: {error}") from error
-    _check(str(file), (*columns, *large, image), there)
-    sizes = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
-    places = [(group, row) for group, size in enumerate(sizes) for row in range(size)]
-    cells = {"image": image, **{name: name for name in large}}
-    rows = [
-        {**row, **{key: Cell(file, *place, name) for key, name in cells.items()}}
-        for row, place in zip(plain, places, strict=True)
-    ]
-    return Rows(file, tuple(rows), hashlib.sha256(repr(plain).encode()).hexdigest()[:12])
 
 
 def _from_hub(hub: HubSet, splits: Sequence[str]) -> list[Rows]:
@@ -180,19 +164,15 @@ def _from_hub(hub: HubSet, splits: Sequence[str]) -> list[Rows]:
             why = "it is gated: accept its terms on its page and log in with `hf auth login`"
         told = f"{hub.repo} cannot be loaded from the hub ({why}): give data=FOLDER with a copy of it"
         raise UsageError(told) from error
-    return [_loaded(hub, f"{hub.repo}@{commit[:12]} {split}", t) for split, t in zip(splits, tables, strict=True)]
+    pinned = f"{hub.repo}@{commit[:12]}"
+    return [_loaded(hub, f"{pinned} {name}", t, commit[:12]) for name, t in zip(splits, tables, strict=True)]
 
 
-def _loaded(hub: HubSet, name: str, table: Any) -> Rows:
-    _check(name, (*hub.columns, hub.image), table.column_names)
+def _loaded(hub: HubSet, name: str, table: Any, revision: str) -> Rows:
+    need_columns(name, (*hub.columns, hub.image), table.column_names)
     cells = {"image": hub.image, **{column: column for column in hub.large}}
     rows = [
         {**row, **{key: Entry(table, column, index, name) for key, column in cells.items()}}
         for index, row in enumerate(table.select_columns(list(hub.plain)))
     ]
-    return Rows(Path(hub.repo), tuple(rows), name.split("@")[1].split()[0])
-
-
-def _check(where: str, wanted: Sequence[str], there: Sequence[str]) -> None:
-    if missing := [name for name in wanted if name not in there]:
-        raise UsageError(f"{where} lacks {', '.join(missing)}; it has {', '.join(there)}")
+    return Rows(Path(hub.repo), tuple(rows), revision)

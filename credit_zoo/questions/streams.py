@@ -8,18 +8,22 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from credit_zoo.answers import Frame, Size, span, to_frame
-from credit_zoo.question import Question, Source, Split
+from credit_zoo.question import SPLITS, Question, Source, Split, StoredPicture
 from credit_zoo.questions.benchmark import Benchmark
-from credit_zoo.questions.local_folder import PictureQuestions
-from credit_zoo.registry import UsageError
+from credit_zoo.questions.local_folder import layout_of
+from credit_zoo.questions.picture_questions import PictureQuestions
+from credit_zoo.questions.pictures import SKIP, BadRow, open_image, picture_size
+from credit_zoo.registry import BENCHMARKS, UsageError
 from credit_zoo.twins import Difficulty, Twin
 
 HUB = "hub"  # data=hub
+Refusal = Callable[[Question], str | None]  # why a model does not take a question; None if it does
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Settings of real data and of the twins. `skip_bad` drops rows whose image does not decode, and counts them;
+    """Settings of real data and of the twins. `skip_bad` leaves out rows that cannot be asked, and counts them: their
+    picture does not decode, a cell is empty, the model does not take them. All pictures are decoded first for it.
     `perception` and `reasoning` in [0, 1] are the twins' dials of difficulty.
     """
 
@@ -68,14 +72,23 @@ class TwinQuestions:
 
 @dataclass(frozen=True)
 class SetQuestions:
-    """A real set; training goes through it in epochs, each in an order of its own."""
+    """A real set; training goes through it in epochs, each in an order of its own.
+
+    Pictures that a benchmark gives as paths are opened when they are looked at, relative ones from `folder` on. A
+    question that the model does not take is named when it is asked for.
+    """
 
     rows: Sequence[Question]
     source: Source
     shuffle_seed: int | None = None
+    folder: Path = Path()
+    refusal: Refusal | None = None
 
     def __getitem__(self, index: int) -> Question:
-        return self.rows[self.place(index)]
+        question = self.row(self.place(index))
+        if self.refusal and (why := self.refusal(question)):
+            raise BadRow(f"{question.id}: {why}. {SKIP}")
+        return question
 
     def place(self, index: int) -> int:
         """The row that is asked as question number `index`."""
@@ -83,6 +96,13 @@ class SetQuestions:
         if self.shuffle_seed is None:
             return place
         return int(np.random.default_rng([self.shuffle_seed, epoch]).permutation(len(self.rows))[place])
+
+    def row(self, place: int) -> Question:
+        """The question in the order of the set, whether or not the model takes it."""
+        question = self.rows[place]
+        if not isinstance(question.held, (str, Path)):
+            return question
+        return replace(question, image=StoredPicture(self.folder / question.held, open_image))
 
 
 @dataclass(frozen=True)
@@ -106,34 +126,92 @@ class FramedQuestions:
         """The question with its true box in the model's numbers."""
         if question.kind != "box" or self.frame == "pixels" or self.source.twin:
             return question
-        size = question.meta["size"]
+        size = question.meta.get("size") or shown_size(question)
+        if size is None:
+            raise UsageError(f"{question.id} asks for a box, but has no picture")
         left, top, right, bottom = map(float, question.answer.split(","))
         seen = self.input_size(size) if self.frame == "resized" else size
         box = to_frame((left, top, right, bottom), size, self.frame, seen)
         # The published rule compares in pixels.
         told = {"frame": self.frame, "span": span(size, self.frame, seen), "pixels": question.answer}
         answer = ",".join(f"{side:.6g}" for side in box)
-        return replace(question, answer=answer, meta={**question.meta, **told})
+        return replace(question, image=question.held, answer=answer, meta={**question.meta, **told})
 
 
 def told(questions: Questions, index: int) -> Question:
-    """A question without its picture, which is not opened where the set keeps it as a file."""
-    if isinstance(questions, FramedQuestions):
-        return questions.framed(told(questions.questions, index))
-    if isinstance(questions, SetQuestions) and isinstance(questions.rows, PictureQuestions):
-        return questions.rows.questions[questions.place(index)]
+    """A question without its picture, which is not opened, whether or not the model takes it."""
+    if isinstance(questions, FramedQuestions) and isinstance(inside := questions.questions, SetQuestions):
+        return replace(questions.framed(inside.row(inside.place(index))), image=None)
+    if isinstance(questions, SetQuestions):
+        return replace(questions.row(questions.place(index)), image=None)
     return replace(questions[index], image=None)
 
 
-def open_questions(
-    bench: Benchmark, split: Split, folder: str | None, data: DataConfig, seed: int, shuffle: bool
-) -> TwinQuestions | SetQuestions:
-    """The twin's stream; or the real set where a folder, or "hub", is given."""
+def check_folder(bench: Benchmark, split: Split, folder: str | None) -> None:
+    """Raises a `UsageError` that tells what is accepted if the questions cannot come from there.
+
+    It reads names of files alone: for before a model is loaded. A benchmark that does not tell its `layouts` passes.
+    """
     if folder is None:
-        if bench.twin is None:
-            raise UsageError(f"{type(bench).__name__} has no procedural twin: give data=FOLDER, or data=hub")
-        return TwinQuestions(bench.twin, split, data.difficulty, seed)
+        _need_twin(bench, split)
+    elif folder != HUB and (layouts := getattr(bench, "layouts", ())):
+        layout_of(_name(bench), Path(folder), layouts)
+
+
+def open_questions(
+    bench: Benchmark,
+    split: Split,
+    folder: str | None,
+    data: DataConfig,
+    seed: int,
+    shuffle: bool,
+    refusal: Refusal | None = None,
+) -> TwinQuestions | SetQuestions:
+    """The twin's stream; or the real set where a folder, or "hub", is given.
+
+    With `data.skip_bad` rows that the model does not take are left out and counted.
+    """
+    if folder is None:
+        return TwinQuestions(_need_twin(bench, split), split, data.difficulty, seed)
     rows, source = bench.load(split, None if folder == HUB else Path(folder), data.skip_bad)
     if not rows:
         raise UsageError(f"data={folder} has no rows of split '{split}'")
-    return SetQuestions(rows, replace(source, rows=len(rows)), seed if shuffle else None)
+    beside = Path() if folder == HUB else Path(folder)
+    found = SetQuestions(rows, replace(source, rows=len(rows)), seed if shuffle else None, beside, refusal)
+    return _taken(found, refusal) if refusal and data.skip_bad else found
+
+
+def shown_size(question: Question) -> Size | None:
+    """Width and height of a question's picture, of a stored one without decoding it; None where there is none."""
+    held = question.held
+    if isinstance(held, StoredPicture) and held.opener is open_image:
+        return picture_size(held.source)
+    return None if question.image is None else question.image.size
+
+
+def _need_twin(bench: Benchmark, split: Split) -> Twin:
+    if bench.twin is None:
+        raise UsageError(f"{type(bench).__name__} has no procedural twin: give data=FOLDER, or data=hub")
+    if split not in SPLITS:
+        raise UsageError(
+            f"the twin of {_name(bench)} has the splits {', '.join(SPLITS)}, not '{split}': give data=FOLDER"
+        )
+    return bench.twin
+
+
+def _name(bench: Benchmark) -> str:
+    return BENCHMARKS.of(bench).name
+
+
+def _taken(found: SetQuestions, refusal: Refusal) -> SetQuestions:
+    """The questions that the model takes; the others are counted."""
+    taken = [at for at in range(len(found.rows)) if refusal(found.row(at)) is None]
+    left = len(found.rows) - len(taken)
+    if not taken:
+        raise UsageError(f"the model takes none of the {left} questions; the first: {refusal(found.row(0))}")
+    if not left:
+        return found
+    rows = found.rows
+    kept = rows.only(taken) if isinstance(rows, PictureQuestions) else [rows[at] for at in taken]
+    dropped = {**found.source.dropped, "not taken by the model": left}
+    return replace(found, rows=kept, source=replace(found.source, rows=len(kept), dropped=dropped))

@@ -230,6 +230,8 @@ def sampler(settings: RolloutConfig, policy: Policy, max_length: int) -> Rollout
         import vllm  # noqa: F401
     except ImportError:
         raise UsageError("rollout.url=none needs vllm in this environment; give the url of a server instead") from None
-    options = {"gpu_memory_utilization": settings.memory} if torch.cuda.is_available() else {}
+    options: dict[str, Any] = {"gpu_memory_utilization": settings.memory} if torch.cuda.is_available() else {}
     room = min(max_length, policy.model.config.get_text_config().max_position_embeddings)
-    return InProcessVllm(VllmEngine(policy.settings.source, policy.settings.dtype, room, **options))
+    model = policy.settings
+    options |= {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
+    return InProcessVllm(VllmEngine(model.source, model.dtype, room, **options))

@@ -41,15 +41,26 @@ class Response:
 
 
 class VllmEngine:
-    """A running engine. `options` are vLLM's own (`gpu_memory_utilization`, `tensor_parallel_size` ...)."""
+    """A running engine. `options` are vLLM's own (`gpu_memory_utilization`, `tensor_parallel_size` ...).
 
-    def __init__(self, path: str, dtype: str, max_length: int, **options: Any) -> None:
+    Weights, tokenizer, generation config and code are of one `revision`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        dtype: str,
+        max_length: int,
+        revision: str = "main",
+        trust_remote_code: bool = False,
+        **options: Any,
+    ) -> None:
         from vllm import LLM, _custom_ops
 
         if not torch.cuda.is_available():
             # Packed weights could not be replaced: the head's, tied to the embedding, would stay what it was.
             _custom_ops._supports_onednn = False
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
         vision = [getattr(config, name, None) for name in _VISION]
         self._forbidden = {token: FORBID for token in vision if token is not None}
         settings: dict[str, Any] = {
@@ -61,6 +72,10 @@ class VllmEngine:
             # With it vLLM moves a seeded generator back by an offset, which generators on the CPU do not have.
             "enable_chunked_prefill": torch.cuda.is_available(),
             "disable_log_stats": True,
+            "revision": revision,
+            "tokenizer_revision": revision,
+            "code_revision": revision,
+            "trust_remote_code": trust_remote_code,
         }
         self._llm = LLM(model=path, dtype=dtype, max_model_len=max_length, **{**settings, **options})
 

@@ -200,6 +200,8 @@ class VllmServer:
     """What is served, and where."""
 
     model: str = "small"  # a checkpoint's folder or hub id, or small
+    revision: str = "main"  # a branch, tag or commit of the hub, as model.revision
+    trust_remote_code: bool = False  # as model.trust_remote_code
     host: str = "127.0.0.1"
     port: int = 8000  # 0 takes a free one
     dtype: str = "auto"  # float32, bfloat16 or auto
@@ -212,7 +214,10 @@ def serve(settings: VllmServer) -> int:
     from credit_zoo.policy import SMALL_MODEL
 
     path = str(SMALL_MODEL) if settings.model == "small" else settings.model
-    engine = VllmEngine(path, settings.dtype, settings.max_length, **json.loads(settings.option))
+    options = json.loads(settings.option)
+    engine = VllmEngine(
+        path, settings.dtype, settings.max_length, settings.revision, settings.trust_remote_code, **options
+    )
     server = RolloutServer(engine, settings.host, settings.port)
     print(f"serving {settings.model} on http://{settings.host}:{server.server_port}", flush=True)
     try:
