@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from credit_zoo.answers import score_response
+from credit_zoo.errors import UsageError
 from credit_zoo.question import SPLITS, Question, Score, Source, Split
 from credit_zoo.questions import (
     SKIP,
@@ -51,7 +52,7 @@ from credit_zoo.questions import (
     text_or,
     with_pictures,
 )
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 
 if TYPE_CHECKING:
     from credit_zoo.twins import Twin

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from credit_zoo.answers import letters, score_response
+from credit_zoo.errors import UsageError
 from credit_zoo.question import Question, Score, Source, Split
 from credit_zoo.questions import (
     HubSet,
@@ -41,7 +42,7 @@ from credit_zoo.questions import (
     text_or,
     with_pictures,
 )
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 
 _COLUMNS = ("question", "answer", "skill")
 _HUB = HubSet("lscpku/LogicVista", {"test": "test"}, _COLUMNS)

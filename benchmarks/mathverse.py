@@ -30,6 +30,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from credit_zoo.answers import key, score_response
+from credit_zoo.errors import UsageError, unknown
 from credit_zoo.question import Question, Score, Source, Split
 from credit_zoo.questions import (
     BadRow,
@@ -53,7 +54,7 @@ from credit_zoo.questions import (
     text_or,
     with_pictures,
 )
-from credit_zoo.registry import BENCHMARKS, UsageError, unknown
+from credit_zoo.registry import BENCHMARKS
 
 VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant", "Vision Only")
 

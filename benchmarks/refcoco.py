@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from credit_zoo.answers import asks_for_box, score_response
+from credit_zoo.errors import UsageError, unknown
 from credit_zoo.question import Question, Score, Source, Split
 from credit_zoo.questions import (
     HubSet,
@@ -50,7 +51,7 @@ from credit_zoo.questions import (
     text_or,
     with_pictures,
 )
-from credit_zoo.registry import BENCHMARKS, UsageError, unknown
+from credit_zoo.registry import BENCHMARKS
 
 if TYPE_CHECKING:
     from credit_zoo.twins import Twin

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from credit_zoo import __version__
 from credit_zoo.cli import MODULES, asks_for_help, command_of, guarded, summary_of
-from credit_zoo.registry import unknown
+from credit_zoo.errors import unknown
 
 
 def help_text() -> str:

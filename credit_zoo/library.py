@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
-from credit_zoo.registry import SHAPERS, UsageError, unknown
+from credit_zoo.errors import UsageError, unknown
+from credit_zoo.registry import SHAPERS
 
 if TYPE_CHECKING:
     from jaxtyping import Float

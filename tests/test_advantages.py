@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_zoo.registry import ESTIMATORS, UsageError
+from credit_zoo.errors import UsageError
+from credit_zoo.registry import ESTIMATORS
 
 EVERY = pytest.mark.parametrize("name", sorted(ESTIMATORS))
 ROOT2 = 2**0.5

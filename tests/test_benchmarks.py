@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from credit_zoo import benchmarks
+from credit_zoo.errors import UsageError
 from credit_zoo.question import Question
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 
 NAMES = list(BENCHMARKS)
 TWINS = [name for name in NAMES if BENCHMARKS[name].factory().twin]

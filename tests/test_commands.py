@@ -14,7 +14,7 @@ from credit_zoo.cli.command_line import CommandLine, guarded
 from credit_zoo.cli.commands import MODULES, command_of
 from credit_zoo.cli.described import settings_of_class
 from credit_zoo.cli.settings import as_arguments, from_arguments
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 
 SIMPLE = sorted(set(MODULES) - {"run"})
 SEEN = []

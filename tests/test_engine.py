@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from steps import Numbers, batch, collector, trainer
 from torch import nn
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 from credit_zoo.training.checkpoints import (
     CheckpointConfig,
     TrainingState,

@@ -8,11 +8,11 @@ from PIL import Image
 from steps import batch, pictures, trainer
 from torch.nn.functional import normalize
 
+from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.export import export_policy, weights_digest
 from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.policy.signals import FIRST_LAYER, listen, token_signals
-from credit_zoo.registry import UsageError
 from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.training.step import prepare, update
 

@@ -7,8 +7,9 @@ import pandas
 import pytest
 from PIL import Image
 
+from credit_zoo.errors import UsageError
 from credit_zoo.question import Question
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 
 NAMES = ("fgvc_aircraft", "flowers102")
 CLASSES = ("rose", "tiger lily", "globe-flower")

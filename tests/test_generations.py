@@ -11,6 +11,7 @@ import pytest
 import torch
 from steps import Meeting
 
+from credit_zoo.errors import UsageError
 from credit_zoo.evaluation import harness, rescore
 from credit_zoo.evaluation.baselines import as_response, best_constant_answer, random_answers
 from credit_zoo.evaluation.generations import GenerationLog, read_generations
@@ -18,7 +19,7 @@ from credit_zoo.evaluation.grading import Completions, grade
 from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.question import Question
 from credit_zoo.questions.prompting import PromptConfig
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 from credit_zoo.rescore import main as command
 from credit_zoo.results.store import load_all
 from credit_zoo.rollout.processes import ProcessGroup

@@ -83,14 +83,21 @@ def test_every_room_says_what_it_is_for_in_a_few_lines():
 def test_shapers_never_import_each_other_nor_the_loop():
     for name in MODULES:
         if name.startswith("shapers."):
-            assert EDGES[name] <= {"shapers._gated_fusion", "masked", "registry", "types"}, name
+            assert EDGES[name] <= {
+                "shapers._gated_fusion",
+                "shapers._table",
+                "errors",
+                "masked",
+                "registry",
+                "types",
+            }, name
 
 
 def test_benchmarks_import_questions_answers_and_twins_alone():
     for name in MODULES:
         if name.startswith("benchmarks."):
             rooms = {room_of(one) for one in EDGES[name]}
-            assert rooms <= {"question", "questions", "answers", "twins", "registry"}, name
+            assert rooms <= {"question", "questions", "answers", "twins", "registry", "errors"}, name
             assert not LIBRARIES[name] & {"torch", *MODEL_LIBRARIES}, name
 
 

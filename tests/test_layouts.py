@@ -14,13 +14,14 @@ from credit_zoo.benchmarks import flowers102
 from PIL import Image
 from test_benchmarks import ROWS, label, parquet, png, puzzle, reason_seg, region, vista
 
+from credit_zoo.errors import UsageError
 from credit_zoo.question import Question, Source
 from credit_zoo.questions import parquet as parquet_files
 from credit_zoo.questions.local_folder import layout_of
 from credit_zoo.questions.overlap import overlap_warning
 from credit_zoo.questions.pictures import BadRow
 from credit_zoo.questions.streams import DataConfig, FramedQuestions, SetQuestions, check_folder, open_questions
-from credit_zoo.registry import BENCHMARKS, BenchFacts, UsageError
+from credit_zoo.registry import BENCHMARKS, BenchFacts
 
 HARMLESS = {  # columns whose cells may be empty: what they tell is optional
     "logicvista": {"skill", "answer"}, "puzzles": {"category"}, "lisa_grounding": {"category"},
@@ -314,7 +315,9 @@ def test_sets_that_overlap_are_told(tmp_path, parts, copied, ids, pictures):
 def test_twins_do_not_overlap():
     made = bench("geometry3k")
     training = open_questions(made, "train", None, DataConfig(), 0, True)
-    assert overlap_warning(training, "geometry3k", [open_questions(made, "test", None, DataConfig(), 0, False)[0]]) is None
+    assert (
+        overlap_warning(training, "geometry3k", [open_questions(made, "test", None, DataConfig(), 0, False)[0]]) is None
+    )
 
 
 def test_pictures_in_memory_are_compared_by_their_pixels():

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
+from credit_zoo.errors import UsageError
 from credit_zoo.policy import lm_head as head
 from credit_zoo.policy.kernels import kernel_of
 from credit_zoo.policy.truncation import Truncation
-from credit_zoo.registry import UsageError
 
 FORBIDDEN = (2, 29)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from steps import Coin, Meeting, Numbers, batch, collector, loss_and_gradient, reordered, trainer, wider
 
+from credit_zoo.errors import UsageError
 from credit_zoo.objective.advantages import DrGrpo, Grpo
 from credit_zoo.objective.base import Base
 from credit_zoo.objective.losses import PpoClip, SeqMeanTokenSum, TokenMean
@@ -16,7 +17,7 @@ from credit_zoo.objective.rewards import Reward
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
 from credit_zoo.question import Score
-from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.registry import SHAPERS
 from credit_zoo.rollout.processes import ProcessGroup
 from credit_zoo.testing.hard_inputs import with_empty_row
 from credit_zoo.training.diagnostics import WeightSpread

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credit_zoo.errors import UsageError
 from credit_zoo.objective.base import Base
 from credit_zoo.objective.losses import LossStats, Objective, PpoClip, TokenBatch, Totals, k3
-from credit_zoo.registry import AGGREGATIONS, ESTIMATORS, LOSSES, RATIOS, UsageError
+from credit_zoo.registry import AGGREGATIONS, ESTIMATORS, LOSSES, RATIOS
 
 NAN, INF = float("nan"), float("inf")
 EVERY_AGGREGATION = pytest.mark.parametrize("aggregation", sorted(AGGREGATIONS))

@@ -8,8 +8,9 @@ import pytest
 from credit_zoo.benchmarks import logicvista, mathverse
 from PIL import Image
 
+from credit_zoo.errors import UsageError
 from credit_zoo.questions.local_folder import Rows
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 
 OPTIONS = ("40°", "60°", "120°", "140°")
 ASKED = "Angle CED is ()\nChoices:\nA:40°\nB:60°\nC:120°\nD:140°"

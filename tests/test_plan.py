@@ -5,11 +5,12 @@ import json
 import pytest
 
 from credit_zoo.cli.arguments import parse
+from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import resolve
 from credit_zoo.experiment.plan import GIB, decoding_seconds, memory, plan_lines
 from credit_zoo.policy.model_size import Sizes, sizes
 from credit_zoo.policy.policy import ModelConfig
-from credit_zoo.registry import CONFIGS, UsageError
+from credit_zoo.registry import CONFIGS
 from credit_zoo.rollout.sampling import SamplingParams
 from credit_zoo.training.engine import ParallelConfig
 

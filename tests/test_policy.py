@@ -7,10 +7,10 @@ import torch
 from steps import pictures, prompts, responses
 from torch.nn.functional import normalize
 
+from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
 from credit_zoo.policy.signals import FIRST_LAYER, listen, token_signals
-from credit_zoo.registry import UsageError
 from credit_zoo.types import Responses
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from credit_zoo.errors import UsageError
 from credit_zoo.evaluation.baselines import (
     blank_image,
     box_candidates,
@@ -34,7 +35,7 @@ from credit_zoo.lab.token_roles import NO_ROLE, ROLES, Labels, label, token_span
 from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.question import Question
 from credit_zoo.questions.prompting import PromptConfig
-from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
+from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results.stats import probability_of_improvement
 from credit_zoo.results.store import CorruptRecord
 from credit_zoo.rollout.worker import RolloutWorker

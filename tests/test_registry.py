@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from credit_zoo.registry import SHAPERS, ShaperFacts, UsageError, check_range
+from credit_zoo.errors import UsageError, check_range
+from credit_zoo.registry import SHAPERS, ShaperFacts
 
 ROOT = Path(__file__).parents[1]
 SOURCE = '''"""Every token gets the advantage, from {where}.

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credit_zoo.errors import UsageError
 from credit_zoo.objective.rewards import Reward, overlong_penalty
 from credit_zoo.question import Score
-from credit_zoo.registry import UsageError
 
 
 def test_parts_are_weighted_and_sum_up():

@@ -6,7 +6,7 @@ from typing import Literal, Optional
 import pytest
 
 from credit_zoo.cli.settings import coerce, from_arguments, setting
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 from credit_zoo.results import proportion, stats
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import a_record, a_training, an_evaluation, an_identity
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 from credit_zoo.results import provenance
 from credit_zoo.results import store as results
 from credit_zoo.results.provenance import Machine, Origin, repeatable

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 from steps import pictures, prompts
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 from credit_zoo.rollout import engines
 from credit_zoo.rollout.batching import MergedEngine
 from credit_zoo.rollout.engines import RolloutConfig, VllmServerClient, to_responses

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from credit_zoo.answers.brackets import bracketed, split
 from credit_zoo.answers.exact_numbers import Number, UnreadableError, add, has_letters, invert, multiply, to_decimal
 from credit_zoo.answers.intervals import INFINITE, Region, Span, intersection, span, union
 from credit_zoo.answers.math_parser import parse
@@ -19,7 +20,6 @@ from credit_zoo.answers.plain_text import CAP, unwrap
 from credit_zoo.answers.relations import Relation, named_number, relation
 from credit_zoo.answers.units import DEGREE, Unit, larger_part, ratio, take_unit
 
-MAX_ITEMS = 12
 MAX_NESTING = 4
 
 
@@ -66,7 +66,6 @@ _STATEMENT = re.compile("([≅∥⊥∼])")
 _BUILDER = re.compile(r"\{\s*(?:[^\W\d_]\s*(?:∈[^|:]{1,20})?[|:])(.*)\}")
 _POINT = re.compile(r"([A-Z]'?(?:_\{?\w\}?)?)\s*=?\s*(?=\()")
 _SHORT_ITEM = re.compile(r"\d{1,2}|[A-Z](?:\s?[A-Z]){0,2}")
-_OPENING, _CLOSING = "([{⟨", ")]}⟩"
 
 
 def read(text: str) -> Reading:
@@ -79,25 +78,8 @@ def read(text: str) -> Reading:
     return _alternatives(builder.group(1) if builder else text, 0)
 
 
-def _split(text: str, pattern: re.Pattern[str]) -> list[str]:
-    """The parts of a text at the matches that stand in no brackets."""
-    inside, depth = [], 0
-    for sign in text:
-        depth += (sign in _OPENING) - (sign in _CLOSING)
-        inside.append(depth > 0)
-    parts, start = [], 0
-    for match in pattern.finditer(text):
-        if not inside[match.start()]:
-            parts.append(text[start : match.start()].strip())
-            start = match.end()
-    parts.append(text[start:].strip())
-    if len(parts) > MAX_ITEMS or (len(parts) > 1 and "" in parts):
-        raise UnreadableError("too many items, or an empty one")
-    return parts
-
-
 def _alternatives(text: str, depth: int) -> Reading:
-    parts = _split(text, _OR)
+    parts = split(text, _OR)
     if len(parts) == 1:
         return _items(text, depth)
     readings = [_items(part, depth) for part in parts]
@@ -129,7 +111,7 @@ def _unordered(readings: Sequence[Reading]) -> Unordered:
 
 
 def _items(text: str, depth: int) -> Reading:
-    parts = _split(text, _AND)
+    parts = split(text, _AND)
     if len(parts) == 1:
         return _single(text, depth)
     if parts[0].startswith("∠") and all(_SHORT_ITEM.fullmatch(part) for part in parts[1:]):
@@ -153,7 +135,7 @@ def _single(text: str, depth: int) -> Reading:
         raise UnreadableError("nested too deep")
     if text.count("±") == 1:
         return _unordered([_single(text.replace("±", sign), depth + 1) for sign in "+-"])
-    parts = _split(text, _STATEMENT)
+    parts = split(text, _STATEMENT)
     if len(parts) == 2:
         return Statement(_STATEMENT.findall(text)[0], frozenset(_named(part) for part in parts))
     whose, member, rest = text.partition("∈")
@@ -187,7 +169,7 @@ def _of(name: Name, reading: Reading) -> Reading:
 
 
 def _equation(left: str, right: str, depth: int) -> Reading:
-    if _bracketed(left) and len(names := _split(left[1:-1], _AND)) > 1:
+    if bracketed(left) and len(names := split(left[1:-1], _AND)) > 1:
         return _system(names, _term(right, depth))
     for name, value in ((parse_name(left), right), (parse_name(right), left)):
         if name:
@@ -226,24 +208,12 @@ def _side(text: str) -> tuple[Number, Unit | None]:
     return value.number, value.unit
 
 
-def _bracketed(text: str) -> bool:
-    """Whether the first bracket is closed by the last sign, be it of another kind."""
-    if text[:1] not in tuple(_OPENING) or text[-1:] not in tuple(_CLOSING):
-        return False
-    depth = 0
-    for at, sign in enumerate(text):
-        depth += (sign in _OPENING) - (sign in _CLOSING)
-        if depth == 0:
-            return at == len(text) - 1
-    return False
-
-
 def _term(text: str, depth: int) -> Reading:
     """What is no relation: brackets around items, a ratio, a name, a value."""
     point = _POINT.match(text)
-    if point and _bracketed(text[point.end() :]) and "," in text:
+    if point and bracketed(text[point.end() :]) and "," in text:
         return _of(_named(point.group(1)), _term(text[point.end() :], depth))
-    if _bracketed(text) and len(parts := _split(text[1:-1], _AND)) > 1:
+    if bracketed(text) and len(parts := split(text[1:-1], _AND)) > 1:
         return _brackets(text[0] + text[-1], parts, depth)
     name = parse_name(text)
     if name and name.kind:
@@ -259,11 +229,13 @@ def _term(text: str, depth: int) -> Reading:
 def _brackets(brackets: str, parts: Sequence[str], depth: int) -> Reading:
     if brackets == "{}":
         return _unordered([_single(part, depth + 1) for part in parts])
-    endless = any(part.endswith("∞") for part in parts)
-    if len(parts) == 2 and brackets in ("()", "[]", "(]", "[)") and (endless or brackets in ("(]", "[)")):
-        return Region((span(_end(parts[0]), _end(parts[1]), brackets[0] == "[", brackets[1] == "]"),))
-    if brackets not in ("()", "[]", "⟨⟩"):
+    if brackets not in ("()", "[]", "⟨⟩", "(]", "[)"):
         raise UnreadableError("brackets that do not match")
+    endless = any(part.endswith("∞") for part in parts)
+    if endless or brackets in ("(]", "[)"):
+        if len(parts) != 2:
+            raise UnreadableError("an interval has two ends")
+        return Region((span(_end(parts[0]), _end(parts[1]), brackets[0] == "[", brackets[1] == "]"),))
     return Ordered(brackets, tuple(_single(part, depth + 1) for part in parts))
 
 

@@ -14,7 +14,7 @@ import sys
 from importlib.util import find_spec
 from types import TracebackType
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 
 MAX_LENGTH = 100
 SECONDS = 2.0

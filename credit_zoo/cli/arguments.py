@@ -11,8 +11,9 @@ from typing import Any
 
 from credit_zoo.cli.command_line import add_plugins, current_name
 from credit_zoo.cli.described import settings_of_class
+from credit_zoo.errors import UsageError, unknown
 from credit_zoo.evaluation import BASELINES
-from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, unknown
+from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
 
 AXES = ("shaper", "base", "bench", "model", "scale")
 SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine")}

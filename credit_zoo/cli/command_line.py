@@ -18,7 +18,8 @@ from typing import Any
 from credit_zoo import __version__
 from credit_zoo.cli.described import Setting, settings_of_class
 from credit_zoo.cli.settings import from_arguments
-from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
+from credit_zoo.errors import UsageError
+from credit_zoo.registry import BENCHMARKS, SHAPERS
 
 WIDTH = 120
 _FULL_OR_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from credit_zoo.registry import UsageError, unknown
+from credit_zoo.errors import UsageError, unknown
 
 S = TypeVar("S")
 

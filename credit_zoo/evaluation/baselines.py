@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from credit_zoo.errors import UsageError
 from credit_zoo.evaluation.grading import Completions
 from credit_zoo.question import Question, StoredPicture
 from credit_zoo.questions import Benchmark
-from credit_zoo.registry import UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,9 +15,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from credit_zoo.errors import UsageError
 from credit_zoo.evaluation.grading import Completions
 from credit_zoo.question import Question
-from credit_zoo.registry import UsageError
 from credit_zoo.results import atomic_bytes, digest, plain
 from credit_zoo.rollout import ProcessGroup
 

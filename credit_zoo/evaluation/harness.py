@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.evaluation.generations import ALONE, GenerationLog, Pass
 from credit_zoo.evaluation.grading import Completions, EvalResult, Rule, grade
 from credit_zoo.question import Question, Split
 from credit_zoo.questions import without_pictures
-from credit_zoo.registry import UsageError, check_range
 from credit_zoo.rollout import ProcessGroup, RolloutWorker, SamplingParams, generators
 from credit_zoo.types import Prompts, Responses
 

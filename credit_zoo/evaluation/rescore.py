@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from credit_zoo.answers import GRADER_VERSION, RULES, Symbolic
+from credit_zoo.errors import UsageError
 from credit_zoo.evaluation.baselines import BASELINES
 from credit_zoo.evaluation.generations import read_generations
 from credit_zoo.evaluation.grading import EvalResult, evaluation_fields, grade
 from credit_zoo.questions import Benchmark
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import Evaluation, RunRecord, code_digest, load, new_run_id, origin, utc_now, write
 
 NOTE = "graded anew"

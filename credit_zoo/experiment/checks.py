@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 
 from credit_zoo.cli import Command
+from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import ExperimentConfig
-from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.registry import SHAPERS
 from credit_zoo.testing import NUMBERS, check_shaper
 
 

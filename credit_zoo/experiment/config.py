@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import gin
 
 from credit_zoo.cli import GROUPS, Command, coerce, gin_files, trained_bench
+from credit_zoo.errors import UsageError, unknown
 from credit_zoo.experiment.owners import PIECES, is_of_a_bench
 from credit_zoo.experiment.refusals import refuse_unfit, refuse_unused
-from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, unknown
+from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
 
 if TYPE_CHECKING:
     from credit_zoo.evaluation import EvalConfig

@@ -15,12 +15,12 @@ from accelerate.utils import broadcast_object_list
 
 from credit_zoo import CONTRACT_VERSION, LOOP_VERSION
 from credit_zoo.cli import trained_bench
+from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import benchmark, setting_groups, settings_of
 from credit_zoo.experiment.context import EvalSet, RunContext
 from credit_zoo.experiment.deciding import BESIDE, GRADER, base_code, bench_code, shaper_code
 from credit_zoo.policy import encoder_digest
 from credit_zoo.question import Question, Source
-from credit_zoo.registry import UsageError
 from credit_zoo.results import digest, find
 from credit_zoo.training import mark_started, unfinished_runs
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from credit_zoo.answers import RULES
 from credit_zoo.cli import Command, trained_bench
+from credit_zoo.errors import UsageError
 from credit_zoo.evaluation import (
     Completions,
     EvalConfig,
@@ -40,7 +41,7 @@ from credit_zoo.questions import (
     open_questions,
     shown_size,
 )
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import atomic_bytes, interval, package_versions, record
 from credit_zoo.rollout import RolloutWorker
 

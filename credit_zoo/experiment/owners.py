@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, Registry, UsageError
+from credit_zoo.errors import UsageError
+from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, Registry
 
 # The slots of a base and where their pieces are registered.
 PIECES: Mapping[str, Registry[Any]] = {

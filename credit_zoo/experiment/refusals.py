@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from credit_zoo.cli import Command, trained_bench
+from credit_zoo.errors import UsageError
 from credit_zoo.experiment.owners import PIECES, TRAINING_GROUPS, is_of_a_bench
 from credit_zoo.question import SPLITS
-from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError
+from credit_zoo.registry import BENCHMARKS, SHAPERS
 
 if TYPE_CHECKING:
     from credit_zoo.evaluation import EvalConfig
@@ -82,9 +83,7 @@ def refuse_unfit(command: Command, experiment: Resolved) -> None:
 def _measuring(command: Command, experiment: Resolved) -> Iterator[str]:
     e = experiment.eval
     if command.data is None and e.split not in SPLITS:
-        yield (
-            f"eval.split must be one of {', '.join(SPLITS)}, got '{e.split}': a twin has no other, a set given by data= may"
-        )
+        yield (f"eval.split must be one of {', '.join(SPLITS)}, got '{e.split}': a twin has no other, data= may")
     certain = "eval.temperature=0" if e.temperature == 0 else "eval.top_k=1" if e.top_k == 1 else None
     if certain and e.samples > 1:
         yield f"{certain} gives every question one answer eval.samples={e.samples} times: set eval.samples=1"

@@ -11,12 +11,12 @@ import torch
 from tqdm import tqdm
 
 from credit_zoo.cli import trained_bench
+from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import benchmark
 from credit_zoo.experiment.context import EvalSet, RunContext, TrainingSummary
 from credit_zoo.experiment.measuring import data_folder, in_model_frame, refusal
 from credit_zoo.policy import Policy, export_policy
 from credit_zoo.questions import Benchmark, Questions, open_questions, overlap_warning
-from credit_zoo.registry import UsageError
 from credit_zoo.results import atomic_write
 from credit_zoo.rollout import RolloutWorker
 from credit_zoo.training import (

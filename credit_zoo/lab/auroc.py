@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 from credit_zoo.results import DRAWS, LEVEL, Interval
 
 Column: TypeAlias = NDArray[np.float64]

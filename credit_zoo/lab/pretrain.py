@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
+from credit_zoo.errors import UsageError
 from credit_zoo.evaluation import EvalConfig, measure
 from credit_zoo.policy import (
     BatchLayout,
@@ -36,7 +37,7 @@ from credit_zoo.policy import (
     words_of,
 )
 from credit_zoo.questions import Benchmark, DataConfig, PromptConfig, open_questions, short_text
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import machine
 from credit_zoo.rollout import RolloutWorker
 from credit_zoo.twins import Difficulty, ErrorWriter, SolutionWriter, Span, Twin

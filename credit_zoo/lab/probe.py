@@ -27,6 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from credit_zoo.cli import as_arguments
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.evaluation import (
     EvalConfig,
     blank_image,
@@ -43,7 +44,7 @@ from credit_zoo.objective import Grpo, shape, weights
 from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals, weights_digest
 from credit_zoo.question import Question, Split
 from credit_zoo.questions import PromptConfig
-from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, check_range
+from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results import interval, machine, origin, repeatable, utc_now
 from credit_zoo.rollout import RolloutWorker
 from credit_zoo.twins import Difficulty, Example, Twin, Verdict

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from credit_zoo.registry import UsageError, check_range
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.results import CorruptRecord, Machine, Origin, atomic_write, grid, plain
 
 SCHEMA = 1

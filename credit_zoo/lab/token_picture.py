@@ -15,10 +15,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from credit_zoo.errors import UsageError, unknown
 from credit_zoo.objective import shape, weights
 from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals
 from credit_zoo.questions import DataConfig, PromptConfig, open_questions
-from credit_zoo.registry import BENCHMARKS, SHAPERS, UsageError, unknown
+from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.rollout import RolloutWorker, SamplingParams, sample
 from credit_zoo.types import ShaperInputs
 

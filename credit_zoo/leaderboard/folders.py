@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 
 PUBLISHED, OWN = Path("leaderboard/results"), Path("results")
 

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from credit_zoo.registry import ESTIMATORS, check_range
+from credit_zoo.errors import check_range
+from credit_zoo.registry import ESTIMATORS
 
 # Below this spread, for rewards up to 1, and below this share of their size, for larger ones, a group's rewards
 # differ by rounding alone, and dividing by the spread would amplify noise.

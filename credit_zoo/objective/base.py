@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from credit_zoo.errors import check_range
 from credit_zoo.objective.advantages import Estimator, Grpo
 from credit_zoo.objective.losses import Aggregation, Objective, PolicyLoss, PpoClip, Ratio, SeqMeanTokenMean, TokenRatio
-from credit_zoo.registry import check_range
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from credit_zoo import masked
-from credit_zoo.registry import AGGREGATIONS, LOSSES, RATIOS, check_range
+from credit_zoo.errors import check_range
+from credit_zoo.registry import AGGREGATIONS, LOSSES, RATIOS
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.question import Score
-from credit_zoo.registry import UsageError, check_range
 
 _ANSWER = ("accuracy", "overlap")
 

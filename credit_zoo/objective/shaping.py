@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from credit_zoo import masked
-from credit_zoo.registry import SHAPERS, UsageError
+from credit_zoo.errors import UsageError
+from credit_zoo.registry import SHAPERS
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 ShaperSchedule = Literal["none", "linear"]

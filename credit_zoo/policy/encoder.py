@@ -21,7 +21,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import cached_file
 
 from credit_zoo.answers import TAGS, Size, smart_resize
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 from credit_zoo.types import Prompts
 
 # What stands in a prompt for a picture or a video, by its names in configs and tokenizers: no config names all.

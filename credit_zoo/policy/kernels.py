@@ -4,8 +4,8 @@ from typing import Literal
 
 import torch
 
+from credit_zoo.errors import UsageError
 from credit_zoo.policy.lm_head import Kernel, TorchKernel
-from credit_zoo.registry import UsageError
 
 KernelName = Literal["torch", "compiled", "triton"]
 

@@ -28,8 +28,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from credit_zoo.errors import UsageError
 from credit_zoo.policy.truncation import WHOLE, Truncation
-from credit_zoo.registry import UsageError
 
 # Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
 FORBIDDEN_LOGIT = -1e4

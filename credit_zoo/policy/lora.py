@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 
 
 def adapt(model: Any, decoder: nn.Module, rank: int, alpha: float) -> None:

@@ -21,10 +21,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from credit_zoo import masked
+from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.lm_head import TokenStatistics
 from credit_zoo.policy.policy import Policy
-from credit_zoo.registry import UsageError
 from credit_zoo.types import TokenSignals
 
 # Numbers of some rows of states that are read twice while they are in a cache, and held in float32.

@@ -28,6 +28,7 @@ from .local_folder import layout_of as layout_of
 from .local_folder import read_object as read_object
 from .local_folder import read_rows as read_rows
 from .local_folder import table_file as table_file
+from .overlap import overlap_warning as overlap_warning
 from .parquet import read_parquet as read_parquet
 from .picture_questions import with_pictures as with_pictures
 from .pictures import SKIP as SKIP

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from credit_zoo.errors import UsageError
 from credit_zoo.questions.pictures import SKIP, BadRow, Held, Picture, only
-from credit_zoo.registry import UsageError
 
 Row = Mapping[str, Any]
 PLACE = "(place)"  # the key under which a row says where it stands

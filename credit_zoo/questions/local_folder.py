@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from credit_zoo.errors import UsageError
 from credit_zoo.questions.cells import PLACE, Row
-from credit_zoo.registry import UsageError
 
 ANNOTATIONS = "annotations.jsonl"
 _KINDS = (".jsonl", ".json", ".csv", ".tsv")

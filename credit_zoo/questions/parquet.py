@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from credit_zoo.errors import UsageError
 from credit_zoo.questions.local_folder import Rows
 from credit_zoo.questions.pictures import held_bytes
-from credit_zoo.registry import UsageError
 
 BLOCK = 64  # rows of a large column that are read together
 _FOOTER = 2**16  # bytes at a file's end, which tell where each column lies and how long it is

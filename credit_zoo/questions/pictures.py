@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 
 T = TypeVar("T")
 SKIP = "data.skip_bad=true skips such rows"

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from credit_zoo.errors import UsageError
 from credit_zoo.question import Question
 from credit_zoo.questions.benchmark import Benchmark
-from credit_zoo.registry import UsageError
 
 # PEPO's training and evaluation prompt (xzxxntxdy/PEPO@2b1e788).
 THINK_ANSWER = (

@@ -8,12 +8,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from credit_zoo.answers import Frame, Size, span, to_frame
+from credit_zoo.errors import UsageError
 from credit_zoo.question import SPLITS, Question, Source, Split, StoredPicture
 from credit_zoo.questions.benchmark import Benchmark
 from credit_zoo.questions.local_folder import layout_of
 from credit_zoo.questions.picture_questions import PictureQuestions
 from credit_zoo.questions.pictures import SKIP, BadRow, open_image, picture_size
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 from credit_zoo.twins import Difficulty, Twin
 
 HUB = "hub"  # data=hub

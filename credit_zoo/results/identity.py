@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from credit_zoo.registry import check_range
+from credit_zoo.errors import check_range
 
 Scalar: TypeAlias = str | int | float | bool | None
 Setting: TypeAlias = Scalar | tuple[Scalar, ...]

@@ -3,7 +3,7 @@
 import math
 from functools import cache
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 
 _HALVINGS = 40  # of [0, 1], to twelve digits
 

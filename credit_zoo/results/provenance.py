@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from credit_zoo.registry import UsageError, check_range
+from credit_zoo.errors import UsageError, check_range
 
 PACKAGES = (
     *("torch", "transformers", "accelerate", "deepspeed", "vllm", "trl"),

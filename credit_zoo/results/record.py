@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from credit_zoo.registry import UsageError, check_range
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.results.identity import Identity as Identity
 from credit_zoo.results.identity import Setting
 from credit_zoo.results.provenance import Machine, Origin

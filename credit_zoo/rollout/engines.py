@@ -19,8 +19,8 @@ from safetensors.torch import save
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.policy import Policy, merged
-from credit_zoo.registry import UsageError, check_range
 from credit_zoo.rollout.sampling import Draws, SamplingParams, chances
 from credit_zoo.rollout.vllm_engine import Request, VllmEngine, check_logp
 from credit_zoo.types import Prompts, Responses

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.policy import Policy, Truncation
-from credit_zoo.registry import UsageError, check_range
 from credit_zoo.types import Prompts, Responses
 
 # One source of draws, or one for each prompt.

@@ -14,7 +14,7 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import AutoConfig
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 from credit_zoo.rollout.sampling import SamplingParams
 
 FORBID = -100.0  # the lowest bias that vLLM takes; exp(-100) of the rest's probability is none in float32

@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 from credit_zoo.rollout.batching import BatchEngine, MergedEngine
 from credit_zoo.rollout.engines import PROTOCOL
 from credit_zoo.rollout.sampling import SamplingParams

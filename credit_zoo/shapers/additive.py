@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from credit_zoo.registry import SHAPERS, check_range
+from credit_zoo.errors import check_range
+from credit_zoo.registry import SHAPERS
 from credit_zoo.shapers import _gated_fusion as fusion
 from credit_zoo.types import ShaperInputs
 

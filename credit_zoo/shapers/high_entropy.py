@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from credit_zoo import masked
-from credit_zoo.registry import SHAPERS, UsageError, check_range
+from credit_zoo.errors import UsageError, check_range
+from credit_zoo.registry import SHAPERS
 from credit_zoo.types import ShaperInputs
 
 

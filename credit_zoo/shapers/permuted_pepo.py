@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from credit_zoo.registry import SHAPERS, check_range
+from credit_zoo.errors import check_range
+from credit_zoo.registry import SHAPERS
 from credit_zoo.shapers import _gated_fusion as fusion
 from credit_zoo.types import ShaperInputs
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from credit_zoo.registry import UsageError, unknown
+from credit_zoo.errors import UsageError, unknown
 from credit_zoo.results import atomic_write, machine, package_versions, utc_now
 from credit_zoo.speed import computations
 from credit_zoo.speed.growth import growth

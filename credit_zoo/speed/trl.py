@@ -15,9 +15,10 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
+from credit_zoo.errors import UsageError
 from credit_zoo.policy import SMALL_MODEL, ModelConfig, Policy, joint_processor
 from credit_zoo.questions import DataConfig, PromptConfig, TwinQuestions, short_text
-from credit_zoo.registry import BENCHMARKS, UsageError
+from credit_zoo.registry import BENCHMARKS
 from credit_zoo.speed.meter import Counter, Spread, allocated
 from credit_zoo.speed.work import Work, trainers, training_step
 from credit_zoo.training import Trainer

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.objective import Base, Reward
 from credit_zoo.policy import SMALL_MODEL, Encoder, ModelConfig, Policy, kept_config
 from credit_zoo.questions import PromptConfig
-from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS, UsageError, check_range
+from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
 from credit_zoo.rollout import RolloutWorker, SamplingParams
 from credit_zoo.training import (
     Collector,

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from credit_zoo.registry import check_range
+from credit_zoo.errors import check_range
 from credit_zoo.results import atomic_write
 from credit_zoo.training.diagnostics import StepReport
 

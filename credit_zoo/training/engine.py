@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from credit_zoo.registry import UsageError, check_range
+from credit_zoo.errors import UsageError, check_range
 
 WEIGHT = "weight"
 _STEP = "step"

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from credit_zoo.registry import UsageError
+from credit_zoo.errors import UsageError
 
 _PRECISION = "ACCELERATE_MIXED_PRECISION"
 _DYNAMO = "ACCELERATE_DYNAMO_BACKEND"

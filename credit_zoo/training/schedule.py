@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.objective import ShaperSchedule
-from credit_zoo.registry import UsageError, check_range
 
 
 @dataclass(frozen=True)

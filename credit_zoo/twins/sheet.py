@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from credit_zoo.registry import unknown
+from credit_zoo.errors import unknown
 from credit_zoo.twins.contract import Difficulty
 from credit_zoo.twins.twin import Twin
 
