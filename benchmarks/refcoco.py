@@ -15,12 +15,12 @@ Headline: avg@8 Acc@0.5, the share of boxes whose intersection over union with t
 prints "IoU@50"; VLM-R1 takes one greedy answer to 2,000 shuffled questions and more than 0.5 for right.
 
 Known traps: boxes are left, top, right, bottom in pixels of the original picture, but left, top, width, height in
-lmms-lab's files. What a model prints may be in another frame (`credit_zoo.answers.boxes.to_frame`): Qwen2.5-VL's is the
+lmms-lab's files. What a model prints may be in another frame (`credit_zoo.answers.to_frame`): Qwen2.5-VL's is the
 resized picture. The split "test" is testA (people), testB (other things) and test together, told apart by category,
 which begins with the set's name where a column, file or subfolder gives one. lmms-lab's `val` of RefCOCO joins two
 splits, UNC's and Google's, and is not the val of papers. VLM-R1's files for InternVL hold thousandths: not to be
 read here. VLM-R1 asks for JSON in its suffix, which is the harness's to add (`prompt.suffix`), as is the call to
-think; any of the forms that `credit_zoo.answers.boxes` reads counts.
+think; any of the forms that `credit_zoo.answers.bounding_boxes` reads counts.
 """
 
 import re

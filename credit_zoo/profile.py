@@ -19,14 +19,14 @@ def profile(settings: "Profile") -> int:
     from tqdm import tqdm
 
     from credit_zoo.leaderboard import Pages, write_pages
-    from credit_zoo.speed import FOLDER, PARTS, measure, picture, table
+    from credit_zoo.speed import FOLDER, PARTS, measure, plots, table
 
     out = Path(settings.out)
     for part in tqdm(settings.parts or list(PARTS), desc="measure"):
         print(f"wrote {measure(part, settings.work, out)}", file=sys.stderr)
     print(table.page(table.read(out)))
     if out == FOLDER and Path("README.md").exists():
-        picture.draw(table.read(out), FOLDER.parent / "speed.png")
+        plots.draw(table.read(out), FOLDER.parent / "speed.png")
         return write_pages(Pages())
     return 0
 

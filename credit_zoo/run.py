@@ -17,7 +17,7 @@ from credit_zoo.cli import (
     Command,
     add_plugins,
     asks_for_help,
-    explain,
+    explanation_of,
     gin_files,
     guarded,
     parse,
@@ -95,7 +95,7 @@ def _answer(arguments: Sequence[str]) -> int:
 
 def _run(command: Command) -> int:
     if command.explain:
-        print(explain(command.explain))
+        print(explanation_of(command.explain))
         return 0
     from credit_zoo.experiment import publish, resolve, run_experiment
 
@@ -107,13 +107,14 @@ def _run(command: Command) -> int:
         lines = plan_lines(config.model, command.model, config.train, config.sampling, config.parallel, vllm)
         print(config.gin_text, *lines, sep="\n")
         return 0
-    status = 0
+    outcomes = []
     for seed in command.seeds:
-        status = max(status, run_experiment(command, config, seed).status)
-        if status >= 128:  # told to stop: so are the seeds behind it
+        outcomes.append(run_experiment(command, config, seed))
+        if outcomes[-1].status >= 128:  # told to stop: so are the seeds behind it
             break
-    publish(Path(command.results))
-    return status
+    if any(outcome.record for outcome in outcomes):  # the main process writes records, and so the page
+        publish(Path(command.results))
+    return max(outcome.status for outcome in outcomes)
 
 
 class _Run(ModuleType):

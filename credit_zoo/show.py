@@ -8,8 +8,8 @@ from credit_zoo.cli import CommandLine, start
 main = CommandLine(
     name="show",
     about=__doc__,
-    settings="credit_zoo.lab.token_picture:Show",
-    run="credit_zoo.lab.token_picture:show",
+    settings="credit_zoo.lab.token_heatmap:Show",
+    run="credit_zoo.lab.token_heatmap:show",
     examples=(
         "shaper=pepo,entropy,high_entropy bench=geometry3k index=0 out=tokens.png",
         "plugins=mine.py shaper=mine,uniform",

@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from credit_zoo.training.deepspeed_zero import deepspeed_engine
 from credit_zoo.training.engine import ParallelConfig, torch_engine
-from credit_zoo.training.zero import deepspeed_engine
 
 RATE, DECAY, CLIP, ROWS = 1e-2, 0.1, 0.5, 12
 ENGINES = ("none", "0", "1", "2", "2 optimizer", "3", "3 all")

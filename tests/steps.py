@@ -13,14 +13,14 @@ from credit_zoo.objective.base import Base
 from credit_zoo.objective.rewards import Reward
 from credit_zoo.policy.policy import Policy
 from credit_zoo.question import Question, Score, Source
-from credit_zoo.questions.prompting import PromptConfig
+from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import SHAPERS
 from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.rollout.worker import RolloutWorker
-from credit_zoo.training.collect import Collector
 from credit_zoo.training.engine import TorchEngine
-from credit_zoo.training.schedule import TrainConfig
+from credit_zoo.training.rollout_collection import Collector
 from credit_zoo.training.step import Trainer, backward, micro_batches, old_policy_pass, prepare
+from credit_zoo.training.train_config import TrainConfig
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 

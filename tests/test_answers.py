@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_zoo.answers.boxes import iou, parse_box, rescale
+from credit_zoo.answers.bounding_boxes import iou, parse_box, rescale
 from credit_zoo.answers.choices import same_choice, same_letter, same_text
 from credit_zoo.answers.class_names import same_class
 from credit_zoo.answers.grader import extract, score_response

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as transformers_resize
 
-from credit_zoo.answers.boxes import MAX_LENGTH, asks_for_box, iou, parse_box, rescale, smart_resize, to_frame
+from credit_zoo.answers.bounding_boxes import MAX_LENGTH, asks_for_box, iou, parse_box, rescale, smart_resize, to_frame
 from credit_zoo.answers.grader import score_response
-from credit_zoo.answers.official import RULES
+from credit_zoo.answers.published_graders import RULES
 from credit_zoo.question import Question
-from credit_zoo.questions.streams import DataConfig, FramedQuestions, open_questions
+from credit_zoo.questions.question_streams import DataConfig, FramedQuestions, open_questions
 from credit_zoo.registry import BENCHMARKS
 
 SIDES = st.integers(1, 3000)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from credit_zoo.cli.arguments import parse
-from credit_zoo.experiment import opening
+from credit_zoo.experiment import setup as opening
 from credit_zoo.experiment.config import resolve
 from credit_zoo.experiment.experiment import Outcome
 from credit_zoo.run import main

@@ -12,7 +12,7 @@ from credit_zoo import __main__ as face
 from credit_zoo.cli.arguments import GROUPS, OPTIONS, RENAMED, parse
 from credit_zoo.cli.command_line import CommandLine, guarded
 from credit_zoo.cli.commands import MODULES, command_of
-from credit_zoo.cli.described import settings_of_class
+from credit_zoo.cli.setting_docs import settings_of_class
 from credit_zoo.cli.settings import as_arguments, from_arguments
 from credit_zoo.errors import UsageError
 

@@ -11,7 +11,7 @@ import pytest
 from credit_zoo.cli.arguments import gin_files, parse, summary, trained_bench
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import benchmark, resolve, setting_groups, settings_of
-from credit_zoo.experiment.owners import PIECES
+from credit_zoo.experiment.setting_owners import PIECES
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
 
 SHIPPED = sorted(gin_files("shaper"))

@@ -12,7 +12,7 @@ from PIL import Image
 from records import a_record, a_training
 
 from credit_zoo.curves import main as command
-from credit_zoo.lab import token_picture
+from credit_zoo.lab import token_heatmap as token_picture
 from credit_zoo.leaderboard import curves
 from credit_zoo.results.record import Piece, TrainingSource
 from credit_zoo.results.store import load_all, write

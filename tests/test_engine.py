@@ -16,18 +16,19 @@ from credit_zoo.errors import UsageError
 from credit_zoo.training.checkpoints import (
     CheckpointConfig,
     TrainingState,
+    finished_runs,
     latest,
     mark_finished,
     mark_started,
     save,
     unfinished_runs,
 )
+from credit_zoo.training.deepspeed_zero import deepspeed_engine
 from credit_zoo.training.engine import NonFiniteError, ParallelConfig, torch_engine
 from credit_zoo.training.loop import train_policy
 from credit_zoo.training.processes import check_environment, open_accelerator
-from credit_zoo.training.schedule import TrainConfig
 from credit_zoo.training.step import prepare, update
-from credit_zoo.training.zero import deepspeed_engine
+from credit_zoo.training.train_config import TrainConfig
 
 
 def adam(policy, steps=4):
@@ -97,9 +98,10 @@ def test_only_the_last_saves_are_kept_and_half_a_save_is_none(tiny, tmp_path):
 
 def test_only_a_run_of_the_same_key_that_did_not_end_is_gone_on_with(tmp_path):
     for name, key in (("a", "k"), ("b", "k"), ("c", "other")):
-        mark_started(tmp_path / name, key, f"2026-01-0{'abc'.index(name) + 1}")
+        mark_started(tmp_path / name, key, f"2026-01-0{'abc'.index(name) + 1}", {"data": name})
     mark_finished(tmp_path / "b")
-    assert unfinished_runs(tmp_path, "k") == [(tmp_path / "a", "2026-01-01")]
+    assert unfinished_runs(tmp_path, "k") == [(tmp_path / "a", "2026-01-01", {"data": "a"})]
+    assert finished_runs(tmp_path, "k") == [(tmp_path / "b", "2026-01-02", {"data": "b"})]
 
 
 def test_saves_fall_due_every_so_often_and_at_the_end():

@@ -18,7 +18,7 @@ from credit_zoo.evaluation.generations import GenerationLog, read_generations
 from credit_zoo.evaluation.grading import Completions, grade
 from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.question import Question
-from credit_zoo.questions.prompting import PromptConfig
+from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.rescore import main as command
 from credit_zoo.results.store import load_all

@@ -13,9 +13,9 @@ from PIL import Image
 
 from credit_zoo.errors import UsageError
 from credit_zoo.questions import hub
-from credit_zoo.questions.cells import BadBox
 from credit_zoo.questions.hub import HubSet, holds, read_set
 from credit_zoo.questions.pictures import BadImage
+from credit_zoo.questions.table_cells import BadBox
 from credit_zoo.registry import BENCHMARKS
 
 TEXT, NUMBER = Value("string"), Value("int64")

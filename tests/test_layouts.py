@@ -17,10 +17,16 @@ from test_benchmarks import ROWS, label, parquet, png, puzzle, reason_seg, regio
 from credit_zoo.errors import UsageError
 from credit_zoo.question import Question, Source
 from credit_zoo.questions import parquet as parquet_files
+from credit_zoo.questions.contamination import overlap_warning
 from credit_zoo.questions.local_folder import layout_of
-from credit_zoo.questions.overlap import overlap_warning
 from credit_zoo.questions.pictures import BadRow
-from credit_zoo.questions.streams import DataConfig, FramedQuestions, SetQuestions, check_folder, open_questions
+from credit_zoo.questions.question_streams import (
+    DataConfig,
+    FramedQuestions,
+    SetQuestions,
+    check_folder,
+    open_questions,
+)
 from credit_zoo.registry import BENCHMARKS, BenchFacts
 
 HARMLESS = {  # columns whose cells may be empty: what they tell is optional

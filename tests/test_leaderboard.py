@@ -10,8 +10,9 @@ import pytest
 from records import a_record, a_training, an_evaluation
 
 from credit_zoo.errors import UsageError
-from credit_zoo.leaderboard import board as tables
-from credit_zoo.leaderboard import page, pages
+from credit_zoo.leaderboard import markdown_page as page
+from credit_zoo.leaderboard import site as pages
+from credit_zoo.leaderboard import tables as tables
 from credit_zoo.leaderboard.__main__ import main as command
 from credit_zoo.results import stats, store
 from credit_zoo.results.provenance import Origin

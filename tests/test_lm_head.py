@@ -10,7 +10,7 @@ from torch.distributions import Categorical
 
 from credit_zoo.errors import UsageError
 from credit_zoo.policy import lm_head as head
-from credit_zoo.policy.kernels import kernel_of
+from credit_zoo.policy.head_kernels import kernel_of
 from credit_zoo.policy.truncation import Truncation
 
 FORBIDDEN = (2, 29)
@@ -198,7 +198,7 @@ def test_a_head_of_another_kind_is_refused():
 COMPILED = """
 import torch
 from credit_zoo.policy.lm_head import token_statistics
-from credit_zoo.policy.kernels import kernel_of
+from credit_zoo.policy.head_kernels import kernel_of
 
 torch.manual_seed(0)
 linear, hidden, ids = torch.nn.Linear(8, 30), torch.randn(20, 8), torch.randint(3, 29, (20,))

@@ -11,10 +11,10 @@ from PIL import Image
 from credit_zoo.errors import UsageError
 from credit_zoo.question import Question, Source
 from credit_zoo.questions import picture_questions
-from credit_zoo.questions.cells import BadCell, SeveralPictures, decimals, picture_of, strings, text
 from credit_zoo.questions.local_folder import read_rows
 from credit_zoo.questions.picture_questions import SAMPLE, with_pictures
 from credit_zoo.questions.pictures import BadImage, open_image, picture_size
+from credit_zoo.questions.table_cells import BadCell, SeveralPictures, decimals, picture_of, strings, text
 
 GREYS = [0, 100, 200, 255]  # in 8 bits; times 257 in 16
 

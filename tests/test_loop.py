@@ -20,12 +20,12 @@ from credit_zoo.question import Score
 from credit_zoo.registry import SHAPERS
 from credit_zoo.rollout.processes import ProcessGroup
 from credit_zoo.testing.hard_inputs import with_empty_row
-from credit_zoo.training.diagnostics import WeightSpread
 from credit_zoo.training.engine import NonFiniteError, torch_engine
 from credit_zoo.training.loop import Diverged, train_policy
 from credit_zoo.training.out_of_memory import OutOfMemory
-from credit_zoo.training.schedule import TrainConfig
 from credit_zoo.training.step import _shape, measure_signals, old_policy_pass, prepare, update
+from credit_zoo.training.step_report import WeightSpread
+from credit_zoo.training.train_config import TrainConfig
 
 BASES = {
     "grpo": Base(),
@@ -241,7 +241,7 @@ def test_a_step_of_which_nothing_is_kept_moves_nothing_whatever_the_optimizer_re
     train_policy(dataclasses.replace(t, collector=found), Numbers((1,)), 0, report)
     moved = [any(not torch.equal(one[name], two[name]) for name in one) for one, two in pairwise(states)]
     assert moved == [True, False, False, False]
-    assert [r.kept for r in reports] == [2, 0, 0, 0] and reports[1].grad_norm == 0 and reports[1].entropy > 0
+    assert [r.kept_prompts for r in reports] == [2, 0, 0, 0] and reports[1].grad_norm == 0 and reports[1].entropy > 0
     assert reports[1].accuracy == 0 and (reports[1].weight_std, reports[1].weight_ess) == (0, 1)
 
 

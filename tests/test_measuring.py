@@ -14,9 +14,9 @@ from credit_zoo.evaluation.generations import GenerationLog, read_generations
 from credit_zoo.experiment.config import resolve
 from credit_zoo.policy.export import export_policy
 from credit_zoo.question import Score, Source
-from credit_zoo.questions.chosen import ALL_OF_A_TWIN, choose, stratified, without_pictures
 from credit_zoo.questions.picture_questions import PictureQuestions
-from credit_zoo.questions.streams import DataConfig, FramedQuestions, SetQuestions, open_questions, told
+from credit_zoo.questions.question_streams import DataConfig, FramedQuestions, SetQuestions, open_questions, told
+from credit_zoo.questions.subset import ALL_OF_A_TWIN, choose, stratified, without_pictures
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.rescore import main as command
 from credit_zoo.results.store import load_all

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_zoo.answers.boxes import to_frame
+from credit_zoo.answers.bounding_boxes import to_frame
 from credit_zoo.answers.choices import same_letter
 from credit_zoo.answers.grader import score_response
-from credit_zoo.answers.official import RULES, distance
+from credit_zoo.answers.published_graders import RULES, distance
 from credit_zoo.question import Question, Source
-from credit_zoo.questions.streams import FramedQuestions, SetQuestions
+from credit_zoo.questions.question_streams import FramedQuestions, SetQuestions
 from credit_zoo.registry import BENCHMARKS
 
 CHOICE = {"kind": "choice", "choices": ("7.5", "8", "8.5", "17"), "answer": "8.5"}

@@ -8,7 +8,7 @@ from credit_zoo.evaluation.grading import grade
 from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.objective.rewards import Reward
 from credit_zoo.question import Question
-from credit_zoo.questions.prompting import PromptConfig
+from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.rollout.sampling import SamplingParams
 from credit_zoo.rollout.worker import RolloutWorker
@@ -32,6 +32,8 @@ class Says:
         cut = torch.zeros(count, dtype=torch.bool)
         of = torch.arange(len(prompts)).repeat_interleave(sampling.group)
         return Responses(ids, mask, torch.zeros(mask.shape), cut, of)
+
+    shared = True
 
     def sync(self, policy):
         pass

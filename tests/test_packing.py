@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_zoo.policy.encoder import LENGTHS, padded_length
 from credit_zoo.policy.packing import MicroBatch, pack, split
+from credit_zoo.policy.processor import LENGTHS, padded_length
 
 
 @st.composite

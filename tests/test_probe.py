@@ -33,8 +33,9 @@ from credit_zoo.lab.probe_record import (
 )
 from credit_zoo.lab.token_roles import NO_ROLE, ROLES, Labels, label, token_spans
 from credit_zoo.policy.policy import ModelConfig, Policy
+from credit_zoo.probe import main as start
 from credit_zoo.question import Question
-from credit_zoo.questions.prompting import PromptConfig
+from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results.stats import probability_of_improvement
 from credit_zoo.results.store import CorruptRecord
@@ -374,7 +375,7 @@ def test_a_separation_must_be_of_a_known_task():
 def test_the_command_prints_and_writes(small, made, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "probe_policy", lambda policy, probe, words: made)
     out = tmp_path / "p.json"
-    assert command.main(["questions=3", f"out={out}"]) == 0
+    assert start(["questions=3", f"out={out}"]) == 0
     assert load(out) == made and "AUROC: read vs rest" in capsys.readouterr().out
 
 
@@ -389,5 +390,5 @@ def test_the_command_prints_and_writes(small, made, tmp_path, monkeypatch, capsy
     ],
 )
 def test_what_cannot_be_asked_is_answered_with_a_sentence(word, answer, capsys):
-    assert command.main([word]) == 2
+    assert start([word]) == 2
     assert answer in capsys.readouterr().err

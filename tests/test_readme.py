@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from credit_zoo.errors import UsageError
-from credit_zoo.lab import token_picture as show
+from credit_zoo.lab import token_heatmap as show
 from credit_zoo.leaderboard.readme import fill
 from credit_zoo.show import main as command
 from credit_zoo.testing.contract import check_shaper

@@ -5,10 +5,12 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from credit_zoo.policy import encoder, model_size, policy
+from credit_zoo.policy import model_size, policy
+from credit_zoo.policy import processor as encoder
 from credit_zoo.policy.policy import SMALL_MODEL, ModelConfig, Policy
 from credit_zoo.rollout import vllm_engine, vllm_server
 from credit_zoo.rollout.engines import RolloutConfig, sampler
+from credit_zoo.vllm_server import main as command
 
 PIN = "c0ffee"
 
@@ -102,9 +104,9 @@ def test_the_server_takes_a_revision(llm, monkeypatch):
         def __init__(self, *settings):
             """Nothing is opened."""
 
-        def serve_forever(self):
+        def serve(self):
             """Nothing is served."""
 
-    monkeypatch.setattr(vllm_server, "HTTPServer", Server)
-    assert vllm_server.main(["small", "--revision", PIN]) == 0
+    monkeypatch.setattr(vllm_server, "RolloutServer", Server)
+    assert command(["small", "--revision", PIN]) == 0
     assert {llm[name] for name in ("config", "revision", "tokenizer_revision", "code_revision")} == {PIN}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from steps import batch, loss_and_gradient, prompts, trainer
 
 from credit_zoo.errors import UsageError
-from credit_zoo.rollout.correction import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.rollout.engines import RolloutConfig, sampler, seeds, to_responses, vllm_ids, weights_of
+from credit_zoo.rollout.importance_correction import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.rollout.sampling import SamplingParams, generators
 
 

@@ -10,16 +10,16 @@ from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.objective.base import Base
 from credit_zoo.objective.rewards import Reward
 from credit_zoo.policy.policy import SMALL_MODEL, ModelConfig, Policy
-from credit_zoo.questions.prompting import PromptConfig, short_text
-from credit_zoo.questions.streams import DataConfig, open_questions
+from credit_zoo.questions.prompt_format import PromptConfig, short_text
+from credit_zoo.questions.question_streams import DataConfig, open_questions
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.rollout.sampling import SamplingParams
 from credit_zoo.rollout.worker import RolloutWorker
-from credit_zoo.training.collect import Collector
 from credit_zoo.training.engine import torch_engine
 from credit_zoo.training.loop import train_policy
-from credit_zoo.training.schedule import TrainConfig
+from credit_zoo.training.rollout_collection import Collector
 from credit_zoo.training.step import Trainer
+from credit_zoo.training.train_config import TrainConfig
 from credit_zoo.twins.contract import Difficulty
 
 SHORT = PromptConfig(style="short")

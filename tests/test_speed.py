@@ -15,9 +15,19 @@ from credit_zoo.policy import lm_head as head
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
 from credit_zoo.policy.signals import layer_similarity, listen
-from credit_zoo.speed import meter, picture, profile, release, table
-from credit_zoo.speed.growth import LADDERS
-from credit_zoo.speed.work import Work, architecture, random_batch, random_policy, trainers, training_step, with_layout
+from credit_zoo.speed import meter, profile, table
+from credit_zoo.speed import pepo_baseline as release
+from credit_zoo.speed import plots as picture
+from credit_zoo.speed.scaling import LADDERS
+from credit_zoo.speed.workload import (
+    Work,
+    architecture,
+    random_batch,
+    random_policy,
+    trainers,
+    training_step,
+    with_layout,
+)
 from credit_zoo.training.step import old_policy_pass, prepare, update
 
 TINY = Work(prompts=2, group=4, tokens=8, repeats=1, shapers="pepo")

@@ -6,7 +6,7 @@ import pytest
 from spellings import FAMILIES
 
 from credit_zoo.answers.math_equality import same_integer, same_math, same_reading
-from credit_zoo.answers.math_reading import read
+from credit_zoo.answers.math_values import read
 from credit_zoo.answers.plain_text import clean
 
 

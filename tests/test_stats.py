@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credit_zoo.errors import UsageError
-from credit_zoo.results import proportion, stats
+from credit_zoo.results import proportion_interval as proportion
+from credit_zoo.results import stats
 
 
 def simulated(rng, seeds, questions, between_seeds, between_questions, noise):
@@ -303,7 +304,7 @@ def test_the_spread_between_seeds_is_that_of_their_means():
         stats.between_seed_sd(np.zeros((1, 4)))
 
 
-@pytest.mark.parametrize("module", ["results.stats", "results.store", "leaderboard.pages", "curves"])
+@pytest.mark.parametrize("module", ["results.stats", "results.store", "leaderboard.site", "curves"])
 def test_no_torch_is_imported(module):
     code = f"import sys, credit_zoo.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

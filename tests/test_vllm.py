@@ -12,8 +12,8 @@ import torch
 
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import ModelConfig, Policy
-from credit_zoo.questions.prompting import PromptConfig
-from credit_zoo.questions.streams import DataConfig, open_questions
+from credit_zoo.questions.prompt_format import PromptConfig
+from credit_zoo.questions.question_streams import DataConfig, open_questions
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results.store import load_all
 from credit_zoo.rollout.engines import RolloutConfig, sampler

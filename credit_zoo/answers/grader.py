@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from credit_zoo.answers.boxes import HIT, MAX_LENGTH, iou, parse_box, rescale
+from credit_zoo.answers.bounding_boxes import HIT, MAX_LENGTH, iou, parse_box, rescale
 from credit_zoo.answers.choices import same_choice, same_letter, same_text
 from credit_zoo.answers.class_names import same_class
 from credit_zoo.answers.math_equality import same_float, same_integer, same_list, same_math

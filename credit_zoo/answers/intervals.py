@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from credit_zoo.answers.decimals import near
 from credit_zoo.answers.exact_numbers import UnreadableError
-from credit_zoo.answers.names import Name
+from credit_zoo.answers.geometry_names import Name
 from credit_zoo.answers.units import Unit
 
 INFINITE = Decimal("Infinity")

@@ -20,6 +20,7 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 
+from credit_zoo.answers.equations import Relation, named_number, relation, same_relation
 from credit_zoo.answers.exact_numbers import (
     Quotient,
     UnreadableError,
@@ -29,12 +30,11 @@ from credit_zoo.answers.exact_numbers import (
     symbol,
     to_fraction,
 )
+from credit_zoo.answers.geometry_names import Name
 from credit_zoo.answers.intervals import Region, same_spans
-from credit_zoo.answers.math_reading import Ordered, Reading, Statement, Unordered, Value, as_region, read
-from credit_zoo.answers.names import Name
-from credit_zoo.answers.notation import notation
+from credit_zoo.answers.latex_notation import notation
+from credit_zoo.answers.math_values import Ordered, Reading, Statement, Unordered, Value, as_region, read
 from credit_zoo.answers.plain_text import CAP, clean, squash, unwrap
-from credit_zoo.answers.relations import Relation, named_number, relation, same_relation
 from credit_zoo.answers.units import Unit, ratio, take_unit
 
 _SUM = re.compile(r"[\w)}°]\s*[-+*^]|√")

@@ -15,7 +15,7 @@ from .command_line import start as start
 from .commands import MODULES as MODULES
 from .commands import command_of as command_of
 from .commands import summary_of as summary_of
-from .described import settings_of_class as settings_of_class
-from .explanations import explain as explain
+from .explain import explanation_of as explanation_of
+from .setting_docs import settings_of_class as settings_of_class
 from .settings import as_arguments as as_arguments
 from .settings import coerce as coerce

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from credit_zoo.cli.command_line import add_plugins, current_name
-from credit_zoo.cli.described import settings_of_class
+from credit_zoo.cli.setting_docs import settings_of_class
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.evaluation import BASELINES
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
@@ -30,8 +30,8 @@ GROUPS: Mapping[str, str] = {
     "sampling": "credit_zoo.rollout.sampling:SamplingParams",
     "reward": "credit_zoo.objective.rewards:Reward",
     "eval": "credit_zoo.evaluation.harness:EvalConfig",
-    "data": "credit_zoo.questions.streams:DataConfig",
-    "prompt": "credit_zoo.questions.prompting:PromptConfig",
+    "data": "credit_zoo.questions.question_streams:DataConfig",
+    "prompt": "credit_zoo.questions.prompt_format:PromptConfig",
     "model": "credit_zoo.policy.policy:ModelConfig",
     "rollout": "credit_zoo.rollout.engines:RolloutConfig",
     "parallel": "credit_zoo.training.engine:ParallelConfig",

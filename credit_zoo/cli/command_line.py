@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from credit_zoo import __version__
-from credit_zoo.cli.described import Setting, settings_of_class
+from credit_zoo.cli.setting_docs import Setting, settings_of_class
 from credit_zoo.cli.settings import from_arguments
 from credit_zoo.errors import UsageError
 from credit_zoo.registry import BENCHMARKS, SHAPERS

@@ -16,7 +16,7 @@ from credit_zoo.evaluation.generations import read_generations
 from credit_zoo.evaluation.grading import EvalResult, evaluation_fields, grade
 from credit_zoo.questions import Benchmark
 from credit_zoo.registry import BENCHMARKS
-from credit_zoo.results import Evaluation, RunRecord, code_digest, load, new_run_id, origin, utc_now, write
+from credit_zoo.results import Evaluation, RunRecord, code_digest, load, new_run_id, origin, run_id_of, utc_now, write
 
 NOTE = "graded anew"
 
@@ -115,7 +115,7 @@ def _compared(run: _Regraded, name: str, stage: str, measured: EvalResult) -> st
 def _named(path: Path) -> tuple[str, str, str]:
     """The run, the benchmark and the stage, or baseline, that a log belongs to."""
     _, _, stage = path.name.partition(".")[0].rpartition("-")
-    return path.absolute().parent.parent.name, str(read_generations(path)[0]["bench"]), stage
+    return run_id_of(path.absolute().parent.parent.name), str(read_generations(path)[0]["bench"]), stage
 
 
 def _record_of(run_id: str, results: Path) -> RunRecord | None:

@@ -17,8 +17,8 @@ import gin
 
 from credit_zoo.cli import GROUPS, Command, coerce, gin_files, trained_bench
 from credit_zoo.errors import UsageError, unknown
-from credit_zoo.experiment.owners import PIECES, is_of_a_bench
-from credit_zoo.experiment.refusals import refuse_unfit, refuse_unused
+from credit_zoo.experiment.setting_owners import PIECES, is_of_a_bench
+from credit_zoo.experiment.validation import refuse_unfit, refuse_unused
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
 
 if TYPE_CHECKING:

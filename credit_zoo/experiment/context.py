@@ -13,7 +13,7 @@ from credit_zoo import CONTRACT_VERSION, LOOP_VERSION
 from credit_zoo.cli import Command
 from credit_zoo.evaluation import EvalResult, evaluation_fields
 from credit_zoo.experiment.config import ExperimentConfig, benchmark, settings_of
-from credit_zoo.experiment.deciding import GRADER, base_code, bench_code, deciding, shaper_code
+from credit_zoo.experiment.setting_roles import GRADER, base_code, bench_code, deciding, shaper_code
 from credit_zoo.policy import Policy, encoder_digest
 from credit_zoo.question import Question, Source, Split
 from credit_zoo.questions import Benchmark, OpenedOnUse
@@ -45,7 +45,15 @@ class RunContext:
     @property
     def folder(self) -> Path:
         """Checkpoints, logs and nothing that must be kept."""
-        return Path(self.command.out) / self.run_id
+        return Path(self.command.out) / f"{self.run_id}-{self._title}"
+
+    @property
+    def _title(self) -> str:
+        """What is run, for people who look at the folder."""
+        benches = "+".join(self.command.bench)
+        if self.command.eval_only:
+            return f"{benches}-eval"
+        return f"{benches}-{self.command.base}-{self.command.shaper}-seed{self.seed}"
 
     @property
     def processes(self) -> ProcessGroup:

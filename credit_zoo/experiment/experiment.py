@@ -9,12 +9,12 @@ from pathlib import Path
 from accelerate import PartialState
 
 from credit_zoo.cli import Command
-from credit_zoo.experiment.checks import check_first
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.context import RunContext, TrainingSummary, run_record
-from credit_zoo.experiment.identity import with_identity
-from credit_zoo.experiment.measuring import check_data, eval_set, evaluate_all, release
-from credit_zoo.experiment.opening import log_setup, open_run
+from credit_zoo.experiment.evaluate import check_data, eval_set, evaluate_all, release
+from credit_zoo.experiment.preflight import check_first
+from credit_zoo.experiment.run_identity import AlreadyFinished, with_identity
+from credit_zoo.experiment.setup import log_setup, open_run
 from credit_zoo.experiment.training_run import save_diverged, train, training_set, warn_of_overlap
 from credit_zoo.leaderboard import build, page_folder, row
 from credit_zoo.objective import ContractError
@@ -37,6 +37,10 @@ def run_experiment(command: Command, config: ExperimentConfig, seed: int) -> Out
     """Runs one seed."""
     try:
         return _run(command, config, seed)
+    except AlreadyFinished as error:
+        if PartialState().is_main_process:
+            print(f"resume  seed {seed} is finished: {error.record}", flush=True)
+        return Outcome(0)
     except OutOfMemory as error:
         print(f"credit_zoo: {error}; with resume=true it goes on from its last save", file=sys.stderr)
         return Outcome(1)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from credit_zoo.cli import trained_bench
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import benchmark
 from credit_zoo.experiment.context import EvalSet, RunContext, TrainingSummary
-from credit_zoo.experiment.measuring import data_folder, in_model_frame, refusal
+from credit_zoo.experiment.evaluate import data_folder, in_model_frame, refusal
+from credit_zoo.experiment.progress import showing
 from credit_zoo.policy import Policy, export_policy
 from credit_zoo.questions import Benchmark, Questions, open_questions, overlap_warning
 from credit_zoo.results import atomic_write
@@ -138,15 +138,11 @@ def _train_with_progress(
     accelerator, steps = context.accelerator, context.config.train.steps
     if context.command.tracker != "none":
         accelerator.init_trackers("credit_zoo", config={"operative": context.config.gin_text})
-    with (
-        tqdm(total=steps, initial=before.step, desc="train", disable=not accelerator.is_main_process) as bar,
-        watch_for_signals() as request,
-    ):
+    with showing(context, before.step) as show, watch_for_signals() as request:
 
         def report(step: StepReport, following: int) -> None:
             reports.append(step)
-            bar.set_postfix(step.short(), refresh=False)
-            bar.update()
+            show(step)
             accelerator.log(step.scalars(), step=step.step)
             (stop_asked,) = trainer.total(float(request.number > 0))
             if stop_asked or context.config.checkpoint.due(step.step, steps):

@@ -1,5 +1,5 @@
-from .board import row as row
-from .folders import page_folder as page_folder
-from .pages import Pages as Pages
-from .pages import build as build
-from .pages import write_pages as write_pages
+from .locations import page_folder as page_folder
+from .site import Pages as Pages
+from .site import build as build
+from .site import write_pages as write_pages
+from .tables import row as row

@@ -8,8 +8,8 @@ from credit_zoo.cli import CommandLine, start
 main = CommandLine(
     name="leaderboard",
     about=__doc__,
-    settings="credit_zoo.leaderboard.pages:Pages",
-    run="credit_zoo.leaderboard.pages:write_pages",
+    settings="credit_zoo.leaderboard.site:Pages",
+    run="credit_zoo.leaderboard.site:write_pages",
     examples=(
         "",
         "check=true",

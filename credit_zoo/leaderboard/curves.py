@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_zoo.errors import UsageError
-from credit_zoo.leaderboard.folders import page_folder, records_folder
+from credit_zoo.leaderboard.locations import page_folder, records_folder
 from credit_zoo.results import REFERENCE, RunRecord, Training, distinct_labels, kind, load_all, plain
 
 if TYPE_CHECKING:

@@ -1,10 +1,8 @@
 from .batch_layout import BatchLayout as BatchLayout
-from .encoder import Encoder as Encoder
-from .encoder import joint_processor as joint_processor
 from .export import encoder_digest as encoder_digest
 from .export import export_policy as export_policy
 from .export import weights_digest as weights_digest
-from .kernels import kernel_of as kernel_of
+from .head_kernels import kernel_of as kernel_of
 from .lm_head import Kernel as Kernel
 from .lm_head import TokenStatistics as TokenStatistics
 from .lm_head import token_statistics as token_statistics
@@ -18,6 +16,8 @@ from .packing import split as split
 from .policy import SMALL_MODEL as SMALL_MODEL
 from .policy import ModelConfig as ModelConfig
 from .policy import Policy as Policy
+from .processor import Encoder as Encoder
+from .processor import joint_processor as joint_processor
 from .signals import layer_similarity as layer_similarity
 from .signals import listen as listen
 from .signals import token_signals as token_signals

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from credit_zoo.policy.encoder import Encoder
 from credit_zoo.policy.lora import merged
 from credit_zoo.policy.policy import Policy
+from credit_zoo.policy.processor import Encoder
 
 
 def export_policy(policy: Policy, folder: Path) -> Path:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from credit_zoo.policy.encoder import padded_length
+from credit_zoo.policy.processor import padded_length
 
 
 @dataclass(frozen=True)

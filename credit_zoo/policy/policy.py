@@ -22,9 +22,9 @@ from credit_zoo.answers import Frame
 from credit_zoo.errors import UsageError, check_range
 from credit_zoo.policy import lora
 from credit_zoo.policy.batch_layout import BatchLayout, Read, stacked
-from credit_zoo.policy.encoder import Encoder
-from credit_zoo.policy.kernels import KernelName, kernel_of
+from credit_zoo.policy.head_kernels import KernelName, kernel_of
 from credit_zoo.policy.lm_head import TokenStatistics, finish_logits, token_statistics
+from credit_zoo.policy.processor import Encoder
 from credit_zoo.policy.shared_prefix import prompt_cache, response_cache
 from credit_zoo.policy.truncation import WHOLE, Truncation
 from credit_zoo.types import Prompts

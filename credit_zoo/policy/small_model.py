@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from credit_zoo.policy.encoder import Encoder
+from credit_zoo.policy.processor import Encoder
 
 WORD = r" ?(?:[a-z]+|[A-Z])"
 SPECIAL = (

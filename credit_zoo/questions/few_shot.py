@@ -26,11 +26,11 @@ from typing import ClassVar
 from credit_zoo.answers import extract, same_class
 from credit_zoo.errors import UsageError, check_range
 from credit_zoo.question import Question, Score, Source, Split
-from credit_zoo.questions.cells import BadCell, Row, need_some, of_split, picture_of, place, text, text_or
 from credit_zoo.questions.hub import HubSet, holds, read_set
 from credit_zoo.questions.local_folder import Layout, Rows, annotated, layout_of, read_object
 from credit_zoo.questions.picture_questions import PictureQuestions, with_pictures
 from credit_zoo.questions.pictures import SKIP, BadRow
+from credit_zoo.questions.table_cells import BadCell, Row, need_some, of_split, picture_of, place, text, text_or
 
 _PARTS = ("train", "test")
 _SHOTS = (1, 2, 4)

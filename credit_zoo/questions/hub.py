@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from credit_zoo.errors import UsageError
-from credit_zoo.questions.cells import need_some
 from credit_zoo.questions.local_folder import Layout, Rows, table_file
 from credit_zoo.questions.parquet import need_columns, read_parquet
 from credit_zoo.questions.pictures import held_bytes
+from credit_zoo.questions.table_cells import need_some
 
 _PLACES = ("*.parquet", "*/*.parquet", "*/*/*.parquet")
 _SAVED = "state.json"  # in what `save_to_disk` has written of a split

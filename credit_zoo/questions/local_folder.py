@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from credit_zoo.errors import UsageError
-from credit_zoo.questions.cells import PLACE, Row
+from credit_zoo.questions.table_cells import PLACE, Row
 
 ANNOTATIONS = "annotations.jsonl"
 _KINDS = (".jsonl", ".json", ".csv", ".tsv")

@@ -16,8 +16,8 @@ from typing import overload
 
 from credit_zoo.errors import UsageError
 from credit_zoo.question import Question, Source, StoredPicture
-from credit_zoo.questions.cells import BadBox, Row
 from credit_zoo.questions.pictures import SKIP, BadImage, BadRow, Picture, open_image, picture_size
+from credit_zoo.questions.table_cells import BadBox, Row
 
 Asked = tuple[Question, Picture]
 SAMPLE = 16  # pictures that are decoded before a set is used

@@ -19,6 +19,7 @@ from .provenance import new_run_id as new_run_id
 from .provenance import origin as origin
 from .provenance import package_versions as package_versions
 from .provenance import repeatable as repeatable
+from .provenance import run_id_of as run_id_of
 from .provenance import utc_now as utc_now
 from .record import MEASURE as MEASURE
 from .record import Beside as Beside
@@ -26,7 +27,7 @@ from .record import Category as Category
 from .record import Evaluation as Evaluation
 from .record import RunRecord as RunRecord
 from .record import Training as Training
-from .sources import code_digest as code_digest
+from .source_digest import code_digest as code_digest
 from .stats import DRAWS as DRAWS
 from .stats import LEVEL as LEVEL
 from .stats import Interval as Interval

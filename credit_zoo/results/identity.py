@@ -18,7 +18,7 @@ class Identity:
     revision. `loop_version` is that of draws and loop (`credit_zoo.LOOP_VERSION`), `grader` that of the rules that
     reward, `dtype` the numbers that the weights are held in, `encoder` a digest of what questions and pictures become.
     `settings` are all of the model, the prompts, the data and the sampler that can change a number
-    (`credit_zoo.experiment.deciding`).
+    (`credit_zoo.experiment.setting_roles`).
     """
 
     loop_version: int

@@ -120,6 +120,11 @@ def new_run_id(created: str) -> str:
     return f"{''.join(c for c in created if c.isdigit())}-{secrets.token_hex(4)}"
 
 
+def run_id_of(folder: str) -> str:
+    """The run's id at the head of its folder's name, `20260131120000-1a2b3c4d-geometry3k-grpo-pepo-seed0`."""
+    return "-".join(folder.split("-")[:2])
+
+
 def digest(parts: Iterable[str]) -> str:
     """Sixteen hexadecimal digits for a sequence of texts (question ids, prompts), order and borders included."""
     state = hashlib.sha256()

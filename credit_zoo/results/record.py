@@ -33,7 +33,7 @@ def _check_share(name: str, value: float | None) -> None:
 @dataclass(frozen=True)
 class Piece:
     """A named choice (shaper or base) with all its settings, defaults included. `code` is the digest of its sources
-    (`credit_zoo.results.sources`), "" where it is not known.
+    (`credit_zoo.results.source_digest`), "" where it is not known.
     """
 
     name: str

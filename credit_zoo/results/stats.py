@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_zoo.errors import UsageError
-from credit_zoo.results.proportion import share_interval
+from credit_zoo.results.proportion_interval import share_interval
 
 Scores: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.uint16]

@@ -3,7 +3,7 @@
 A file is JSON with one line per curve entry and per list of scores. Reading is strict: a file says exactly what
 the dataclasses of `credit_zoo.results.record` say, or it is named, with the field, and refused. Only fields with a
 `default_factory` may be missing: they are younger than the schema. A file of schema 1 is read in the words of schema 2
-(`credit_zoo.results.schema1`).
+(`credit_zoo.results.schema_v1`).
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from credit_zoo.errors import UsageError
 from credit_zoo.results.record import SCHEMA, RunRecord
-from credit_zoo.results.schema1 import upgraded
+from credit_zoo.results.schema_v1 import upgraded
 
 __all__ = ["CorruptRecord", "RunRecord", "atomic_write", "load", "load_all", "plain", "record_path", "run_key", "write"]
 

@@ -1,8 +1,8 @@
-from .correction import SamplerMismatch as SamplerMismatch
-from .correction import truncated_importance_ratio as truncated_importance_ratio
 from .engines import RolloutConfig as RolloutConfig
 from .engines import RolloutEngine as RolloutEngine
 from .engines import sampler as sampler
+from .importance_correction import SamplerMismatch as SamplerMismatch
+from .importance_correction import truncated_importance_ratio as truncated_importance_ratio
 from .processes import ProcessGroup as ProcessGroup
 from .sampling import SamplingParams as SamplingParams
 from .sampling import generators as generators

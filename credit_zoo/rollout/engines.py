@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http.client import HTTPException, IncompleteRead
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from urllib.error import HTTPError, URLError
 from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
@@ -52,7 +52,12 @@ class RolloutConfig:
 
 @runtime_checkable
 class RolloutEngine(Protocol):
-    """Something that samples in the policy's place, and has to be told its weights."""
+    """Something that samples in the policy's place, and has to be told its weights; `shared` by all processes, or one
+    in each.
+    """
+
+    @property
+    def shared(self) -> bool: ...
 
     def __call__(
         self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: SamplingParams, draws: Draws
@@ -120,6 +125,7 @@ class VllmServerClient:
     """A server's client. Every failure is one sentence that names `rollout.url`."""
 
     settings: RolloutConfig
+    shared: ClassVar[bool] = True
 
     def check(self) -> Mapping[str, Any]:
         """What the server says of itself; raises `UsageError` if there is none, or one of another version."""
@@ -194,6 +200,7 @@ class InProcessVllm:
     """An engine in this process, which sleeps while the trainer works where it can."""
 
     engine: VllmEngine
+    shared: ClassVar[bool] = False
 
     def __call__(
         self, policy: Policy, images: Sequence[Image | None], prompts: Prompts, sampling: SamplingParams, draws: Draws

@@ -10,11 +10,11 @@ import torch
 
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.results import atomic_write, machine, package_versions, utc_now
-from credit_zoo.speed import computations
-from credit_zoo.speed.growth import growth
-from credit_zoo.speed.start import start
+from credit_zoo.speed import microbenchmarks
+from credit_zoo.speed.scaling import growth
+from credit_zoo.speed.startup import start
 from credit_zoo.speed.steps import steps
-from credit_zoo.speed.work import Work
+from credit_zoo.speed.workload import Work
 
 FOLDER = Path("leaderboard/speed")
 
@@ -30,8 +30,8 @@ def _trl(work: Work) -> dict[str, Any]:
 PARTS: Mapping[str, Callable[[Work], dict[str, Any]]] = {
     "trl": _trl,
     "steps": steps,
-    "signals": lambda work: computations.signals(work.repeats),
-    "head": lambda work: computations.head(max(work.repeats // 10, 1)),
+    "signals": lambda work: microbenchmarks.signals(work.repeats),
+    "head": lambda work: microbenchmarks.head(max(work.repeats // 10, 1)),
     "growth": growth,
     "start": lambda work: start(3),
 }

@@ -10,8 +10,8 @@ from tqdm import tqdm
 from credit_zoo.objective import shape
 from credit_zoo.rollout import sample
 from credit_zoo.speed.meter import Spread, allocated, in_turns, ratios
-from credit_zoo.speed.release import ReleasePolicy
-from credit_zoo.speed.work import (
+from credit_zoo.speed.pepo_baseline import ReleasePolicy
+from credit_zoo.speed.workload import (
     Work,
     architecture,
     random_batch,

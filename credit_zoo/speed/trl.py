@@ -20,7 +20,7 @@ from credit_zoo.policy import SMALL_MODEL, ModelConfig, Policy, joint_processor
 from credit_zoo.questions import DataConfig, PromptConfig, TwinQuestions, short_text
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.speed.meter import Counter, Spread, allocated
-from credit_zoo.speed.work import Work, trainers, training_step
+from credit_zoo.speed.workload import Work, trainers, training_step
 from credit_zoo.training import Trainer
 
 WARM = 2  # steps that are not counted

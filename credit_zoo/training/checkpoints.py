@@ -24,7 +24,7 @@ from torch import Tensor
 
 from credit_zoo.errors import check_range
 from credit_zoo.results import atomic_write
-from credit_zoo.training.diagnostics import StepReport
+from credit_zoo.training.step_report import StepReport
 
 _STATE, _PROGRESS, _SUMS = "state.safetensors", "progress.json", "sums.json"
 
@@ -152,9 +152,18 @@ def unfinished_runs(out: Path, key: str) -> Sequence[tuple[Path, str, dict[str, 
     """The folders of runs of this key that did not end, with their start and what they were started with, the latest
     last.
     """
+    return _runs(out, key, ended=False)
+
+
+def finished_runs(out: Path, key: str) -> Sequence[tuple[Path, str, dict[str, str]]]:
+    """The same of runs that did end."""
+    return _runs(out, key, ended=True)
+
+
+def _runs(out: Path, key: str, ended: bool) -> Sequence[tuple[Path, str, dict[str, str]]]:
     found = []
     for file in out.glob("*/run.json"):
         payload = json.loads(file.read_text(encoding="utf-8"))
-        if payload["key"] == key and not payload["ended"]:
+        if payload["key"] == key and payload["ended"] == ended:
             found.append((payload["created"], file.parent, payload["started_with"]))
     return [(folder, created, begun) for created, folder, begun in sorted(found, key=lambda one: one[:2])]

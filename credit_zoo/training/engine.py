@@ -1,7 +1,7 @@
 """Who holds the gradients and moves the weights: torch's own optimizer on one process or under DDP.
 
 An engine is what the step needs of a way to train on several processes: a module to call, a backward pass, an
-update, and the whole state by parameter, the same whatever engine wrote it. `credit_zoo.training.zero` is the
+update, and the whole state by parameter, the same whatever engine wrote it. `credit_zoo.training.deepspeed_zero` is the
 other one.
 Weights of less than 32 bits are moved through float32 copies, or steps of 1e-6 would be rounded away.
 """

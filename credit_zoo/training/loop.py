@@ -7,11 +7,11 @@ from dataclasses import astuple
 from credit_zoo.question import Question
 from credit_zoo.questions import Questions
 from credit_zoo.rollout import SamplerMismatch
-from credit_zoo.training.collect import Rollout, Sums
-from credit_zoo.training.diagnostics import StepReport
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
+from credit_zoo.training.rollout_collection import Rollout, Sums
 from credit_zoo.training.step import Trainer, UpdateBatch, UpdateStats, measure_step, old_policy_pass, prepare, update
+from credit_zoo.training.step_report import StepReport
 
 
 class Diverged(RuntimeError):
@@ -61,10 +61,12 @@ def _updates(trainer: Trainer, update_batch: UpdateBatch, rate: float, without_e
 
 
 def sync(trainer: Trainer) -> None:
-    """Tells the weights to whoever samples in the policy's place, once for all processes that ask it."""
+    """Tells the weights to whoever samples in the policy's place: to one that all processes share once, to one in each
+    process by each.
+    """
     worker, accelerator = trainer.collector.worker, trainer.accelerator
     if worker.sampler is not None:
-        if accelerator.is_main_process:
+        if accelerator.is_main_process or not worker.sampler.shared:
             worker.sampler.sync(worker.policy)
         accelerator.wait_for_everyone()
 

@@ -17,11 +17,11 @@ from credit_zoo.objective import Base, LossStats, Shaper, TokenBatch, Totals, sc
 from credit_zoo.policy import BatchLayout, MicroBatch, Policy, TokenStatistics, listen, pack, split, token_signals
 from credit_zoo.registry import SHAPERS
 from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
-from credit_zoo.training.collect import Collector
-from credit_zoo.training.diagnostics import WeightSpread
 from credit_zoo.training.engine import Engine, NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
-from credit_zoo.training.schedule import TrainConfig
+from credit_zoo.training.rollout_collection import Collector
+from credit_zoo.training.step_report import WeightSpread
+from credit_zoo.training.train_config import TrainConfig
 from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
 
 

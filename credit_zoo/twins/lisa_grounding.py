@@ -3,8 +3,8 @@
 A box is "left,top,right,bottom" in cells of 7 pixels, whole numbers from 0 to 12, as in the twin of RefCOCO.
 """
 
-from credit_zoo.twins import grounding_compared as compared
-from credit_zoo.twins import grounding_made as made
+from credit_zoo.twins import grounding_comparisons as compared
+from credit_zoo.twins import grounding_purposes as made
 from credit_zoo.twins.twin import Twin
 
 TWIN = Twin(

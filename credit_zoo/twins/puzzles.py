@@ -4,7 +4,7 @@ Rules go by number, colour, shape or size, or by two of these: that is the categ
 with four choices or none; other parts with four choices, sizes with three.
 """
 
-from credit_zoo.twins import puzzle_looks as looks
+from credit_zoo.twins import puzzle_attributes as looks
 from credit_zoo.twins import puzzle_numbers as numbers
 from credit_zoo.twins.twin import Twin
 

@@ -18,11 +18,19 @@ from credit_zoo.cli import trained_bench
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import benchmark, setting_groups, settings_of
 from credit_zoo.experiment.context import EvalSet, RunContext
-from credit_zoo.experiment.deciding import BESIDE, GRADER, base_code, bench_code, shaper_code
+from credit_zoo.experiment.setting_roles import BESIDE, GRADER, base_code, bench_code, shaper_code
 from credit_zoo.policy import encoder_digest
 from credit_zoo.question import Question, Source
-from credit_zoo.results import digest, find
-from credit_zoo.training import mark_started, unfinished_runs
+from credit_zoo.results import digest, find, run_id_of
+from credit_zoo.training import finished_runs, mark_started, unfinished_runs
+
+
+class AlreadyFinished(Exception):
+    """The run that was to go on has ended; its record."""
+
+    def __init__(self, record: Path) -> None:
+        self.record = record
+        super().__init__(f"finished before: {record}")
 
 
 def with_identity(context: RunContext, sets: Mapping[str, EvalSet], lesson: Source | None = None) -> RunContext:
@@ -32,16 +40,19 @@ def with_identity(context: RunContext, sets: Mapping[str, EvalSet], lesson: Sour
     it would go on with was started with something else.
     """
     command, begun, refused = context.command, started_with(context, sets, lesson), ""
-    found, replaced = list[tuple[str, str]](), tuple[str, ...]()
+    found, replaced, finished = list[tuple[str, str]](), tuple[str, ...](), list[Path]()
     if context.accelerator.is_main_process:
         try:
             replaced = _superseded(context, trains=lesson is not None)
             found = _stopped(context, begun) if command.resume else []
+            finished = _finished(context, begun) if command.resume and not found else []
         except UsageError as error:
             refused = str(error)
-    found, refused, replaced = broadcast_object_list([found, refused, replaced])
+    found, refused, replaced, finished = broadcast_object_list([found, refused, replaced, finished])
     if refused:
         raise UsageError(refused)
+    if finished:
+        raise AlreadyFinished(finished[-1])
     ((run_id, created),) = broadcast_object_list(found or [(context.run_id, context.created)])
     context = replace(context, run_id=run_id, created=created, supersedes=replaced)
     if found:
@@ -56,10 +67,18 @@ def with_identity(context: RunContext, sets: Mapping[str, EvalSet], lesson: Sour
 def _stopped(context: RunContext, begun: Mapping[str, str]) -> list[tuple[str, str]]:
     """The id and the start of the run to go on with, if there is one."""
     stopped = unfinished_runs(Path(context.command.out), _key(context))
-    fitting = [(folder.name, created) for folder, created, had in stopped if had == begun]
+    fitting = [(run_id_of(folder.name), created) for folder, created, had in stopped if had == begun]
     if stopped and not fitting:
         raise UsageError(_changes(stopped[-1][0], stopped[-1][2], begun))
     return fitting[-1:]
+
+
+def _finished(context: RunContext, begun: Mapping[str, str]) -> list[Path]:
+    """The records of runs of these words, seed and data that ended."""
+    runs = finished_runs(Path(context.command.out), _key(context))
+    ids = [run_id_of(folder.name) for folder, _, had in runs if had == begun]
+    results = Path(context.command.results)
+    return [path for run_id in ids for path in sorted(results.rglob(f"*-{run_id}.json"))]
 
 
 def _superseded(context: RunContext, trains: bool) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from credit_zoo.leaderboard.aggregates import aggregate
-from credit_zoo.leaderboard.board import TABLE_QUESTIONS, TABLE_STEPS
 from credit_zoo.leaderboard.seed_variance import noise_floor
+from credit_zoo.leaderboard.tables import TABLE_QUESTIONS, TABLE_STEPS
 from credit_zoo.results import (
     RANKED_FROM,
     REFERENCE,

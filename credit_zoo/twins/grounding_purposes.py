@@ -8,7 +8,7 @@ import numpy as np
 from credit_zoo.twins.canvas import BLACK, CELLS, WHITE, Canvas
 from credit_zoo.twins.contract import Difficulty, Steps
 from credit_zoo.twins.figures import pick
-from credit_zoo.twins.grounding_compared import COLORS, reading_order
+from credit_zoo.twins.grounding_comparisons import COLORS, reading_order
 from credit_zoo.twins.objects import FLAT, SHADES, Thing, answer, draw, find, some, spots
 from credit_zoo.twins.twin import Ask, Scene
 

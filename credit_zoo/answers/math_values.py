@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from credit_zoo.answers.brackets import bracketed, split
+from credit_zoo.answers.equations import Relation, named_number, relation
 from credit_zoo.answers.exact_numbers import Number, UnreadableError, add, has_letters, invert, multiply, to_decimal
+from credit_zoo.answers.geometry_names import Name, parse_name
 from credit_zoo.answers.intervals import INFINITE, Region, Span, intersection, span, union
-from credit_zoo.answers.math_parser import parse
-from credit_zoo.answers.names import Name, parse_name
-from credit_zoo.answers.notation import notation
+from credit_zoo.answers.latex_notation import notation
+from credit_zoo.answers.math_expressions import parse
 from credit_zoo.answers.plain_text import CAP, unwrap
-from credit_zoo.answers.relations import Relation, named_number, relation
 from credit_zoo.answers.units import DEGREE, Unit, larger_part, ratio, take_unit
 
 MAX_NESTING = 4

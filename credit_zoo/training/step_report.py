@@ -46,7 +46,7 @@ class StepReport:
     """One step. `reward`, `accuracy` (the mean score), `truncated` and `length` are means over all sampled responses,
     `kept_...` over those that a filter left to train on, 0 where it left none. All that follows is of the latter:
     entropy and KL in nats per token; `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference).
-    `sampler_...` is what sampler and trainer disagree on (`credit_zoo.rollout.correction`).
+    `sampler_...` is what sampler and trainer disagree on (`credit_zoo.rollout.importance_correction`).
     """
 
     step: int

@@ -10,7 +10,7 @@ import re
 import string
 from collections.abc import Callable, Mapping
 
-from credit_zoo.answers.boxes import rescale
+from credit_zoo.answers.bounding_boxes import rescale
 from credit_zoo.answers.plain_text import CAP
 from credit_zoo.question import Question
 

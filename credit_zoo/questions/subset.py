@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import overload
 
 from credit_zoo.question import Question
-from credit_zoo.questions.streams import Questions, told
+from credit_zoo.questions.question_streams import Questions, told
 
 # What eval.questions=0, all of them, is for a twin, which has no end: as many as Geometry3K's test split holds.
 ALL_OF_A_TWIN = 601

@@ -13,7 +13,7 @@ from typing import Any
 
 from credit_zoo.answers import GRADER_VERSION
 from credit_zoo.experiment.config import ExperimentConfig, settings_of
-from credit_zoo.experiment.owners import PIECES
+from credit_zoo.experiment.setting_owners import PIECES
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results import code_digest
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from credit_zoo.policy import Kernel, kernel_of, layer_similarity, token_statistics
-from credit_zoo.speed import release
+from credit_zoo.speed import pepo_baseline
 from credit_zoo.speed.meter import Job, Spread, allocated, in_turns, ratios
 
 OURS, THEIRS = "ours", "the release's way"
@@ -35,7 +35,7 @@ def similarity(
     rows = torch.zeros(group, dtype=torch.int64, device=device)
     jobs: dict[str, Callable[[], Tensor]] = {
         OURS: lambda: layer_similarity(states, prompt, is_image, rows),
-        THEIRS: lambda: torch.stack([release.similarity(one, prompt[0]) for one in states]),
+        THEIRS: lambda: torch.stack([pepo_baseline.similarity(one, prompt[0]) for one in states]),
     }
     whole = {name: partial(_repeated, job, layers) for name, job in jobs.items()}
     apart = float((jobs[OURS]() - jobs[THEIRS]()).abs().max())
@@ -60,7 +60,7 @@ def head(repeats: int, vocabulary: int = 151_936, tokens: int = 1024, width: int
         return token_statistics(hidden, linear, ids, temperature=0.9, kernel=kernel).logp
 
     def whole() -> Tensor:
-        return release.statistics(hidden, linear, ids, 0.9, detach=True).logp
+        return pepo_baseline.statistics(hidden, linear, ids, 0.9, detach=True).logp
 
     def scored(way: Callable[[], Tensor]) -> Callable[[], object]:
         return torch.no_grad()(way)

@@ -21,8 +21,8 @@ from credit_zoo.answers.exact_numbers import (
     symbol,
     to_decimal,
 )
+from credit_zoo.answers.geometry_names import Name, parse_name
 from credit_zoo.answers.intervals import Region, side
-from credit_zoo.answers.names import Name, parse_name
 
 _SWAPPED = {">": "<", "≥": "≤"}
 _TURNED = {"<": ">", "≤": "≥", "≠": "≠"}

@@ -8,7 +8,7 @@ from typing import Any
 from PIL.Image import Image
 
 from credit_zoo.question import Question, StoredPicture
-from credit_zoo.questions.streams import FramedQuestions, Questions, SetQuestions
+from credit_zoo.questions.question_streams import FramedQuestions, Questions, SetQuestions
 
 
 def overlap_warning(training: Questions, name: str, measured: Sequence[Question]) -> str | None:

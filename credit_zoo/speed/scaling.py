@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from credit_zoo.speed.meter import allocated, exponent, in_turns
-from credit_zoo.speed.work import Work, architecture, random_batch, random_policy, trainers, training_step
+from credit_zoo.speed.workload import Work, architecture, random_batch, random_policy, trainers, training_step
 
 LADDERS: dict[str, tuple[int, ...]] = {
     "response tokens": (32, 64, 128, 256),

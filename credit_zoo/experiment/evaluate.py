@@ -27,7 +27,7 @@ from credit_zoo.evaluation import (
 )
 from credit_zoo.experiment.config import ExperimentConfig, benchmark, settings_of
 from credit_zoo.experiment.context import EvalSet, RunContext, Stage, evaluation
-from credit_zoo.experiment.identity import answers_key
+from credit_zoo.experiment.run_identity import answers_key
 from credit_zoo.policy import weights_digest
 from credit_zoo.questions import (
     HUB,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from credit_zoo.cli.arguments import GROUPS, gin_files
 from credit_zoo.cli.command_line import setting_lines
-from credit_zoo.cli.described import about, settings_in_file, settings_of_class
+from credit_zoo.cli.setting_docs import about, settings_in_file, settings_of_class
 from credit_zoo.registry import BENCHMARKS, SHAPERS, BenchFacts, Entry, ShaperFacts
 
 
-def explain(name: str) -> str:
+def explanation_of(name: str) -> str:
     """A shaper's equation and promises; a base's file; a benchmark's source; the settings of each, or of a group."""
     if name in SHAPERS:
         return _shaper(name, SHAPERS[name])

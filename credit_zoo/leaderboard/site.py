@@ -13,10 +13,10 @@ from pathlib import Path
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import load_all as probed
 from credit_zoo.lab import mistakes_table
-from credit_zoo.leaderboard.board import is_trial, measurements, reported, table
-from credit_zoo.leaderboard.folders import page_folder, records_folder
-from credit_zoo.leaderboard.page import page
+from credit_zoo.leaderboard.locations import page_folder, records_folder
+from credit_zoo.leaderboard.markdown_page import page
 from credit_zoo.leaderboard.readme import credit_block, fill, leaderboard_block, shapers_block, warm_start_block
+from credit_zoo.leaderboard.tables import is_trial, measurements, reported, table
 from credit_zoo.registry import SHAPERS
 from credit_zoo.results import atomic_write, load_all, record_path
 from credit_zoo.speed import table as costs

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from credit_zoo.cli import Command, trained_bench
 from credit_zoo.errors import UsageError
-from credit_zoo.experiment.owners import PIECES, TRAINING_GROUPS, is_of_a_bench
+from credit_zoo.experiment.setting_owners import PIECES, TRAINING_GROUPS, is_of_a_bench
 from credit_zoo.question import SPLITS
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 

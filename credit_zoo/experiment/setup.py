@@ -23,15 +23,17 @@ def open_run(command: Command, config: ExperimentConfig, seed: int) -> RunContex
     accelerator = open_accelerator(tracker, command.out)
     created = utc_now()
     (run_id,) = broadcast_object_list([new_run_id(created)])
-    accelerator.project_configuration.logging_dir = str(Path(command.out) / run_id)
     set_seed(seed)
     choose_threads(config)
     policy = Policy.load(config.model).to(accelerator.device)
     elsewhere = sampler(config.rollout, policy, PROMPT_ROOM + max(config.sampling.max_tokens, config.eval.max_tokens))
-    if elsewhere and accelerator.is_main_process:
+    if elsewhere and (accelerator.is_main_process or not elsewhere.shared):
         elsewhere.sync(policy)
     accelerator.wait_for_everyone()
-    return RunContext(command, config, seed, run_id, created, accelerator, policy, weights_digest(policy), elsewhere)
+    digest = weights_digest(policy)
+    context = RunContext(command, config, seed, run_id, created, accelerator, policy, digest, elsewhere)
+    accelerator.project_configuration.logging_dir = str(context.folder)
+    return context
 
 
 def choose_threads(config: ExperimentConfig) -> None:
