@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VLLM_READY := $(VENV)-vllm/.ready
 TORCH ?= torch==2.13.0
+# Test files go to this many processes of one thread each.
+JOBS ?= 2
 TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
@@ -30,10 +32,10 @@ run: $(READY)  ## train PEPO on the Geometry3K twin, measure on the MathVista tw
 	$(BIN)/python -m credit_zoo.run shaper=pepo bench=mathvista
 
 test: $(READY)  ## the default suite
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m 'not slow'
 
 test-slow: $(READY)  ## the tests that train, start processes or measure speed
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m slow
 
 # vLLM's CPU build wants another transformers, so it has an environment of its own. torchvision's wheel is made for CUDA:
 # tests/vllm_site declares the operators that it misses; torchaudio and torchcodec, which nothing here needs, must go.
