@@ -192,3 +192,8 @@ def test_the_commands_stand_as_files_that_say_what_they_do():
         spec = importlib.util.find_spec(module)
         line = ast.get_docstring(ast.parse(Path(spec.origin).read_text())).split("\n")[0]
         assert line.endswith(".") and len(line) < 110, name
+
+
+@pytest.mark.parametrize("target", [*GROUPS.values(), *(command_of(name).settings for name in SIMPLE)])
+def test_every_setting_says_what_it_means(target):
+    assert [one.name for one in settings_of_class(target) if not one.meaning] == []

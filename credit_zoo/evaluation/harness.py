@@ -28,16 +28,16 @@ class EvalConfig:
     """
 
     questions: int = 200  # 0 asks all of a real set, and 601 of a twin, which has no end
-    samples: int = 8
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    max_tokens: int = 64
-    greedy: bool = True
-    split: Split = "test"
+    samples: int = 8  # answers to a question; N of avg@N
+    temperature: float = 1.0  # of the softmax, [0, inf)
+    top_p: float = 1.0  # share of probability that is kept, (0, 1]
+    top_k: int = 0  # tokens that are kept; 0: all
+    max_tokens: int = 64  # response tokens, stop token included
+    greedy: bool = True  # one more pass at temperature 0
+    split: Split = "test"  # train, val, test, all, or one of a real set, such as testA
     batch: int = 16  # questions sampled together, fewer where they exceed `tokens`
     tokens: int = 262_144  # of prompts and responses sampled together
-    seed: int = 1234
+    seed: int = 1234  # of questions and draws: the same for runs that are compared
 
     def __post_init__(self) -> None:
         check_range("eval.questions", self.questions, 0)

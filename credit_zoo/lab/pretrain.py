@@ -48,21 +48,21 @@ from credit_zoo.types import Prompts
 class Pretrain:
     """Settings of the warm start. `mixture` weighs the twins; lengths are padded tokens."""
 
-    out: str = "credit_zoo/policy/small"
-    work: str = "runs/pretrain"
-    mixture: str = "refcoco:5,geometry3k:4,puzzles:4,mathvista:2,lisa_grounding:1"
-    vocabulary: str = "geometry3k,mathvista,puzzles,refcoco,lisa_grounding"
-    steps: int = 2400
-    error_steps: int = 200
-    perception_errors: float = 0.35
-    reasoning_errors: float = 0.35
-    batch: int = 64
-    lr: float = 2e-3
-    error_lr: float = 5e-4
-    weight_decay: float = 0.05
-    seed: int = 0
-    save_every: int = 250
-    response_length: int = 56
+    out: str = "credit_zoo/policy/small"  # folder of the checkpoint
+    work: str = "runs/pretrain"  # folder to go on from
+    mixture: str = "refcoco:5,geometry3k:4,puzzles:4,mathvista:2,lisa_grounding:1"  # twins with their weights
+    vocabulary: str = "geometry3k,mathvista,puzzles,refcoco,lisa_grounding"  # twins whose words the tokenizer knows
+    steps: int = 2400  # in all
+    error_steps: int = 200  # the last ones, on solutions with errors
+    perception_errors: float = 0.35  # chance of a misread value in a solution, [0, 1]
+    reasoning_errors: float = 0.35  # chance of a wrong result in a solution, [0, 1]
+    batch: int = 64  # solutions a step
+    lr: float = 2e-3  # learning rate at its highest
+    error_lr: float = 5e-4  # learning rate where the errors begin
+    weight_decay: float = 0.05  # per step and unit of the rate
+    seed: int = 0  # of weights and data
+    save_every: int = 250  # steps between checkpoints
+    response_length: int = 56  # tokens, padding included
 
     def shares(self) -> dict[str, float]:
         """The twins and their shares of a batch, which add up to 1."""

@@ -60,19 +60,19 @@ class Probe:
     says in the tables what the model is.
     """
 
-    bench: str = "geometry3k"
-    model: str = "small"
-    out: str | None = None
-    note: str = ""
-    questions: int = 200
-    samples: int = 8
-    max_tokens: int = 56
-    temperature: float = 1.0
-    perception: float = 0.0
-    reasoning: float = 0.0
-    training: int = 2000
-    batch: int = 16
-    seed: int = 1234
+    bench: str = "geometry3k"  # whose twin is asked
+    model: str = "small"  # a folder, a hub id, or small
+    out: str | None = None  # file of the record; none: print only
+    note: str = ""  # says in tables what the model is
+    questions: int = 200  # of the test split
+    samples: int = 8  # answers to each
+    max_tokens: int = 56  # response tokens
+    temperature: float = 1.0  # of the softmax, (0, inf)
+    perception: float = 0.0  # the twin's dial, [0, 1]
+    reasoning: float = 0.0  # the twin's dial, [0, 1]
+    training: int = 2000  # questions counted for the most frequent answer
+    batch: int = 16  # questions sampled together
+    seed: int = 1234  # of questions and draws
 
     def __post_init__(self) -> None:
         for name in ("questions", "samples", "max_tokens", "training", "batch"):

@@ -35,13 +35,13 @@ class Show:
     is shown.
     """
 
-    shaper: str = "pepo,entropy,high_entropy"
-    bench: str = "geometry3k"
-    model: str = "small"
-    index: int = 0
-    prompts: int = 8
-    seed: int = 0
-    out: str = "tokens.png"
+    shaper: str = "pepo,entropy,high_entropy"  # rules, separated by commas
+    bench: str = "geometry3k"  # whose twin is asked
+    model: str = "small"  # a folder, a hub id, or small
+    index: int = 0  # of the question
+    prompts: int = 8  # asked together, for rules that look at all responses
+    seed: int = 0  # of the draws
+    out: str = "tokens.png"  # the picture
 
 
 @dataclass(frozen=True)

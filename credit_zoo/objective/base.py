@@ -18,15 +18,15 @@ class Base:
     cut at the token limit out of the loss; the soft punishment begins `overlong_cache` tokens before it (0: none).
     """
 
-    estimator: Estimator = field(default_factory=Grpo)
-    ratio: Ratio = field(default_factory=TokenRatio)
-    loss: PolicyLoss = field(default_factory=PpoClip)
-    aggregation: Aggregation = field(default_factory=SeqMeanTokenMean)
-    kl_beta: float = 0.0
-    dynamic_sampling: bool = False
-    max_resampling_rounds: int = 3
-    overlong_filter: bool = False
-    overlong_cache: int = 0
+    estimator: Estimator = field(default_factory=Grpo)  # of the advantage: a name, such as grpo, dr_grpo, rloo
+    ratio: Ratio = field(default_factory=TokenRatio)  # of new to old policy: a name
+    loss: PolicyLoss = field(default_factory=PpoClip)  # of a token: a name
+    aggregation: Aggregation = field(default_factory=SeqMeanTokenMean)  # over tokens: a name
+    kl_beta: float = 0.0  # weight of KL to the first policy; 0: none
+    dynamic_sampling: bool = False  # replace groups whose answers are all right or all wrong
+    max_resampling_rounds: int = 3  # at most this often
+    overlong_filter: bool = False  # leave responses cut at the limit out of the loss
+    overlong_cache: int = 0  # tokens before the limit where the punishment begins; 0: none
 
     def __post_init__(self) -> None:
         check_range("base.kl_beta", self.kl_beta, 0)

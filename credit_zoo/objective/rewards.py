@@ -17,9 +17,9 @@ class Reward:
     the intersection over union with the true box (VLM-R1, arXiv:2504.07615), for questions about boxes alone.
     """
 
-    format: float = 1.0
-    accuracy: float = 1.0
-    overlap: float = 0.0
+    format: float = 1.0  # for the form, think and answer
+    accuracy: float = 1.0  # for the benchmark's score
+    overlap: float = 0.0  # for the overlap with the true box
 
     def __post_init__(self) -> None:
         check_range("reward.format", self.format, 0)

@@ -46,18 +46,18 @@ class ModelConfig:
     all its responses, plain once for each, which gives the same numbers and takes longer.
     """
 
-    path: str = "small"
-    revision: str = "main"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    freeze_vision: bool = True
-    gradient_checkpointing: bool = False
-    boxes: Frame = "pixels"
-    layout: Literal["shared", "plain"] = "shared"
+    path: str = "small"  # a folder, a hub id, or small
+    revision: str = "main"  # a branch, tag or commit of the hub
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the weights; signals are float32
+    freeze_vision: bool = True  # train the language model alone
+    gradient_checkpointing: bool = False  # read layers twice, to save memory
+    boxes: Frame = "pixels"  # the numbers in which it tells a box
+    layout: Literal["shared", "plain"] = "shared"  # shared: a prompt is read once for its group; plain: for each
     logits_at_once: int = 2**22  # 16 MiB in float32
     kernel: KernelName = "torch"  # what reduces them
-    lora_rank: int = 0
-    lora_alpha: float = 16.0
-    trust_remote_code: bool = False
+    lora_rank: int = 0  # rank of adapters; 0: all weights are trained
+    lora_alpha: float = 16.0  # scale of the adapters, over the rank
+    trust_remote_code: bool = False  # run the checkpoint's own code
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16", "float16"):

@@ -25,8 +25,8 @@ class PromptConfig:
     choices, for a model that was taught the answer's format.
     """
 
-    style: Literal["paper", "short"] = "paper"
-    suffix: str = THINK_ANSWER
+    style: Literal["paper", "short"] = "paper"  # how the form of the answer is asked for
+    suffix: str = THINK_ANSWER  # what paper puts behind the question
 
     def __post_init__(self) -> None:
         if self.style not in ("paper", "short"):

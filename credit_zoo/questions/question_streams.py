@@ -28,9 +28,9 @@ class DataConfig:
     `perception` and `reasoning` in [0, 1] are the twins' dials of difficulty.
     """
 
-    skip_bad: bool = False
-    perception: float = 0.0
-    reasoning: float = 0.0
+    skip_bad: bool = False  # drop rows that cannot be used, and count them; false: stop and name them
+    perception: float = 0.0  # a twin's dial: noise, contrast, stray labels, [0, 1]
+    reasoning: float = 0.0  # a twin's dial: steps and range of numbers, [0, 1]
 
     @property
     def difficulty(self) -> Difficulty:

@@ -36,9 +36,9 @@ class RolloutConfig:
     with `url=none` an engine in this process. `cap` bounds the correction of what the two disagree on.
     """
 
-    engine: Literal["hf", "vllm"] = "hf"
-    url: str = "http://127.0.0.1:8000"
-    cap: float = 2.0
+    engine: Literal["hf", "vllm"] = "hf"  # who samples
+    url: str = "http://127.0.0.1:8000"  # of the server; none: an engine in this process
+    cap: float = 2.0  # on the importance weight of a token, [1, inf)
     timeout: float = 600.0  # seconds for an answer
     memory: float = 0.3  # of the GPU, for an engine in this process
 

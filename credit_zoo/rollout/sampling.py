@@ -30,9 +30,9 @@ class SamplingParams:
     """
 
     group: int = 8  # responses per prompt
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
+    temperature: float = 1.0  # of the softmax, [0, inf); 0 is greedy
+    top_p: float = 1.0  # share of probability that is kept, (0, 1]
+    top_k: int = 0  # tokens that are kept; 0: all
     max_tokens: int = 48  # response tokens, stop token included
 
     def __post_init__(self) -> None:

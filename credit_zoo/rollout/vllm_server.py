@@ -202,7 +202,7 @@ class VllmServer:
     model: str = "small"  # a checkpoint's folder or hub id, or small
     revision: str = "main"  # a branch, tag or commit of the hub, as model.revision
     trust_remote_code: bool = False  # as model.trust_remote_code
-    host: str = "127.0.0.1"
+    host: str = "127.0.0.1"  # who may reach it: this machine alone by default
     port: int = 8000  # 0 takes a free one
     dtype: str = "auto"  # float32, bfloat16 or auto
     max_length: int = 4096  # tokens of prompt and response

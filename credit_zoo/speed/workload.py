@@ -32,18 +32,18 @@ class Work:
     `model` is small or a configuration of `configs/model/*.json`; `shapers` names rules, or all.
     """
 
-    model: str = "small"
-    prompts: int = 16
-    group: int = 8
-    tokens: int = 32
-    high: int = 6
-    wide: int = 6
-    micro_batch: int = 64
-    micro_tokens: int = 0
-    repeats: int = 41
-    dtype: str = "float32"
-    checkpointing: bool = False
-    shapers: str = "all"
+    model: str = "small"  # small, or a configuration of configs/model/*.json with random weights
+    prompts: int = 16  # a step
+    group: int = 8  # responses to each
+    tokens: int = 32  # of a response
+    high: int = 6  # image tokens
+    wide: int = 6  # image tokens
+    micro_batch: int = 64  # responses read at once
+    micro_tokens: int = 0  # tokens read at once; 0: any number
+    repeats: int = 41  # rounds of turns
+    dtype: str = "float32"  # float32 or bfloat16
+    checkpointing: bool = False  # gradient checkpointing
+    shapers: str = "all"  # rules, separated by commas, or all
 
     def __post_init__(self) -> None:
         for name in ("prompts", "group", "tokens", "high", "wide", "micro_batch", "repeats"):

@@ -33,8 +33,8 @@ _STATE, _PROGRESS, _SUMS = "state.safetensors", "progress.json", "sums.json"
 class CheckpointConfig:
     """Saves `every` so many steps and after the last (0: only when told to stop); the last `keep` of them stay."""
 
-    every: int = 0
-    keep: int = 2
+    every: int = 0  # steps between saves; 0: none
+    keep: int = 2  # saves that stay
 
     def __post_init__(self) -> None:
         check_range("checkpoint.every", self.every, 0)

@@ -32,9 +32,9 @@ class ParallelConfig:
     ZeRO, or none for DDP; `offload` what of it lies in the CPU's memory (stages 2 and 3; parameters: stage 3).
     """
 
-    processes: int = 0
-    zero: Literal["none", "0", "1", "2", "3"] = "none"
-    offload: Literal["none", "optimizer", "all"] = "none"
+    processes: int = 0  # that are expected; 0: any number
+    zero: Literal["none", "0", "1", "2", "3"] = "none"  # DeepSpeed's ZeRO stage; none: DDP
+    offload: Literal["none", "optimizer", "all"] = "none"  # what DeepSpeed keeps in the CPU's memory
 
     def __post_init__(self) -> None:
         check_range("parallel.processes", self.processes, 0)

@@ -15,18 +15,18 @@ class TrainConfig:
     are sampled at once, which changes memory and nothing else; `shaper_schedule` blends the shaper in over training.
     """
 
-    steps: int = 100
-    prompts: int = 16
-    updates: int = 1
-    micro_batch: int = 64
-    micro_tokens: int = 0
-    rollout_tokens: int = 65_536
-    lr: float = 1e-6
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup: int = 0  # steps
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    shaper_schedule: ShaperSchedule = "none"
+    steps: int = 100  # rollouts, each followed by train.updates optimizer steps
+    prompts: int = 16  # per step, over all processes
+    updates: int = 1  # optimizer steps on each rollout
+    micro_batch: int = 64  # responses read at once; memory alone depends on it
+    micro_tokens: int = 0  # tokens read at once, prompts and padding included; 0: any number
+    rollout_tokens: int = 65_536  # tokens sampled at once, prompts included; memory alone depends on it
+    lr: float = 1e-6  # learning rate at its highest
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"  # how the rate falls over the steps
+    warmup: int = 0  # steps over which the rate rises
+    weight_decay: float = 0.0  # of AdamW, per step and unit of the rate
+    max_grad_norm: float = 1.0  # to which the gradient is clipped
+    shaper_schedule: ShaperSchedule = "none"  # none: the rule at once; linear: from uniform to the rule's weights
 
     def __post_init__(self) -> None:
         for name in ("steps", "prompts", "updates", "micro_batch", "rollout_tokens"):
