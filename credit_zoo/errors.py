@@ -16,6 +16,12 @@ def unknown(kind: str, given: str, names: Iterable[str]) -> UsageError:
     return UsageError(f"no {kind} named '{given}'.{hint} There are: {', '.join(known)}")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something; its type where none does."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next(filter(None, lines), type(error).__name__)
+
+
 def check_range(name: str, value: object, low: float, high: float = float("inf"), open_low: bool = False) -> None:
     """Raises unless `low <= value <= high` (`low < value` with `open_low`), naming the setting as it is typed."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
-from credit_zoo.policy.policy import Policy
+from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.policy.signals import FIRST_LAYER, listen, token_signals
 from credit_zoo.types import Responses
 
@@ -115,3 +115,18 @@ def test_vision_is_frozen_and_nothing_else(tiny):
     frozen = {name.split(".")[2] for name, p in tiny.named_parameters() if not p.requires_grad}
     trained = {name.split(".")[2] for name, p in tiny.named_parameters() if p.requires_grad}
     assert frozen == {"visual"} and trained == {"language_model"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("\nIt needs torchvision.\n", "It needs torchvision."), ("", "ImportError")]
+)
+def test_why_a_checkpoint_cannot_be_read_is_never_empty(monkeypatch, text, said):
+    """transformers begins some of its import errors with an empty line."""
+    from credit_zoo.policy import policy
+
+    def fails(*given, **options):
+        raise ImportError(text)
+
+    monkeypatch.setattr(policy.AutoConfig, "from_pretrained", fails)
+    with pytest.raises(UsageError, match=f"could not be read: {said} Give a folder"):
+        Policy.load(ModelConfig(path="anywhere"))

@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache
 from transformers.utils import logging
 
 from credit_zoo.answers import Frame
-from credit_zoo.errors import UsageError, check_range
+from credit_zoo.errors import UsageError, check_range, first_line
 from credit_zoo.policy import lora
 from credit_zoo.policy.batch_layout import BatchLayout, Read, stacked
 from credit_zoo.policy.head_kernels import KernelName, kernel_of
@@ -112,7 +112,7 @@ class Policy(nn.Module):
             )
         except (OSError, ValueError, ImportError) as error:
             raise UsageError(
-                f"model.path={settings.path} could not be read: {str(error).splitlines()[0]} "
+                f"model.path={settings.path} could not be read: {first_line(error)} "
                 "Give a folder that holds a checkpoint, or a hub id that this machine can reach."
             ) from error
         policy = cls(model, encoder, settings)

@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from credit_zoo.errors import first_line
+
 Phase = Literal["sampling", "training", "updating", "measuring"]
 ADVICE: Mapping[Phase, str] = {
     "sampling": "lower train.rollout_tokens, which changes no number, or sample elsewhere with rollout=vllm",
@@ -24,7 +26,7 @@ class OutOfMemory(RuntimeError):
 
     def __init__(self, phase: Phase, error: BaseException) -> None:
         self.phase = phase
-        super().__init__(f"out of memory in {phase} ({str(error).splitlines()[0]}): {ADVICE[phase]}")
+        super().__init__(f"out of memory in {phase} ({first_line(error)}): {ADVICE[phase]}")
 
 
 @contextmanager
