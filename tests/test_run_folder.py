@@ -59,3 +59,14 @@ def test_without_its_record_a_finished_run_is_done_again(words, tmp_path):
         file.unlink()
     assert main([*words, "resume=true"]) == 0
     assert len(load_all(tmp_path / "results")[0]) == 1
+
+
+def test_measuring_during_training_is_told_and_changes_nothing(words, tmp_path, capsys):
+    assert main(words) == 0
+    (plain,) = load_all(tmp_path / "results")[0]
+    assert main([*words, "eval_steps=1", f"results={tmp_path}/others", f"out={tmp_path}/other-runs"]) == 0
+    assert "step 1  geometry3k: avg@2 " in capsys.readouterr().out
+    (told,) = load_all(tmp_path / "others")[0]
+    assert (told.evaluations, told.identity) == (plain.evaluations, plain.identity)
+    (log,) = (tmp_path / "other-runs").glob("*/evaluations.jsonl")
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2]

@@ -16,7 +16,7 @@ from credit_zoo.evaluation import BASELINES
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
 
 AXES = ("shaper", "base", "bench", "model", "scale")
-SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine")}
+SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine"), "eval_steps": ("eval", "every")}
 # Settings under the names of version 0.1, which go on working for one version, with a warning.
 RENAMED = {
     "train.ramp": "train.shaper_schedule",
@@ -41,6 +41,7 @@ OPTIONS: Mapping[str, str] = {
     "recipe": "the words of a paper's recipe, which typed ones override: a file of configs/recipe/",
     "seed": "one or several, 0,1,2: a run for each",
     "steps": "optimizer steps, short for train.steps",
+    "eval_steps": "measure every so many steps during training, for the log; short for eval.every",
     "rollout": "hf or vllm: who samples; short for rollout.engine",
     "train_on": "the benchmark whose train split is trained on; without it the one that bench= names for it",
     "data": "a folder with the real set, or hub; without it the procedural twin is used",

@@ -38,11 +38,13 @@ class EvalConfig:
     batch: int = 16  # questions sampled together, fewer where they exceed `tokens`
     tokens: int = 262_144  # of prompts and responses sampled together
     seed: int = 1234  # of questions and draws: the same for runs that are compared
+    every: int = 0  # steps between measurements during training, for the log alone; 0: none
 
     def __post_init__(self) -> None:
         check_range("eval.questions", self.questions, 0)
         for name in ("samples", "batch", "tokens"):
             check_range(f"eval.{name}", getattr(self, name), 1)
+        check_range("eval.every", self.every, 0)
         check_range("eval.temperature", self.temperature, 0)
         check_range("eval.top_p", self.top_p, 0, 1, open_low=True)
         check_range("eval.top_k", self.top_k, 0)

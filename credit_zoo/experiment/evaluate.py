@@ -1,5 +1,6 @@
 """Measuring a run's benchmarks before and after training: questions, kept answers, baselines."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ from credit_zoo.questions import (
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import atomic_bytes, interval, package_versions, record
 from credit_zoo.rollout import RolloutWorker
+from credit_zoo.training import Trainer, sync
 
 SAMPLING_PACKAGES = ("torch", "transformers", "vllm")  # which can change an answer
 
@@ -110,6 +112,24 @@ def evaluate_all(context: RunContext, sets: Mapping[str, EvalSet], stage: Stage)
         baselines = _baselines(context, name, questions_set, head) if stage == "after" else {}
         evaluations.append(evaluation(context.config, name, questions_set, result, stage, baselines))
     return evaluations
+
+
+def evaluate_during(context: RunContext, sets: Mapping[str, EvalSet], trainer: Trainer, step: int) -> None:
+    """Every benchmark with the weights of a step, for people: a line, and one in `evaluations.jsonl`. The record has
+    none of it, and training goes on as it would have.
+    """
+    with trainer.engine.whole():
+        context.policy.eval()
+        sync(trainer)
+        for name, questions_set in sets.items():
+            worker = RolloutWorker(context.policy, questions_set.bench, context.config.prompt, context.sampler)
+            settings = context.config.eval
+            result = measure(worker, questions_set.asked, settings, f"{name} step {step}", processes=context.processes)
+            context.log(_result_line(name, result, f"step {step}", settings.samples))
+            if context.processes.rank == 0:
+                told = {"step": step, "bench": name, "value": result.accuracy, "greedy": result.greedy_accuracy}
+                with (context.folder / "evaluations.jsonl").open("a", encoding="utf-8") as log:
+                    print(json.dumps({**told, "pass_at_n": result.pass_rate}), file=log)
 
 
 @dataclass(frozen=True)
@@ -186,7 +206,7 @@ def _weights(context: RunContext, stage: Stage) -> str:
 
 def _head(context: RunContext, name: str, questions_set: EvalSet, weights: str) -> dict[str, Any]:
     """Everything that the answers depend on, but the questions themselves."""
-    beside = ("questions", "split", "batch", "tokens")  # they choose the questions, or change no answer
+    beside = ("questions", "split", "batch", "tokens", "every")  # they choose the questions, or change no answer
     return {
         **answers_key(context, questions_set),
         "bench": name,
@@ -202,7 +222,7 @@ def _head(context: RunContext, name: str, questions_set: EvalSet, weights: str) 
     }
 
 
-def _result_line(name: str, result: EvalResult, stage: Stage, samples: int) -> str:
+def _result_line(name: str, result: EvalResult, stage: str, samples: int) -> str:
     found = interval(np.asarray([result.mean]), over_seeds=False)
     parts = [f"avg@{samples} {100 * result.accuracy:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"]
     if result.greedy_accuracy is not None:

@@ -65,7 +65,7 @@ def _run(command: Command, config: ExperimentConfig, seed: int) -> Outcome:
         before = evaluate_all(context, sets, "before")
     try:
         with memory_of("training"):
-            trained, trainer = train(context, questions, started)
+            trained, trainer = train(context, questions, sets, started)
     except Diverged as error:
         if context.accelerator.is_main_process:
             if config.parallel.zero == "none":

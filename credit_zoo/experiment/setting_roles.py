@@ -43,6 +43,7 @@ BESIDE: Mapping[str, str] = {
     "model.revision": "which weights to fetch: their digest and that of the encoder tell what came",
     "model.gradient_checkpointing": "reads layers twice to save memory",
     "model.logits_at_once": "how much of the vocabulary is read at once",
+    "eval.every": "how often the log tells of a measurement",
     "eval.batch": "how many questions are asked at once",
     "eval.tokens": "how many tokens are asked at once",
     "parallel.processes": "how a run is spread",

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from credit_zoo.cli import trained_bench
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import benchmark
 from credit_zoo.experiment.context import EvalSet, RunContext, TrainingSummary
-from credit_zoo.experiment.evaluate import data_folder, in_model_frame, refusal
+from credit_zoo.experiment.evaluate import data_folder, evaluate_during, in_model_frame, refusal
 from credit_zoo.experiment.progress import showing
 from credit_zoo.policy import Policy, export_policy
 from credit_zoo.questions import Benchmark, Questions, open_questions, overlap_warning
@@ -79,8 +79,10 @@ def warn_of_overlap(context: RunContext, trained: TrainingSet, sets: Mapping[str
             context.log(warning)
 
 
-def train(context: RunContext, training_set: TrainingSet, started: float) -> tuple[TrainingResult, Trainer]:
-    """Trains the steps that are left, from the last save where there is one."""
+def train(
+    context: RunContext, training_set: TrainingSet, sets: Mapping[str, EvalSet], started: float
+) -> tuple[TrainingResult, Trainer]:
+    """Trains the steps that are left, from the last save where there is one; `sets` are measured every `eval.every`."""
     saved = latest(context.folder)
     if saved:
         context.log(f"from    step {saved.progress.step}")
@@ -92,7 +94,13 @@ def train(context: RunContext, training_set: TrainingSet, started: float) -> tup
         trainer.engine.load(saved.state)
     context.accelerator.wait_for_everyone()
     before = saved.progress if saved else TrainingState()
-    reports = _train_with_progress(context, trainer, training_set.questions, before, started)
+    every = context.config.eval.every
+
+    def measured(step: int) -> None:
+        if every and step % every == 0 and step < context.config.train.steps:
+            evaluate_during(context, sets, trainer, step)
+
+    reports = _train_with_progress(context, trainer, training_set.questions, before, started, measured)
     summary = TrainingSummary(training_set.questions.source, training_set.name, "train", tuple(reports))
     return TrainingResult(summary, before.seconds), trainer
 
@@ -132,7 +140,12 @@ def _engine(context: RunContext) -> Engine:
 
 
 def _train_with_progress(
-    context: RunContext, trainer: Trainer, questions: Questions, before: TrainingState, started: float
+    context: RunContext,
+    trainer: Trainer,
+    questions: Questions,
+    before: TrainingState,
+    started: float,
+    measured: Callable[[int], None],
 ) -> list[StepReport]:
     reports = list(before.reports)
     accelerator, steps = context.accelerator, context.config.train.steps
@@ -158,6 +171,7 @@ def _train_with_progress(
                 accelerator.wait_for_everyone()
             if stop_asked and step.step < steps:
                 raise Stopped(step.step, 128 + (request.number or signal.SIGTERM))
+            measured(step.step)
 
         train_policy(trainer, questions, context.seed, report, (before.step, before.next))
     # Not `end_training`, which also parts the processes: they still have to measure together.

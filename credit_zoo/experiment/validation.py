@@ -84,6 +84,8 @@ def _measuring(command: Command, experiment: Resolved) -> Iterator[str]:
     e = experiment.eval
     if command.data is None and e.split not in SPLITS:
         yield (f"eval.split must be one of {', '.join(SPLITS)}, got '{e.split}': a twin has no other, data= may")
+    if command.eval_only and e.every:
+        yield f"eval.every={e.every} was set, but eval_only=true trains nothing"
     certain = "eval.temperature=0" if e.temperature == 0 else "eval.top_k=1" if e.top_k == 1 else None
     if certain and e.samples > 1:
         yield f"{certain} gives every question one answer eval.samples={e.samples} times: set eval.samples=1"
