@@ -112,7 +112,8 @@ def test_a_killed_measurement_asks_nothing_twice(whole, words, tmp_path, asked, 
     out = capsys.readouterr().out
     assert re.search(r"kept    geometry3k-\S+: \d+ (questions|answers)", out)
     assert ("resume  " in out) == resume
-    kept = {path.name for path in (tmp_path / "runs" / found.run_id / "answers").iterdir()}
+    (folder,) = (tmp_path / "runs").glob(f"{found.run_id}-*")
+    kept = {path.name for path in (folder / "answers").iterdir()}
     assert kept == {f"{b}-{s}.jsonl.gz" for b in ("geometry3k", "mathvista") for s in ("after", "blank_image")}
     assert not list((tmp_path / "runs" / "unfinished").iterdir())
 

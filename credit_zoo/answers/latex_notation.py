@@ -1,4 +1,4 @@
-r"""LaTeX and its ASCII cousins in one notation, which the readers of `math_reading` and `math_parser` understand.
+r"""LaTeX and its ASCII cousins in one notation, which the readers of `math_values` and `math_expressions` understand.
 
 Signs: `√ π ° ∠ ⌒ △ ≤ ≥ ≠ ≅ ∥ ⊥ ∼ ∈ ∪ ∞ ± * / ^`, and `\frac` as the one command. What stood apart stays apart: a
 command, a dollar sign or a bracket that is taken away leaves a space, so that `5$6$` is two numbers.
@@ -27,9 +27,9 @@ _LINES = "overline|overleftrightarrow|overrightarrow|vec|bar"
 
 
 def _vanished(text: str) -> str:
-    """Dollar signs in pairs are brackets of mathematics; a single one is money."""
-    parts = re.split(r"(?<!\\)\$", text)
-    return (" ".join(parts) if len(parts) % 2 else text).replace("\\$", "$")
+    """Dollar signs in pairs are brackets of mathematics; where one is left over, one before a number is money."""
+    bracket = r"(?<!\\)\$" if len(re.findall(r"(?<!\\)\$", text)) % 2 == 0 else r"(?<!\\)\$(?!\s*\d)"
+    return re.sub(bracket, " ", text).replace("\\$", "$")
 
 
 def _repeating(match: re.Match[str]) -> str:

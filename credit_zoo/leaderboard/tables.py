@@ -236,7 +236,15 @@ def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         leads[arm["base"]].append(_lead(arm))
     places = [arm | {"rank": _place(leads[arm["base"]], _lead(arm))} for arm in ranked]
     apart = sorted(unranked, key=lambda arm: (-round(arm["value"], 9), arm["arm"]))
-    return sorted(places, key=lambda arm: (arm["base"], arm["rank"], arm["arm"])) + [arm | {"rank": 0} for arm in apart]
+    return sorted(places, key=lambda arm: (_base_order(arm), arm["rank"], arm["arm"])) + [
+        arm | {"rank": 0} for arm in apart
+    ]
+
+
+def _base_order(arm: Mapping[str, Any]) -> str:
+    """Bases by their name and settings, and by their code only where these are the same."""
+    base = json.loads(arm["base"]) or {}
+    return json.dumps([base.get("name"), base.get("settings"), base.get("code")], sort_keys=True)
 
 
 def reported(path: Path) -> pd.DataFrame:
