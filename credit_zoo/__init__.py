@@ -1,6 +1,6 @@
 """Interchangeable token-level credit assignment for reinforcement learning of vision-language models.
 
-The library's face; `credit_zoo.library` says what each name does. Nothing heavy is imported before it is used.
+The library's face; `credit_zoo.api` says what each name does. Nothing heavy is imported before it is used.
 """
 
 import lazy_loader

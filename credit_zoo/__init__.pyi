@@ -1,6 +1,6 @@
-from .library import run as run
-from .library import shape as shape
-from .library import shaper as shaper
+from .api import run as run
+from .api import shape as shape
+from .api import shaper as shaper
 from .policy.lm_head import token_statistics as token_statistics
 from .registry import UsageError as UsageError
 from .shapers._table import shapers as shapers

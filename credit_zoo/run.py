@@ -121,7 +121,7 @@ class _Run(ModuleType):
     """`credit_zoo.run(...)` is the library's function, and `credit_zoo.run` the module of the command."""
 
     def __call__(self, *arguments: str, **named: Any) -> "list[RunRecord]":
-        from credit_zoo.library import run
+        from credit_zoo.api import run
 
         return run(*arguments, **named)
 

@@ -31,7 +31,7 @@ FLOORS = (
 COMMANDS = (
     *(
         "__main__",
-        "library",
+        "api",
         "run",
         "show",
         "probe",
@@ -114,7 +114,7 @@ def arrows() -> dict[str, set[str]]:
 def purpose(room: str) -> str:
     """The first line of what a room, or a file beside the rooms, says of itself."""
     if room == "commands":
-        return "what a user starts, `python -m credit_zoo.NAME`, and what a user imports, `credit_zoo.library`"
+        return "what a user starts, `python -m credit_zoo.NAME`, and what a user imports, `credit_zoo.api`"
     return (ast.get_docstring(TREES[room]) or "").split("\n")[0].rstrip(".")
 
 
