@@ -141,6 +141,7 @@ class Registry(Generic[F]):
             if name in self._entries and self._entries[name].file != file:
                 raise self._duplicate(name, self._entries[name].file, file)
             self._refuse_unset(name, cls)
+            self._refuse_unknown_facts(name, facts)
             if name not in self._entries:
                 gin.register(name, module=self.kind)(cls)
             told = {self.own_name: name, **facts} if self.own_name else facts
@@ -150,6 +151,12 @@ class Registry(Generic[F]):
             return cls
 
         return enter
+
+    def _refuse_unknown_facts(self, name: str, facts: Mapping[str, Any]) -> None:
+        known = [one.name for one in fields(self.facts)] if isinstance(self.facts, type) else []
+        for fact in facts:
+            if known and fact not in known:
+                raise unknown(f"fact of the {self.kind} '{name}'", fact, known)
 
     def _refuse_unset(self, name: str, cls: type) -> None:
         """Every setting has a default, or a run could not be made from names alone."""

@@ -65,6 +65,7 @@ def refused(capsys, words):
         ("undeclared", {"result": "x.weighted(x.signals.entropy)"}, "does not declare"),
         ("unknown_signal", {"facts": "needs=('logprob',)"}, "unknown signals ['logprob']"),
         ("crashes", {"result": "1 / 0"}, "ZeroDivisionError: division by zero"),
+        ("wrong_fact", {"facts": "preserve_mean=True"}, "Did you mean 'preserves_mean'?"),
         ("no_default", {"default": ""}, "setting no_default.share has no default"),
         ("no_python", {"result": "return ("}, "is not Python"),
         ("no_import", {"result": "0\n\nimport no_such_module"}, "could not be imported: ModuleNotFoundError"),
@@ -135,3 +136,7 @@ def test_a_larger_model_takes_the_threads_that_the_load_leaves(monkeypatch):
         monkeypatch.setattr(opening.os, "getloadavg", lambda load=load: (load, 0, 0), raising=False)
         opening.choose_threads(resolve(parse(["model.path=elsewhere"])))
     assert chosen == [8, 3, 1]
+
+
+def test_records_and_runs_need_folders_of_their_own(tmp_path, capsys):
+    assert "out= and results= are both" in refused(capsys, [f"out={tmp_path}/x", f"results={tmp_path}/x"])

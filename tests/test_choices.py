@@ -126,3 +126,15 @@ def test_logicvista_answers_that_are_wrong_are_not_accepted(zoo_data):
         for row, right in judged
         if row["match"] and row["raw"].strip().isalpha() and len(row["raw"].strip()) == 1 and not right
     ] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("B. actually D", False), ("B. I think D", False), ("B -> D", False), ("B. Correct answer: D", False),
+        ("B. untrue", False), ("B. this fails", False), ("B. contradicts the pattern", False),
+        ("B. No", True), ("B. False", True), ("B. the red one", True), ("B. Point C lies left of D", True),
+    ],
+)  # fmt: skip
+def test_a_letter_that_is_taken_back_behind_it_is_none_and_a_text_that_may_be_its_option_is_one(answer, right):
+    assert same_letter(answer, "B") is right

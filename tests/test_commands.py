@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,3 +198,27 @@ def test_the_commands_stand_as_files_that_say_what_they_do():
 @pytest.mark.parametrize("target", [*GROUPS.values(), *(command_of(name).settings for name in SIMPLE)])
 def test_every_setting_says_what_it_means(target):
     assert [one.name for one in settings_of_class(target) if not one.meaning] == []
+
+
+def test_defaults_are_shown_as_they_are_typed():
+    shown = {
+        f"{group}.{one.name}": one.default for group, target in GROUPS.items() for one in settings_of_class(target)
+    }
+    assert (shown["model.logits_at_once"], shown["base.ratio"], shown["base.estimator"]) == ("4194304", "token", "grpo")
+    assert not [name for name, default in shown.items() if "(" in default or "*" in default]
+
+
+def test_a_setting_without_its_value_is_said(walk, capsys):
+    assert walk(["--steps"]) == 2
+    assert "'--steps' lacks its value" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_written_is_a_sentence(capsys):
+    assert command_of("sheet")(["out=/no/such/folder/x.png"]) == 1
+    assert "/no/such/folder/x.png cannot be written or read: No such file" in capsys.readouterr().err
+
+
+def test_a_server_without_vllm_says_what_to_install(capsys):
+    assert importlib.util.find_spec("vllm") is None
+    assert command_of("vllm_server")([]) == 2
+    assert "needs vllm in this environment" in capsys.readouterr().err

@@ -120,7 +120,8 @@ from credit_zoo.registry import SHAPERS
 @dataclass(frozen=True)
 class Counting:
     def __call__(self, x):
-        return x.weighted(torch.full_like(x.mask, 1 / len(x.mask), dtype=torch.float32))
+        rows = max(1, int(x.mask.any(1).sum()))
+        return x.weighted(torch.full_like(x.mask, 1 / rows, dtype=torch.float32))
 '''
 
 
@@ -130,7 +131,7 @@ def test_a_rule_of_the_whole_batch_sees_no_row_that_is_there_to_keep_processes_i
     words = ("base=dapo", "base.max_resampling_rounds=0", "train.prompts=4", "steps=6", "sampling.group=2",
              f"plugins={tmp_path}/counting.py")  # fmt: skip
     expected, _ = run(tmp_path / "one", *words, shaper="counting")
-    kept = [step["kept"] for step in expected[1].training.curve]
+    kept = [step["kept_prompts"] for step in expected[1].training.curve]
     assert {1, 3} & set(kept)
     found, _ = run(tmp_path / "two", *words, shaper="counting", processes=2)
     assert_same(expected, found)

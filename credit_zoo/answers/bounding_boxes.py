@@ -46,6 +46,7 @@ _NUMBERS_AROUND_JSON = 3
 _DENIAL = re.compile(
     r"\b(?:not|no|nor|none|never|neither|either|or|without|cannot|false|untrue|invalid|wrong\w*|(?:in|un)correct\w*"
     r"|inaccurate\w*|mistake\w*|mistaken|erroneous\w*|errors?|except\w*|exclud\w*|reject\w*|impossible|instead|rather"
+    r"|unlikely|hardly|doubt\w*|avoid\w*|ignor\w*|maybe|perhaps|possibly|unsure|uncertain|too (?:large|small|big)"
     r"|(?:any|every|no)thing but|all but|other than|far from|ruled out|opposite|fails?|bad)\b|n['’]t\b|[≠¬✗✘❌不错]"
     r"|!=|~~",
     re.IGNORECASE,

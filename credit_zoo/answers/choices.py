@@ -28,7 +28,7 @@ _PRAISED = re.compile(
     r"([(\[]?[A-Za-z][)\]]?) is (?:the )?(?:correct|right|best|answer|one)(?: (?:answer|option|choice|one))?",
     re.IGNORECASE,
 )
-_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\]]?\s*[.:]?")
+_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\]]?\s*[.:!]?")
 _LETTER_THEN_TEXT = re.compile(
     r"(?:[(\[]\s*([A-Za-z])\s*[)\]]\s*([.:=]|-(?=\s))?|([A-Za-z])(?:\s*([.:)=]|-(?=\s))|(?=\s+\()))\s*(\S.*)", re.DOTALL
 )
@@ -37,7 +37,7 @@ _LETTERS = re.compile(r"[(\[]?[A-Za-z][)\]]?(?:(?:\s*[,;&/]\s*|\s+and\s+|\s+)[(\
 _DOUBT = re.compile(
     r"\b(?:or|either|neither|nor|but|though|although|however|instead|rather|except|unless|maybe|perhaps|possibly|"
     r"probably|likely|unlikely|presumably|nope|unsure|uncertain|doubt\w*|guess\w*|seems?|might|could|wrong|incorrect|"
-    r"eliminated?|excluded?|rejected|discarded|dismissed|(?:ruled?|crossed) out|"
+    r"untrue|mistaken?|fails?|contradicts?|eliminated?|excluded?|rejected|discarded|dismissed|(?:ruled?|crossed) out|"
     r"(?:is|was|are|does|do|has|can|wo|would|should|could)(?:n't| not)|(?:cannot|can't) be(?! determined)|"
     r"not (?:[a-z]\b|it\b|this|that|sure|certain|correct|right|the (?:right|correct|answer)|possible|an? option)|"
     r"not\s*$)\b|\?",
@@ -53,7 +53,8 @@ _PRAISE = re.compile(
 )
 _OTHER_LETTER = re.compile(
     r"[(\[]\s*[A-Z]\s*[)\]]|^[A-Z](?:\s*$|\s*[,;:/]|\s+(?:is|are|and|also|too|as)\b)|"
-    r"(?:[,;/&|]\s*|\b(?i:and|not|option|choice|answer|is|be|than|over|to|also)\s+)[B-HJ-Z](?![-'\w])"
+    r"(?:[,;/&|]\s*|\b(?i:and|not|option|choice|answer|is|be|than|over|to|also)\s+)[B-HJ-Z](?![-'\w])|"
+    r"(?:->|→|⇒|:|\b(?i:actually|think|hmm|so|then|pick|choose|select|wait))\s*[A-Z]\s*[.!]?$"
 )
 _SIMPLE = re.compile(r"[^:,;]*")
 _INNER_DASH = re.compile(r"[^\s(\[{]\s*[-+]")

@@ -22,7 +22,16 @@ from credit_zoo.errors import UsageError
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 
 WIDTH = 120
-_FULL_OR_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR)
+_FULL_OR_CLOSED = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+)
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
 
@@ -89,7 +98,10 @@ class CommandLine:
                 name, equals, value = word[2:].partition("=")
                 name = name.replace("-", "_")
                 if not equals:
-                    value = "true" if kinds.get(name) == "true or false" or not rest else rest.pop(0)
+                    flag = kinds.get(name) == "true or false"
+                    if not flag and not rest:
+                        raise UsageError(f"'{word}' lacks its value: say {name}=VALUE")
+                    value = "true" if flag else rest.pop(0)
                 words.append(f"{name}={value}")
             elif "=" not in word.partition("/")[0] and self.listed:
                 listed.append(word)

@@ -57,20 +57,35 @@ def _settings(file: Path, name: str) -> tuple[Setting, ...]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value is not None:
             comment = re.search(r"#\s*(.*)$", lines[(field.end_lineno or field.lineno) - 1][field.end_col_offset :])
             found[field.target.id] = Setting(
-                field.target.id, _kind(file, field.annotation), _default(field.value), comment[1] if comment else ""
+                field.target.id,
+                _kind(file, field.annotation),
+                _default(file, field.value),
+                comment[1] if comment else "",
             )
     return tuple(found.values())
 
 
-def _default(value: ast.expr) -> str:
+def _default(file: Path, value: ast.expr) -> str:
+    """A default as one types it: constants are followed to where they are defined, products and powers worked out."""
     if isinstance(value, ast.Constant):
-        return (
-            {True: "true", False: "false", None: "none"}.get(value.value, str(value.value))
-            if isinstance(value.value, (bool, type(None)))
-            else str(value.value)
-        )
-    text = ast.unparse(value)
-    return "" if text.startswith("field(") else text
+        given = value.value
+        return str(given).lower() if given is None or isinstance(given, bool) else str(given)
+    if isinstance(value, ast.Name):
+        found = next((_default(where, node.value) for where, node in _assigned(file, value.id)), value.id)
+        return found if len(found) <= 24 else "..."
+    if isinstance(value, ast.BinOp) and isinstance(value.op, (ast.Pow, ast.Mult)):
+        left, right = (int(ast.literal_eval(side)) for side in (value.left, value.right))
+        return str(left**right if isinstance(value.op, ast.Pow) else left * right)
+    factory = re.fullmatch(r"field\(default_factory=(\w+)\)", ast.unparse(value))
+    return _registered(file, factory[1]) if factory else ast.unparse(value)
+
+
+def _registered(file: Path, name: str) -> str:
+    """The name that a piece of a base is registered under; the class's own without one."""
+    for call in _class(file, name)[1].decorator_list:
+        if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant):
+            return str(call.args[0].value)
+    return name
 
 
 def _kind(file: Path, annotation: ast.expr) -> str:

@@ -21,6 +21,7 @@ GIB = 2**30
 PROMPT_TOKENS = 400  # a picture of 640 x 480 in Qwen2.5-VL's tokens, and a question
 PEAK = 989e12  # dense bfloat16 operations a second of an NVIDIA H100 SXM, as its data sheet has it
 SHARE = 0.4
+SMALL = 50_000_000  # parameters: below, a plan for GPUs says nothing
 BANDWIDTH = 3.35e12  # bytes a second of its memory, as its data sheet has it
 DISPATCH = 0.37e-3  # seconds to issue one decoder layer of transformers, measured (leaderboard/LOG.md)
 
@@ -68,6 +69,9 @@ def plan_lines(
         return
     billions = f"{found.parameters / 1e9:.3f} billion, {found.trained / 1e9:.3f} of them trained"
     yield f"parameters         {billions}, {model.dtype}"
+    if found.parameters < SMALL:
+        yield "memory and time    of no account for a GPU; the README says what it takes on a CPU"
+        return
     width = 4 if model.dtype == "float32" else 2
     for stage in range(4):
         chosen = parallel.zero == str(stage) or (stage == 0 and parallel.zero == "none")

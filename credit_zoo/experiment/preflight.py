@@ -4,19 +4,32 @@ import os
 import tempfile
 from pathlib import Path
 
-from credit_zoo.cli import Command
+from credit_zoo.cli import Command, trained_bench
 from credit_zoo.errors import UsageError
-from credit_zoo.experiment.config import ExperimentConfig
+from credit_zoo.experiment.config import ExperimentConfig, benchmark
 from credit_zoo.registry import SHAPERS
 from credit_zoo.testing import NUMBERS, check_shaper
 
 
 def check_first(command: Command, config: ExperimentConfig) -> None:
     """Raises `UsageError` for a folder that cannot be written, or a rule that breaks its contract."""
+    if Path(command.out).resolve() == Path(command.results).resolve():
+        raise UsageError(f"out= and results= are both {command.out}: records need a folder of their own")
     for option, folder in (("out", command.out), ("results", command.results)):
         check_writable(option, Path(folder))
+    for name in command.bench:
+        check_benchmark(command, name)
     if not command.eval_only:
+        check_benchmark(command, trained_bench(command))
         check_rule(config)
+
+
+def check_benchmark(command: Command, name: str) -> None:
+    """A benchmark offers all that is asked of one."""
+    made = benchmark(command, name)
+    lacking = [part for part in ("load", "prompt", "score", "twin") if not hasattr(made, part)]
+    if lacking:
+        raise UsageError(f"benchmark '{name}' lacks {', '.join(lacking)}: see CONTRIBUTING.md for what one offers")
 
 
 def check_writable(option: str, folder: Path) -> None:

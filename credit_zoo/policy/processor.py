@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64
-from PIL.Image import Image
+from PIL.Image import Image, new
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, GenerationConfig, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import cached_file
 
 from credit_zoo.answers import TAGS, Size, smart_resize
-from credit_zoo.errors import UsageError
+from credit_zoo.errors import UsageError, first_line
 from credit_zoo.types import Prompts
 
 # What stands in a prompt for a picture or a video, by its names in configs and tokenizers: no config names all.
@@ -215,21 +215,26 @@ class Encoder:
 
     def refusal(self, size: Size | None, text: str) -> str | None:
         """Why the model does not take a prompt with a picture of this (width, height); None if it does."""
-        stand_ins = self.tokenizer.convert_ids_to_tokens([self.image_token, *self.vision_tokens])
-        held = sorted({token for token in stand_ins if token and token in text})
-        if held:
-            return f"its text holds {', '.join(held)}, which to the model stands for a picture"
-        if size is not None and self.image_processor is not None:
-            try:
+        if why := self._stand_ins(text):
+            return why
+        try:
+            if size is not None and self.image_processor is not None:
                 self.input_size(size)
-            except ValueError as error:
-                return str(error)
+            elif size is not None:
+                self._one(new("RGB", size), "")  # the family's own processor knows its bounds
+        except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+            return first_line(error)
         return None
+
+    def _stand_ins(self, text: str) -> str | None:
+        tokens = self.tokenizer.convert_ids_to_tokens([self.image_token, *self.vision_tokens])
+        held = sorted({token for token in tokens if token and token in text})
+        return f"its text holds {', '.join(held)}, which to the model stands for a picture" if held else None
 
     def _encoded(self, image: Image | None, text: str) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One prompt; what the processor does not take is told with the question."""
         size = None if image is None else image.size
-        why = self.refusal(size, text)
+        why = self._stand_ins(text)
         try:
             if why is None:
                 return self._one(image, text)

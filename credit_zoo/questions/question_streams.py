@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from credit_zoo.answers import Frame, Size, span, to_frame
-from credit_zoo.errors import UsageError
+from credit_zoo.errors import UsageError, first_line
 from credit_zoo.question import SPLITS, Question, Source, Split, StoredPicture
 from credit_zoo.questions.benchmark import Benchmark
 from credit_zoo.questions.local_folder import layout_of
@@ -174,7 +174,13 @@ def open_questions(
     """
     if folder is None:
         return TwinQuestions(_need_twin(bench, split), split, data.difficulty, seed)
-    rows, source = bench.load(split, None if folder == HUB else Path(folder), data.skip_bad)
+    try:
+        rows, source = bench.load(split, None if folder == HUB else Path(folder), data.skip_bad)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise UsageError(f"{_name(bench)} could not read data={folder}, split '{split}': {what}") from error
     if not rows:
         raise UsageError(f"data={folder} has no rows of split '{split}'")
     beside = Path() if folder == HUB else Path(folder)

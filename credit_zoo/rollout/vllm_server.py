@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from credit_zoo.errors import UsageError
+from credit_zoo.errors import UsageError, first_line
 from credit_zoo.rollout.batching import BatchEngine, MergedEngine
 from credit_zoo.rollout.engines import PROTOCOL
 from credit_zoo.rollout.sampling import SamplingParams
@@ -211,6 +211,12 @@ class VllmServer:
 
 def serve(settings: VllmServer) -> int:
     """Loads the model, then serves until it is stopped."""
+    try:
+        import vllm  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"vllm_server needs vllm in this environment ({first_line(error)}): pip install 'credit_zoo[vllm]'"
+        ) from None
     from credit_zoo.policy import SMALL_MODEL
 
     path = str(SMALL_MODEL) if settings.model == "small" else settings.model

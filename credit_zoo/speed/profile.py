@@ -59,7 +59,7 @@ class Profile(Work):
     """The work that is measured, the parts that are measured of it, and where they are written."""
 
     parts: tuple[str, ...] = ()  # trl, steps, signals, head, growth, start; none named: all
-    out: str = str(FOLDER)  # folder of the files
+    out: str = "leaderboard/speed"  # folder of the files
 
     def __post_init__(self) -> None:
         super().__post_init__()
