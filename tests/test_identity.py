@@ -30,6 +30,7 @@ from credit_zoo.policy.export import encoder_digest, export_policy, weights_dige
 from credit_zoo.question import Score
 from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import SHAPERS
+from credit_zoo.results.markdown import label
 from credit_zoo.results.record import Piece
 from credit_zoo.results.source_digest import code_digest
 from credit_zoo.results.store import load_all, write
@@ -497,8 +498,8 @@ def test_a_plugin_that_was_edited_is_another_arm_on_the_page(words, tmp_path):
         subprocess.run(command, check=True, capture_output=True)
     found, problems = load_all(tmp_path / "leaderboard" / "results")
     assert problems == [] and len({record.shaper.code for record in found}) == 2
-    markdown = (tmp_path / "leaderboard" / "results" / "LEADERBOARD.md").read_text()
-    assert all(f"@{record.shaper.code[:6]} |" in markdown for record in found)
+    names = [label(shaper) for shaper in board(*found)["shaper"]]
+    assert all(any(f"@{record.shaper.code[:6]}" in name for name in names) for record in found)
 
 
 # --- what was sampled, and what a filter left ----------------------------------------------------------------------

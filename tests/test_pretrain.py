@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from credit_zoo.errors import UsageError
 from credit_zoo.lab import pretrain
 from credit_zoo.lab.pretrain import Pretrain, Solutions, optimizers_of, train, vocabulary
 from credit_zoo.policy.small_model import Size, build_encoder
@@ -43,7 +44,7 @@ def test_a_run_that_stopped_ends_like_one_that_did_not(settings, tmp_path, monke
 @pytest.mark.slow
 def test_a_checkpoint_of_other_settings_is_refused(settings):
     train(settings)
-    with pytest.raises(SystemExit, match="other settings"):
+    with pytest.raises(UsageError, match="other settings"):
         train(dataclasses.replace(settings, lr=1e-4))
 
 
