@@ -19,6 +19,7 @@ from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.experiment import setting_roles as deciding
 from credit_zoo.experiment import training_run
 from credit_zoo.experiment.config import setting_groups
+from credit_zoo.experiment.run_identity import files_digest
 from credit_zoo.leaderboard import curves
 from credit_zoo.leaderboard import markdown_page as page
 from credit_zoo.leaderboard import tables as tables
@@ -412,6 +413,19 @@ def test_a_folder_that_changed_since_the_start_is_refused_and_both_states_are_na
     stopping.undo()
     assert main([*typed, "resume=true"]) == 0
     assert len(list((tmp_path / "runs").glob("*/run.json"))) == 1, "put back, it goes on"
+
+
+def test_a_digest_of_files_sees_a_picture_repainted_in_as_many_bytes(tmp_path):
+    file = tmp_path / "set" / "a" / "1.bmp"
+    file.parent.mkdir(parents=True)
+    seen = set()
+    for content, name in ((b"red", "1.bmp"), (b"blu", "1.bmp"), (b"blu", "2.bmp")):
+        file.unlink(missing_ok=True)
+        file = file.with_name(name)
+        file.write_bytes(content)
+        seen.add(files_digest(tmp_path / "set"))
+    assert len(seen) == 3
+    assert files_digest(tmp_path / "set") == files_digest(tmp_path / "set")
 
 
 @pytest.mark.parametrize("what", ["shaper_code", "base_code", "bench_code", "encoder_digest"])

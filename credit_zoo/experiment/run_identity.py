@@ -21,8 +21,11 @@ from credit_zoo.experiment.context import EvalSet, RunContext
 from credit_zoo.experiment.setting_roles import BESIDE, GRADER, base_code, bench_code, shaper_code
 from credit_zoo.policy import encoder_digest
 from credit_zoo.question import Question, Source
+from credit_zoo.questions import HUB
 from credit_zoo.results import digest, find, run_id_of
 from credit_zoo.training import finished_runs, mark_started, unfinished_runs
+
+CONTENTS = 256 * 2**20  # bytes of a folder that are read for its digest
 
 
 class AlreadyFinished(Exception):
@@ -113,12 +116,28 @@ def started_with(context: RunContext, sets: Mapping[str, EvalSet], lesson: Sourc
         found |= {f"code of shaper {command.shaper}": shaper_code(command.shaper)}
         found |= {f"code of base {command.base}": base_code(context.config)}
         found |= {f"training questions of {name}": str(lesson), f"code of {name}": bench_code(name)}
+        if command.data is not None and command.data != HUB:
+            found |= {f"files of {command.data}": files_digest(Path(command.data))}
     for name, asked in sets.items():
         found |= {
             f"questions of {name}": f"{asked.source}, asked: {asked_digest(context, asked)}",
             f"code of {name}": bench_code(name),
         }
     return found
+
+
+def files_digest(folder: Path) -> str:
+    """A digest of a folder's files: their names and sizes, and of the first 256 MiB, in order, their contents. The
+    pictures that are trained on are in no other key.
+    """
+    state, left = sha256(), CONTENTS
+    for path in sorted(path for path in (folder.rglob("*") if folder.is_dir() else [folder]) if path.is_file()):
+        size = path.stat().st_size
+        state.update(f"{path.relative_to(folder.parent)} {size} ".encode())
+        if size <= left:
+            state.update(path.read_bytes())
+            left -= size
+    return state.hexdigest()[:16]
 
 
 def answers_key(context: RunContext, asked: EvalSet) -> dict[str, Any]:
