@@ -28,7 +28,7 @@ $(READY): setup.cfg pyproject.toml .ci/constraints.txt
 
 setup: $(READY)  ## make the environment
 
-run: $(READY)  ## train PEPO on the Geometry3K twin, measure on the MathVista twin, write a row of the leaderboard
+run: $(READY)  ## train PEPO on the Geometry3K twin, measure on the MathVista twin, write a record and its page to results/
 	$(BIN)/python -m credit_zoo.run shaper=pepo bench=mathvista
 
 test: $(READY)  ## the default suite
