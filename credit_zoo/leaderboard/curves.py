@@ -1,6 +1,6 @@
 """A picture of learning: the training accuracy of every rule, from the records.
 
-    python -m credit_zoo.curves [--results DIR] [--out FILE]
+    python -m credit_zoo.curves [results=FOLDER] [out=FILE]
 
 One panel for each setup (questions, model, steps, settings), one line for each rule: the mean over seeds of the
 training accuracy of the last 10 steps, in a band from the lowest seed to the highest. Needs matplotlib (in `[dev]`).

@@ -2,7 +2,7 @@
 
 The numbers come from the records below a folder and from the `reported.csv` beside it alone; the same
 files give the same bytes. A damaged or repeated record is named on stderr and at the end of the page, the others
-still count, and the exit code is 0; with `--check` it is 1 for these and for a page that is not up to date.
+still count, and the exit code is 0; with `check=true` it is 1 for these and for a page that is not up to date.
 """
 
 import sys
