@@ -101,6 +101,7 @@ def _run(command: Command) -> int:
         print(explanation_of(command.explain))
         return 0
     from credit_zoo.experiment import publish, resolve, run_experiment
+    from credit_zoo.training import part_processes
 
     config = resolve(command)
     if command.dry_run:
@@ -117,7 +118,9 @@ def _run(command: Command) -> int:
             break
     if any(outcome.record for outcome in outcomes):  # the main process writes records, and so the page
         publish(Path(command.results))
-    return max(outcome.status for outcome in outcomes)
+    status = max(outcome.status for outcome in outcomes)
+    part_processes(together=status != 1)  # 1: broken, perhaps this one alone
+    return status
 
 
 class _Run(ModuleType):

@@ -16,6 +16,7 @@ from torch import nn
 
 from credit_zoo.training.deepspeed_zero import deepspeed_engine
 from credit_zoo.training.engine import ParallelConfig, torch_engine
+from credit_zoo.training.processes import part_processes
 
 RATE, DECAY, CLIP, ROWS = 1e-2, 0.1, 0.5, 12
 ENGINES = ("none", "0", "1", "2", "2 optimizer", "3", "3 all")
@@ -111,6 +112,7 @@ def main(folder):
         train(again, range(3, 6), dtype, accelerator)
         if end := again.state():
             save_file(end, folder / f"{dtype}-{name}-then-{then}.safetensors")
+    part_processes(together=True)
 
 
 if __name__ == "__main__":

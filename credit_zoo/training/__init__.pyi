@@ -20,6 +20,7 @@ from .loop import train_policy as train_policy
 from .out_of_memory import OutOfMemory as OutOfMemory
 from .out_of_memory import memory_of as memory_of
 from .processes import open_accelerator as open_accelerator
+from .processes import part_processes as part_processes
 from .rollout_collection import Collector as Collector
 from .step import Trainer as Trainer
 from .step import measure_signals as measure_signals

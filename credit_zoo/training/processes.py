@@ -47,3 +47,16 @@ def open_accelerator(tracker: str | None = None, folder: str | Path | None = Non
     if asked.lower() not in _OFF and accelerator.is_main_process:
         print(f"{_PRECISION}={asked} is not used: model.dtype alone sets the precision", file=sys.stderr)
     return accelerator
+
+
+def part_processes(together: bool) -> None:
+    """Ends the group of processes before they exit, `together`: once all of them have come here.
+
+    One that exits while another still writes tears down what that one is connected to, and its launcher stops them all.
+    Where a process may have broken alone it must not wait for the others, or it would wait for ever.
+    """
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return
+    if together:
+        torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
