@@ -107,7 +107,9 @@ def _sampling(experiment: Resolved) -> Iterator[str]:
 
     s, estimator = experiment.sampling, experiment.base.estimator
     name = PIECES["estimator"].of(estimator).name
-    if s.group == 1 and not estimator(torch.ones(1), torch.zeros(1, dtype=torch.int64)).any():
+    # One answer each to two prompts, one of them right.
+    right, each = torch.tensor([1.0, 0.0]), torch.ones(2)
+    if s.group == 1 and not estimator(right, torch.tensor([0, 1]), each).any():
         yield (
             f"sampling.group=1 leaves base.estimator={name} nothing to compare: every advantage would be 0. "
             "Set sampling.group to 2 or more"

@@ -6,6 +6,7 @@
     collision[n] = sum_v p[n,v]^2                        the chance to draw the same token twice
 
     d logp[n] / d z[n,v] = 1[v = y] - p[n,v]             so dh = dz W / temperature, dW = dz^T h / temperature
+    d entropy[n] / d z[n,v] = -p[n,v] (log p[n,v] + entropy[n])                  where it is asked for
 
 All are sums over the vocabulary, and are taken over a block of it at a time, in a buffer that is used again:
 
@@ -36,7 +37,7 @@ FORBIDDEN_LOGIT = -1e4
 
 
 class TokenStatistics(NamedTuple):
-    """Of some tokens, float32: `logp` with gradient, `entropy` and `collision` without."""
+    """Of some tokens, float32: `logp` with gradient, `entropy` where it is asked for, `collision` without."""
 
     logp: Float[Tensor, "*N"]
     entropy: Float[Tensor, "*N"]
@@ -130,6 +131,7 @@ class _Statistics(torch.autograd.Function):
         settings: tuple[float, tuple[int, ...], Truncation],
         at_once: int,
         kernel: Kernel,
+        entropy_gradient: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         temperature, forbidden, truncation = settings
         floor = None
@@ -146,20 +148,21 @@ class _Statistics(torch.autograd.Function):
         share = (logsumexps - logsumexp).exp()
         entropy = (share * (logsumexp - means)).sum(0)
         collision = (share.square() * collisions).sum(0)
-        ctx.save_for_backward(hidden, weight, bias, ids, logsumexp, floor)
+        ctx.save_for_backward(hidden, weight, bias, ids, logsumexp, floor, entropy if entropy_gradient else None)
         ctx.settings, ctx.at_once, ctx.kernel = settings, at_once, kernel
-        ctx.mark_non_differentiable(entropy, collision)
+        ctx.mark_non_differentiable(*(() if entropy_gradient else (entropy,)), collision)
         return chosen.amax(0) - logsumexp, entropy, collision
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor, *_: Any) -> Any:  # type: ignore[override]
-        hidden, weight, bias, ids, logsumexp, floor = ctx.saved_tensors
+    def backward(ctx: Any, upstream: Tensor, to_entropy: Tensor, _: Any) -> Any:  # type: ignore[override]
+        hidden, weight, bias, ids, logsumexp, floor, entropy = ctx.saved_tensors
         temperature, forbidden, _ = ctx.settings
         to_hidden, to_weight, to_bias, *_ = ctx.needs_input_grad
-        live = (upstream != 0).nonzero()[:, 0]
+        live = ((upstream != 0) | (to_entropy != 0)).nonzero()[:, 0]
         states, ids, logsumexp, upstream = (x.index_select(0, live) for x in (hidden, ids, logsumexp, upstream))
         floor = None if floor is None else floor.index_select(0, live)
+        bonus = None if entropy is None else (entropy.index_select(0, live), to_entropy.index_select(0, live))
         d_states = torch.zeros_like(states, dtype=torch.float32) if to_hidden else None
         d_weight = torch.empty_like(weight) if to_weight else None
         d_bias = torch.empty_like(bias) if to_bias else None
@@ -167,7 +170,10 @@ class _Statistics(torch.autograd.Function):
             near = _shifted(forbidden, part)
             if floor is not None:
                 _cut(z, ids - part.start, floor, temperature)
+            slope = None if bonus is None else _entropy_slope(z, temperature, near, logsumexp, *bonus)
             dz = ctx.kernel.gradient(z, ids - part.start, temperature, near, logsumexp, upstream)
+            if slope is not None:
+                dz = dz.add_(slope)
             if d_states is not None:
                 _add_product(d_states, dz, weight[part])
             if d_weight is not None:
@@ -177,7 +183,17 @@ class _Statistics(torch.autograd.Function):
         d_hidden = None
         if d_states is not None:
             d_hidden = torch.zeros_like(hidden).index_copy_(0, live, d_states.to(hidden.dtype))
-        return d_hidden, d_weight, d_bias, None, None, None, None
+        return d_hidden, d_weight, d_bias, None, None, None, None, None
+
+
+def _entropy_slope(
+    logits: Tensor, temperature: float, forbidden: Sequence[int], logsumexp: Tensor, entropy: Tensor, upstream: Tensor
+) -> Tensor:
+    """The gradient with respect to a block of raw logits, which stay as they are, given that with respect to entropy;
+    float32, for any kernel.
+    """
+    log_p = finish_logits(logits.to(torch.float32, copy=True), temperature, forbidden).sub_(logsumexp[:, None])
+    return log_p.exp().mul_(log_p.add_(entropy[:, None])).mul_(-(upstream / temperature)[:, None])
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -242,9 +258,11 @@ def token_statistics(
     at_once: int = 2**22,
     kernel: Kernel | None = None,
     truncation: Truncation = WHOLE,
+    entropy_gradient: bool = False,
 ) -> TokenStatistics:
     """The statistics of `ids`, each emitted by the state beside it, of the distribution that `truncation` leaves;
     `at_once` logits exist at a time, or one token's. `head` is a linear layer; anything else raises `UsageError`.
+    With `entropy_gradient` the entropy has one too.
     """
     if not isinstance(head, nn.Linear):
         raise UsageError(f"the language head must be a linear layer, this model's is a {type(head).__name__}")
@@ -252,7 +270,8 @@ def token_statistics(
     settings = (temperature, tuple(forbidden), truncation)
 
     def forward(states: Tensor) -> Any:
-        return _Statistics.apply(states, head.weight, head.bias, tokens, settings, at_once, kernel or TorchKernel())
+        how = (settings, at_once, kernel or TorchKernel(), entropy_gradient)
+        return _Statistics.apply(states, head.weight, head.bias, tokens, *how)
 
     # Called as itself, so that whoever gathers a layer's weights before it runs (ZeRO-3) does so here.
     own = {name: vars(head)[name] for name in ("forward",) if name in vars(head)}

@@ -220,9 +220,11 @@ class Policy(nn.Module):
         states = self.read_on(behind, shift, rows.response_ids, rows.attention_mask)
         return torch.cat([read.hidden[:, -1:].index_select(0, row_of), states[:, :-1]], dim=1)
 
-    def forward(self, rows: BatchLayout, temperature: float, truncation: Truncation = WHOLE) -> TokenStatistics:
+    def forward(
+        self, rows: BatchLayout, temperature: float, truncation: Truncation = WHOLE, entropy_gradient: bool = False
+    ) -> TokenStatistics:
         """The statistics of every response token, `[B, T]`, under the distribution that temperature and truncation make
-        of the model's; junk outside the mask.
+        of the model's; junk outside the mask. The entropy has a gradient where that is asked for.
         """
         return token_statistics(
             self._before_responses(rows),
@@ -233,4 +235,5 @@ class Policy(nn.Module):
             self.settings.logits_at_once,
             self.kernel,
             truncation,
+            entropy_gradient,
         )
