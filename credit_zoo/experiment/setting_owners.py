@@ -1,16 +1,11 @@
 """Whom a typed setting belongs to: a rule, a benchmark, a piece of a base, or a group of settings."""
 
-from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
 
 from credit_zoo.errors import UsageError
-from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, Registry
+from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.registry import PIECES as PIECES
 
-# The slots of a base and where their pieces are registered.
-PIECES: Mapping[str, Registry[Any]] = {
-    "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
-}  # fmt: skip
 TRAINING_GROUPS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
 
 

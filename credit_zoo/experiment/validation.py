@@ -77,6 +77,7 @@ def refuse_unfit(command: Command, experiment: Resolved) -> None:
     checks = [_measuring(command, experiment)]
     if not command.eval_only:
         checks += [_knowing(command), _sampling(experiment), _updating(experiment), _rewarding(command, experiment)]
+        checks += [_going_together(command, experiment)]
     for sentence in (sentence for check in checks for sentence in check):
         raise UsageError(sentence)
 
@@ -99,6 +100,15 @@ def _knowing(command: Command) -> Iterator[str]:
             f"shaper={command.shaper} needs {', '.join(truth)}, which a twin alone can tell: leave out "
             f"data={command.data}, or choose another shaper"
         )
+
+
+def _going_together(command: Command, experiment: Resolved) -> Iterator[str]:
+    from credit_zoo.objective import Budget, refusal  # torch stands behind it
+
+    budget = Budget(experiment.sampling.group, experiment.train.updates)
+    said = refusal(command.shaper, experiment.base, budget)
+    if said is not None:
+        yield said
 
 
 def _sampling(experiment: Resolved) -> Iterator[str]:
