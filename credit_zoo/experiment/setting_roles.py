@@ -20,6 +20,7 @@ from credit_zoo.results import code_digest
 GRADER = f"rules v{GRADER_VERSION}"
 DECIDING = (
     *("base.estimator", "base.ratio", "base.loss", "base.aggregation", "base.kl_beta"),
+    *("base.entropy_beta", "base.perception_gamma"),
     *("base.dynamic_sampling", "base.max_resampling_rounds", "base.overlong_filter", "base.overlong_cache"),
     *("train.steps", "train.prompts", "train.updates", "train.lr", "train.lr_schedule", "train.warmup"),
     *("train.weight_decay", "train.max_grad_norm", "train.shaper_schedule"),

@@ -102,8 +102,9 @@ class Rloo:
 @ESTIMATORS.register("opo", paper="arXiv:2505.23585", scope="group")
 @dataclass(frozen=True)
 class Opo:
-    """A = r - sum_j T[j] r[j] / sum_j T[j] within the group: the baseline of least variance, where gradients grow with
-    length.
+    """A = r - sum_j T[j] r[j] / sum_j T[j] within the group: the mean reward of its tokens.
+
+    It is the baseline of least variance where the size of a response's gradient grows with its length.
     """
 
     def __call__(
@@ -131,9 +132,9 @@ class MaxRl:
 @ESTIMATORS.register("reinforce_pp", paper="arXiv:2501.03262", scope="batch")
 @dataclass(frozen=True)
 class ReinforcePp:
-    """A = (r - mean) / std over all tokens of the step, whatever their prompts, so that one response to each will do. A
-    prompt whose answers are all right is rewarded, one whose answers are all wrong punished.
+    """A = (r - mean) / std over all tokens of the step, whatever their prompts: one response to each will do.
 
+    A prompt whose answers are all right is rewarded, one whose answers are all wrong punished.
     Departs from the paper: KL to the reference is a term of the loss (base.kl_beta) and not a part of the reward.
     """
 
