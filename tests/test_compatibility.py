@@ -6,7 +6,7 @@ import pytest
 import rules_and_bases
 import torch
 from conftest import tiny_policy
-from steps import batch, trainer
+from steps import batch, given, trainer
 
 from credit_zoo.cli.arguments import parse
 from credit_zoo.errors import UsageError
@@ -17,7 +17,7 @@ from credit_zoo.objective.base import Base
 from credit_zoo.objective.compatibility import Budget, refusal
 from credit_zoo.objective.policy_losses import SelectingLoss
 from credit_zoo.registry import LOSSES, PIECES, RATIOS, SHAPERS
-from credit_zoo.training.step import old_policy_pass, prepare, shaped_first, update
+from credit_zoo.training.step import before_updates, prepare, update
 
 BASES = rules_and_bases.bases()
 BUDGETS = (Budget(8, 1), Budget(8, 2), Budget(1, 1))
@@ -146,33 +146,19 @@ def test_a_scope_that_nothing_has_is_refused():
 # A step of each pair --------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def sampled():
-    """One step's responses, two prompts of four, and what a twin would tell of them."""
-    data = batch(tiny_policy(), count=2, group=4, length=6)
-    generator = torch.Generator().manual_seed(0)
-    shape = data.responses.mask.shape
-    truth = {
-        "truth_advantage": torch.rand(shape, generator=generator) - 0.5,
-        "truth_role": torch.randint(-1, 3, shape, generator=generator).float(),
-        "truth_error": (torch.rand(shape, generator=generator) < 0.2).float(),
-    }
-    return data, truth
+    """One step's responses, two prompts of four."""
+    return batch(tiny_policy(), count=2, group=4, length=6)
 
 
 @pytest.mark.parametrize("shaper", SHAPERS)
 def test_every_pair_that_goes_together_takes_a_step(tiny, sampled, shaper):
-    """The loss and every number of it are finite, and where the rule gives credit the policy moves."""
-    data, truth = sampled
-    given = {name: truth[name] for name in SHAPERS[shaper].facts.truth}
+    """The loss and every number of it are finite, and the policy moves."""
     for name, base in BASES.items():
         budget = next((one for one in (Budget(4, 1), Budget(4, 2)) if refusal(shaper, base, one) is None), None)
         if budget is None:
             continue
         t = trainer(tiny, shaper, base=base, updates=budget.updates)
-        step = prepare(t, data, 0.5, given=given)
-        if t.two_pass:
-            step = old_policy_pass(t, step)
-        elif t.facts.scope != "response":
-            step = shaped_first(t, step)
+        step = before_updates(t, prepare(t, sampled, 0.5, given=given(t, sampled)))
         done = [update(t, step, 1e-3) for _ in range(budget.updates)]
         assert all(torch.isfinite(torch.tensor([one.loss, one.grad_norm])).all() for one in done), (shaper, name)
         assert done[-1].grad_norm > 0, (shaper, name)

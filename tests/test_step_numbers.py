@@ -16,7 +16,7 @@ from credit_zoo.registry import SHAPERS
 from credit_zoo.results.record import Weights
 from credit_zoo.results.store import load, write
 from credit_zoo.training.signal_agreement import agreement
-from credit_zoo.training.step import old_policy_pass, prepare, update
+from credit_zoo.training.step import before_updates, prepare, update
 from credit_zoo.training.step_report import StepReport, WeightSpread
 from credit_zoo.types import ShaperInputs, TokenSignals
 
@@ -103,8 +103,7 @@ def test_agreement_is_between_its_bounds_and_follows_neither_order_nor_scale(val
 # In a step ------------------------------------------------------------------------------------------------------------
 def measured(tiny, shaper, **settings):
     t = trainer(tiny, shaper, **settings)
-    step = prepare(t, batch(tiny), 0.5)
-    return update(t, old_policy_pass(t, step) if t.two_pass else step, 0.0)
+    return update(t, before_updates(t, prepare(t, batch(tiny), 0.5)), 0.0)
 
 
 def test_every_pair_of_signals_that_a_rule_wants_is_compared_and_entropy_with_probability_always(tiny):
@@ -175,7 +174,7 @@ def test_what_a_loss_selects_depends_on_no_micro_batch(tiny, loss):
     for size in (64, 1):
         t = trainer(tiny, base=base, micro_batch=size)
         assert t.two_pass
-        step = old_policy_pass(t, prepare(t, batch(tiny), 0.5))
+        step = before_updates(t, prepare(t, batch(tiny), 0.5))
         chosen.append(step.selected)
         found = update(t, step, 0.0)
     assert torch.equal(*chosen) and 0 < chosen[0].sum() <= 0.1 * step.inputs.mask.sum()
