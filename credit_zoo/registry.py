@@ -279,3 +279,4 @@ ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module=
 RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.losses")
 LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.objective.losses")
 AGGREGATIONS = Registry[PieceFacts]("aggregation", "AGGREGATIONS", PieceFacts, module="credit_zoo.objective.losses")
+VIEWS = Registry[PieceFacts]("view", "VIEWS", PieceFacts, module="credit_zoo.policy.views")

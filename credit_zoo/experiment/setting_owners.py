@@ -5,12 +5,17 @@ from dataclasses import fields
 from typing import Any
 
 from credit_zoo.errors import UsageError
-from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, Registry
+from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, VIEWS, Registry
 
 # The slots of a base and where their pieces are registered.
 PIECES: Mapping[str, Registry[Any]] = {
     "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
 }  # fmt: skip
+# Every setting that takes a registered piece by its name.
+SLOTS: Mapping[tuple[str, str], Registry[Any]] = {
+    **{("base", slot): registry for slot, registry in PIECES.items()},
+    ("train", "view"): VIEWS,
+}
 TRAINING_GROUPS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
 
 

@@ -22,7 +22,7 @@ DECIDING = (
     *("base.estimator", "base.ratio", "base.loss", "base.aggregation", "base.kl_beta"),
     *("base.dynamic_sampling", "base.max_resampling_rounds", "base.overlong_filter", "base.overlong_cache"),
     *("train.steps", "train.prompts", "train.updates", "train.lr", "train.lr_schedule", "train.warmup"),
-    *("train.weight_decay", "train.max_grad_norm", "train.shaper_schedule"),
+    *("train.weight_decay", "train.max_grad_norm", "train.shaper_schedule", "train.view"),
     *("sampling.group", "sampling.temperature", "sampling.top_p", "sampling.top_k", "sampling.max_tokens"),
     *("reward.format", "reward.accuracy", "reward.overlap"),
     *("model.dtype", "model.freeze_vision", "model.boxes", "model.layout", "model.kernel"),
@@ -66,6 +66,8 @@ def deciding(config: ExperimentConfig, *groups: str) -> dict[str, Any]:
 def _unused(config: ExperimentConfig) -> Iterator[str]:
     if config.rollout.engine == "hf":
         yield "rollout.cap"
+    if not SHAPERS.of(config.shaper).facts.views:
+        yield "train.view"
     if config.model.lora_rank == 0:
         yield "model.lora_alpha"
 

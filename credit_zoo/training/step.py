@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from credit_zoo import masked
 from credit_zoo.facts import UPDATE_SIGNAL
 from credit_zoo.objective import LossStats, TokenBatch, Totals, scheduled, shape
-from credit_zoo.policy import BatchLayout, MicroBatch, listen, pack, split, token_signals
+from credit_zoo.policy import BatchLayout, MicroBatch, measure_tokens, pack, pictures, seen_through, split
 from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
@@ -63,7 +63,20 @@ def prepare(
         grown(batch.correct, 0.0),
     )
     totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
+    if trainer.facts.views:
+        rows = _seen_through(trainer, rows, inputs.mask)
     return UpdateBatch(rows, inputs, totals, grown(batch.responses.logp, 0.0))
+
+
+def _seen_through(trainer: Trainer, rows: BatchLayout, mask: Tensor) -> BatchLayout:
+    """The rows with the degraded view of their pictures, which the shaper looks at. A view that swaps chooses among the
+    pictures of all processes.
+    """
+    view, pool = trainer.train.view, None
+    if view.swaps:
+        counted = rows.prompts.select(rows.row_of[mask.any(1)].unique())
+        pool = trainer.collector.processes.share(pictures(counted, trainer.policy))
+    return seen_through(rows, view, trainer.policy, pool)
 
 
 def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatch]:
@@ -76,10 +89,14 @@ def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatc
 
 
 def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
-    """Log-probability, entropy and the signals that the shaper wants measured, of some rows, from one forward pass."""
-    with listen(trainer.policy, rows, trainer.facts.measured) as cosines:
-        found = trainer.statistics(model, rows)
-    return found.logp, found.entropy, token_signals(trainer.facts.measured, found, cosines, mask)
+    """Log-probability, entropy and the signals that the shaper wants measured, of some rows, from one pass, and from
+    one more that sees degraded pictures if the shaper looks at those.
+    """
+    sampling, needs = trainer.collector.sampling, trainer.facts.measured
+    found, signals = measure_tokens(
+        trainer.policy, model, rows, needs, sampling.temperature, sampling.truncation, mask=mask
+    )
+    return found.logp, found.entropy, signals
 
 
 @torch.no_grad()
