@@ -8,8 +8,8 @@ from credit_zoo.errors import UsageError
 
 SCOPES = ("response", "group", "batch")  # from the narrowest to the widest
 TRUTH_PREFIX = "truth_"
-UPDATE_SIGNAL = "log_ratio"
 VIEW_PREFIX = "view_"
+UPDATE_SIGNAL = "log_ratio"
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ def help_text() -> str:
     lines += _block("view", _registered(VIEWS))
     lines += _block("options", OPTIONS.items())
     lines += [
-        "settings; those of a rule, a base, a benchmark or a view: explain=NAME. The files of scale, model, base, bench",
-        "and rule set some of them: dry_run=true shows what a run takes",
+        "settings; those of a rule, a base, a benchmark or a view: explain=NAME. The files of scale, model, base,",
+        "bench and rule set some of them: dry_run=true shows what a run takes",
     ]
     for group, target in GROUPS.items():
         lines += [*setting_lines(settings_of_class(target), group)]
