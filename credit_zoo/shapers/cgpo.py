@@ -1,4 +1,4 @@
-"""Uncertain tokens learn, and those that need the picture, by how much the response needs it.
+"""Uncertain tokens learn, and those that need the picture, by the response's need of it.
 
     R      = the `uncertain` highest H over all valid tokens of the step                            H entropy [nats]
     P      = the `dependent` highest S over the step      S = exp(d) - d - 1, d = log q - log p of the sampled token

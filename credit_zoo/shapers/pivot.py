@@ -1,4 +1,4 @@
-"""Tokens that the picture speaks for are pushed further, and uncertain ones before such tokens.
+"""Tokens that the picture speaks for are pushed further, as are uncertain ones before them.
 
     c_t    = 1 - q_t / p_t, at least -1            of the sampled token; q: the policy under the degraded view
     F_t    = sum_k gamma^k c_{t+k} / sum_k gamma^k,  k = 1 ... window, as far as the response goes

@@ -6,8 +6,8 @@
 Paper: RLSD, arXiv:2604.03128. Reference: modelscope/ms-swift, `advantage_reweight=rlsd`.
 Reports: the teacher is the policy itself, its prompt telling more than the student's; figures were not checked by us.
 Implemented: its weight, between the policy with the picture and the same policy under the degraded view.
-teacher="view" lets the view teach the policy that sampled; teacher="picture" is the other way round, nearer to a teacher
-that knows more: what the picture speaks for gains in right answers and loses in wrong ones.
+teacher="view" lets the view teach the policy that sampled; teacher="picture" is the other way round, nearer to a
+teacher that knows more: what the picture speaks for gains in right answers and loses in wrong ones.
 Departs: no privileged prompt; the strength does not change over training but by `train.shaper_schedule`.
 Reduces to `uniform` at strength = 0.
 """
