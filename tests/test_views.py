@@ -141,6 +141,7 @@ def signals_of(t, data):
 @EVERY_VIEW
 def test_neither_micro_batches_nor_padding_nor_the_order_of_rows_change_a_signal(seeing, view):
     tiny = seeing
+
     def made(micro_batch=64):
         t = trainer(tiny, "vepo", micro_batch)
         return dataclasses.replace(t, train=dataclasses.replace(t.train, view=view))
