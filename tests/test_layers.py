@@ -88,8 +88,10 @@ def test_shapers_never_import_each_other_nor_the_loop():
                 "shapers._picture_dependence",
                 "shapers._table",
                 "errors",
+                "facts",
                 "masked",
                 "registry",
+                "rule_names",
                 "types",
             }, name
 

@@ -48,7 +48,7 @@ def measure_tokens(
         behind = _degraded(policy, rows, view)
         beside = states[0].view(*rows.response_ids.shape, -1) if compared else None
         with torch.no_grad():
-            seen = model(behind, temperature, truncation, beside)
+            seen = model(behind, temperature, truncation, beside=beside)
         viewed = {VIEW_PREFIX + name: values for name, values in seen._asdict().items()}
     return found, token_signals(wanted, found, cosines, rows.mask if mask is None else mask, viewed)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from credit_zoo import masked
-from credit_zoo.facts import UPDATE_SIGNAL
+from credit_zoo.facts import UPDATE_SIGNAL, VIEW_PREFIX
 from credit_zoo.objective import LossStats, TokenBatch, Totals, scheduled, shape
 from credit_zoo.policy import BatchLayout, MicroBatch, measure_tokens, pack, pictures, seen_through, split
 from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
@@ -63,7 +63,7 @@ def prepare(
         grown(batch.correct, 0.0),
     )
     totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
-    if trainer.facts.views:
+    if any(name.startswith(VIEW_PREFIX) for name in trainer.measured):
         rows = _seen_through(trainer, rows, inputs.mask)
     return UpdateBatch(rows, inputs, totals, grown(batch.responses.logp, 0.0))
 
@@ -92,7 +92,7 @@ def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) 
     """Log-probability, entropy and the signals that the shaper wants measured, of some rows, from one pass, and from
     one more that sees degraded pictures if the shaper looks at those.
     """
-    sampling, needs = trainer.collector.sampling, trainer.facts.measured
+    sampling, needs = trainer.collector.sampling, trainer.measured
     found, signals = measure_tokens(
         trainer.policy, model, rows, needs, sampling.temperature, sampling.truncation, mask=mask
     )
@@ -104,7 +104,7 @@ def measure_signals(trainer: Trainer, update_batch: UpdateBatch) -> tuple[Shaper
     """A pass without gradient over all responses: what the shaper may look at, and the log-probabilities `[B, T]`."""
     mask = update_batch.inputs.mask
     old_logp = torch.zeros(mask.shape, device=mask.device)
-    measured = trainer.facts.measured
+    measured = trainer.measured
     signals = {name: torch.zeros_like(old_logp) for name in measured}
     for part in micro_batches(trainer, update_batch):
         logp, _, found = _score(trainer, trainer.engine.module, update_batch.rows.select(part), part.cut(mask))
@@ -126,9 +126,15 @@ def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
     return replace(update_batch, inputs=inputs, shaped=shaped, old_logp=old_logp)
 
 
-def shaped_first(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
-    """The token advantages of a shaper that looks at several responses and wants nothing measured of them."""
-    return replace(update_batch, shaped=_shape_all(trainer, update_batch.inputs))
+def before_updates(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
+    """What has to be known before the first gradient: all that a pass of the old policy tells, or the token advantages
+    of a shaper that looks at several responses and wants nothing measured of them; else nothing.
+    """
+    if trainer.two_pass:
+        return old_policy_pass(trainer, update_batch)
+    if trainer.facts.scope != "response":
+        return replace(update_batch, shaped=_shape_all(trainer, update_batch.inputs))
+    return update_batch
 
 
 def _shape_all(trainer: Trainer, x: ShaperInputs) -> Tensor:

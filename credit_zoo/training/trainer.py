@@ -41,11 +41,16 @@ class Trainer:
         return SHAPERS.of(self.shaper).facts
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """The signals that passes of the policy have to measure."""
+        return self.facts.measured
+
+    @property
     def two_pass(self) -> bool:
         """Whether signals come from a pass of their own: they must not move under several updates, and a shaper
         that looks at several responses needs all of them before the first gradient.
         """
-        return self.train.updates > 1 or (self.facts.scope != "response" and bool(self.facts.measured))
+        return self.train.updates > 1 or (self.facts.scope != "response" and bool(self.measured))
 
     def total(self, *values: float) -> list[float]:
         """Sums over all processes."""
