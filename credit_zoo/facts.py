@@ -8,6 +8,7 @@ from credit_zoo.errors import UsageError
 
 SCOPES = ("response", "group", "batch")  # from the narrowest to the widest
 TRUTH_PREFIX = "truth_"
+VIEW_PREFIX = "view_"
 UPDATE_SIGNAL = "log_ratio"
 
 
@@ -54,6 +55,11 @@ class ShaperFacts:
     def truth(self) -> tuple[str, ...]:
         """The needs that a twin alone can meet."""
         return tuple(name for name in self.needs if name.startswith(TRUTH_PREFIX))
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The needs that a pass over a degraded picture meets."""
+        return tuple(name for name in self.needs if name.startswith(VIEW_PREFIX))
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from steps import batch, trainer
 
 from credit_zoo.errors import UsageError
 from credit_zoo.objective.base import Base
+from credit_zoo.policy.measurement import measure_tokens
 from credit_zoo.registry import SHAPERS
 from credit_zoo.results.record import Weights
 from credit_zoo.results.store import load, write
@@ -179,6 +180,27 @@ def test_what_a_loss_selects_depends_on_no_micro_batch(tiny, loss):
         found = update(t, step, 0.0)
     assert torch.equal(*chosen) and 0 < chosen[0].sum() <= 0.1 * step.inputs.mask.sum()
     assert found.stats.clipped == (chosen[0].sum() if loss == "clip_cov" else 0)
+
+
+@pytest.mark.parametrize(("shaper", "updates"), [("uniform", 1), ("uniform", 2), ("high_entropy", 1), ("vppo", 1)])
+def test_a_base_that_pays_for_perception_has_the_view_measured_whatever_the_rule(tiny, shaper, updates):
+    """Of a step without advantages nothing is left but -gamma times the mean distance."""
+    data = batch(tiny)
+    data = dataclasses.replace(data, reward=torch.ones_like(data.reward))
+    t = trainer(tiny, shaper, base=Base(perception_gamma=0.5), updates=updates)
+    step = before_updates(t, prepare(t, data, 0.5))
+    found = update(t, step, 0.0)
+    said, signals = measure_tokens(tiny, tiny, step.rows, ("view_logp",))
+    gap = torch.where(step.inputs.mask, signals.view_logp - said.logp, 0.0)
+    distance = (gap.exp() - gap - 1).detach()
+    assert found.stats.perception == pytest.approx(float(distance.sum()), rel=1e-3)
+    assert found.loss == pytest.approx(-0.5 * float((distance.sum(1) / step.inputs.mask.sum(1)).mean()), rel=1e-3)
+    assert found.grad_norm > 0 and any("view_logp" in name for name in found.agreement)
+
+
+def test_a_base_that_does_not_has_no_other_pass(tiny):
+    t = trainer(tiny)
+    assert t.measured == () and prepare(t, batch(tiny), 0.5).rows.degraded is None
 
 
 # In a record ----------------------------------------------------------------------------------------------------------

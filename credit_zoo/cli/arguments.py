@@ -13,11 +13,16 @@ from credit_zoo.cli.command_line import add_plugins, current_name
 from credit_zoo.cli.setting_docs import settings_of_class
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.evaluation import BASELINES
-from credit_zoo.registry import BENCHMARKS, COMBINATIONS, CONFIGS, PIECES, SHAPERS
+from credit_zoo.registry import BENCHMARKS, COMBINATIONS, CONFIGS, PIECES, SHAPERS, VIEWS
 from credit_zoo.rule_names import canonical, parts_of
 
 AXES = ("shaper", "base", "bench", "model", "scale")
-SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine"), "eval_steps": ("eval", "every")}
+SHORT = {
+    "steps": ("train", "steps"),
+    "rollout": ("rollout", "engine"),
+    "eval_steps": ("eval", "every"),
+    "view": ("train", "view"),
+}
 # Settings under the names of version 0.1, which go on working for one version, with a warning.
 RENAMED = {
     "train.ramp": "train.shaper_schedule",
@@ -47,6 +52,7 @@ OPTIONS: Mapping[str, str] = {
     "steps": "optimizer steps, short for train.steps",
     "eval_steps": "measure every so many steps during training, for the log; short for eval.every",
     "rollout": "hf or vllm: who samples; short for rollout.engine",
+    "view": "what rules that ask are shown in the picture's place; short for train.view",
     "train_on": "the benchmark whose train split is trained on; without it the one that bench= names for it",
     "data": "a folder with the real set, or hub; without it the procedural twin is used",
     "baseline": "blank_image, majority, random: who does not look, measured beside the model",
@@ -211,7 +217,7 @@ def explainable() -> tuple[str, ...]:
     """Everything that `explain=` has something to say of."""
     pieces = (name for registry in PIECES.values() for name in registry)
     groups = (name for name in GROUPS if name != "base")
-    return tuple(dict.fromkeys((*SHAPERS, *gin_files("base"), *pieces, *BENCHMARKS, *groups)))
+    return tuple(dict.fromkeys((*SHAPERS, *gin_files("base"), *pieces, *BENCHMARKS, *VIEWS, *groups)))
 
 
 def summary(path: Path) -> str:

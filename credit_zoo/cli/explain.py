@@ -1,11 +1,21 @@
-"""What there is to say of a name: `explain=NAME` for shapers, bases, their pieces, benchmarks, groups of settings."""
+"""What there is to say of a name: `explain=NAME` for shapers, bases and their pieces, benchmarks, views, settings."""
 
 import inspect
 
 from credit_zoo.cli.arguments import GROUPS, gin_files
 from credit_zoo.cli.command_line import setting_lines
 from credit_zoo.cli.setting_docs import about, settings_in_file, settings_of_class
-from credit_zoo.registry import BENCHMARKS, COMBINATIONS, PIECES, SHAPERS, BenchFacts, Entry, PieceFacts, ShaperFacts
+from credit_zoo.registry import (
+    BENCHMARKS,
+    COMBINATIONS,
+    PIECES,
+    SHAPERS,
+    VIEWS,
+    BenchFacts,
+    Entry,
+    PieceFacts,
+    ShaperFacts,
+)
 from credit_zoo.rule_names import canonical, heads_of
 
 
@@ -22,6 +32,10 @@ def explanation_of(name: str) -> str:
         return "\n\n".join(parts)
     if name in BENCHMARKS:
         return _benchmark(name, BENCHMARKS[name])
+    if name in VIEWS:
+        cls = VIEWS[name].factory
+        settings = setting_lines(settings_of_class(f"{cls.__module__}:{cls.__name__}"), name)
+        return "\n".join(_head(f"view {name}: {cls.__doc__}", settings))
     return "\n".join([f"{name}: {about(GROUPS[name])}", "", *setting_lines(settings_of_class(GROUPS[name]), name)])
 
 

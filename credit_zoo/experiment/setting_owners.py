@@ -1,11 +1,21 @@
 """Whom a typed setting belongs to: a rule, a benchmark, a piece of a base, or a group of settings."""
 
+from collections.abc import Mapping
 from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from credit_zoo.errors import UsageError
-from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.registry import BENCHMARKS, SHAPERS, VIEWS, Registry
 from credit_zoo.registry import PIECES as PIECES
 
+if TYPE_CHECKING:
+    from credit_zoo.objective import Base, Shaper
+
+# Every setting that takes a registered piece by its name.
+SLOTS: Mapping[tuple[str, str], Registry[Any]] = {
+    **{("base", slot): registry for slot, registry in PIECES.items()},
+    ("train", "view"): VIEWS,
+}
 TRAINING_GROUPS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
 
 
@@ -19,3 +29,8 @@ def is_of_a_bench(thing: str, key: str) -> bool:
             f"{thing}.{key} may be the shaper's or the bench's, for both are named '{thing}': rename one of the two"
         )
     return key not in rule
+
+
+def looks_at_a_view(shaper: "Shaper", base: "Base") -> bool:
+    """Whether a rule or a base compares the policy with what it says of a degraded picture."""
+    return bool(SHAPERS.of(shaper).facts.views or base.measured)

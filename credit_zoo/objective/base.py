@@ -55,6 +55,11 @@ class Base:
         return Objective(self.ratio, self.loss, self.aggregation, *weights)
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """The signals of the policy that the loss is computed from, whatever the rule."""
+        return ("view_logp",) if self.perception_gamma > 0 else ()
+
+    @property
     def selecting(self) -> SelectingLoss | None:
         """The policy loss, if it selects tokens over the whole step."""
         return self.loss if isinstance(self.loss, SelectingLoss) else None

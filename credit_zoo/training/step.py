@@ -12,9 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from credit_zoo import masked
-from credit_zoo.facts import UPDATE_SIGNAL
+from credit_zoo.facts import UPDATE_SIGNAL, VIEW_PREFIX
 from credit_zoo.objective import ResponsesOfStep, TokenBatch, Totals, scheduled, shape
-from credit_zoo.policy import BatchLayout, MicroBatch, TokenStatistics, listen, pack, split, token_signals
+from credit_zoo.policy import (
+    BatchLayout,
+    MicroBatch,
+    TokenStatistics,
+    measure_tokens,
+    pack,
+    pictures,
+    seen_through,
+    split,
+)
 from credit_zoo.registry import ESTIMATORS
 from credit_zoo.rollout import truncated_importance_ratio
 from credit_zoo.training.engine import NonFiniteError
@@ -66,6 +75,8 @@ def prepare(
         grown(batch.correct, 0.0),
     )
     totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
+    if any(name.startswith(VIEW_PREFIX) for name in trainer.measured):
+        rows = _seen_through(trainer, rows, inputs.mask)
     return UpdateBatch(rows, inputs, totals, grown(batch.responses.logp, 0.0))
 
 
@@ -83,6 +94,17 @@ def _advantages(trainer: Trainer, reward: Tensor, group: Tensor, length: Tensor,
     return found[first : first + own]
 
 
+def _seen_through(trainer: Trainer, rows: BatchLayout, mask: Tensor) -> BatchLayout:
+    """The rows with the degraded view of their pictures, which the shaper looks at. A view that swaps chooses among the
+    pictures of all processes.
+    """
+    view, pool = trainer.train.view, None
+    if view.swaps:
+        counted = rows.prompts.select(rows.row_of[mask.any(1)].unique())
+        pool = trainer.collector.processes.share(pictures(counted, trainer.policy))
+    return seen_through(rows, view, trainer.policy, pool)
+
+
 def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatch]:
     """The step's responses as they are read together, the same number on every process."""
     rows, train = update_batch.rows, trainer.train
@@ -93,10 +115,13 @@ def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatc
 
 
 def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) -> tuple[TokenStatistics, TokenSignals]:
-    """The statistics of some rows and the signals that shaper and base want measured, from one forward pass."""
-    with listen(trainer.policy, rows, trainer.measured) as cosines:
-        found = trainer.statistics(model, rows)
-    return found, token_signals(trainer.measured, found, cosines, mask)
+    """The statistics of some rows and the signals that shaper and base want measured, from one pass, and from one more
+    that sees degraded pictures if they look at those.
+    """
+    sampling, needs = trainer.collector.sampling, trainer.measured
+    how = (sampling.temperature, sampling.truncation)
+    pays_entropy = trainer.base.entropy_beta != 0
+    return measure_tokens(trainer.policy, model, rows, needs, *how, mask=mask, entropy_gradient=pays_entropy)
 
 
 @torch.no_grad()

@@ -32,8 +32,8 @@ class Trainer:
 
     def statistics(self, model: nn.Module, rows: BatchLayout) -> TokenStatistics:
         """What a model says of some responses, under the distribution that they were sampled from."""
-        sampling, entropy_gradient = self.collector.sampling, self.base.entropy_beta != 0
-        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation, entropy_gradient)
+        sampling, pays_entropy = self.collector.sampling, self.base.entropy_beta != 0
+        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation, entropy_gradient=pays_entropy)
         return found
 
     @property
@@ -43,8 +43,7 @@ class Trainer:
     @property
     def measured(self) -> tuple[str, ...]:
         """The signals that passes of the policy measure: the shaper's, and the base's."""
-        view = ("view_logp",) if self.base.perception_gamma > 0 else ()
-        return tuple(dict.fromkeys((*self.facts.measured, *view)))
+        return tuple(dict.fromkeys((*self.facts.measured, *self.base.measured)))
 
     @property
     def two_pass(self) -> bool:
