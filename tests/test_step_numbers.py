@@ -102,9 +102,9 @@ def test_agreement_is_between_its_bounds_and_follows_neither_order_nor_scale(val
 
 
 # In a step ------------------------------------------------------------------------------------------------------------
-def measured(tiny, shaper, **settings):
+def measured(tiny, shaper, data=None, **settings):
     t = trainer(tiny, shaper, **settings)
-    return update(t, before_updates(t, prepare(t, batch(tiny), 0.5)), 0.0)
+    return update(t, before_updates(t, prepare(t, data or batch(tiny), 0.5)), 0.0)
 
 
 def test_every_pair_of_signals_that_a_rule_wants_is_compared_and_entropy_with_probability_always(tiny):
@@ -146,7 +146,7 @@ def test_the_entropy_bonus_has_the_gradient_of_the_entropy(tiny):
     entropy = -(log_p.exp() * log_p).sum(-1)
     lengths = rows.mask.sum(1, keepdim=True)
     expected = -0.5 * (entropy * rows.mask / lengths).sum() / len(lengths)
-    assert found.loss == pytest.approx(float(expected), abs=1e-5)
+    assert found.loss == pytest.approx(expected.item(), abs=1e-5)
     tiny.zero_grad()
     expected.backward()
     norm = torch.stack([p.grad.norm() for p in tiny.parameters() if p.grad is not None]).norm()
@@ -229,18 +229,19 @@ def test_numbers_outside_of_their_range_are_refused(make, said):
 
 
 def test_a_report_of_before_has_none_and_all_numbers_reach_the_curve():
-    names = {one.name for one in dataclasses.fields(StepReport) if one.default is dataclasses.MISSING}
-    names -= {"agreement"}
-    old = StepReport(**{**dict.fromkeys(names, 1.0), "weight_quantiles": (1.0, 1.0, 1.0), "kept_prompts": 1})
+    told = [one for one in dataclasses.fields(StepReport) if one.default is one.default_factory is dataclasses.MISSING]
+    numbers = {one.name: 1 if one.type is int else 1.0 for one in told}
+    old = StepReport(**{**numbers, "weight_quantiles": (1.0, 1.0, 1.0)})
     assert (old.weight_gini, old.weight_same_sign, old.agreement) == (0, 1, {})
     shown = dataclasses.replace(old, agreement={"spearman/a~b": 0.5}).scalars()
     assert shown["spearman/a~b"] == 0.5 and shown["weight_gini"] == 0 and "agreement" not in shown
 
 
 def test_a_rule_s_signals_are_all_compared_whatever_the_rule(tiny):
+    data = batch(tiny, count=2, group=2, length=4)
     for shaper in SHAPERS:
         facts = SHAPERS[shaper].facts
         if not facts.truth:
             wanted = {*facts.measured, "entropy", "logp"}
-            found = measured(tiny, shaper, updates=2 if facts.stage == "update" else 1).agreement
+            found = measured(tiny, shaper, data, updates=2 if facts.stage == "update" else 1).agreement
             assert len(found) == len(wanted) * (len(wanted) - 1)
