@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from PIL import Image
 from steps import batch, loss_and_gradient, pictures, prompts, reordered, responses, trainer, wider
 from torch.distributions import Categorical
 
+from credit_zoo.cli import explanation_of, parse
 from credit_zoo.errors import UsageError
+from credit_zoo.experiment.config import resolve
+from credit_zoo.experiment.setting_roles import deciding
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.measurement import measure_tokens
 from credit_zoo.policy.packing import MicroBatch
@@ -263,6 +267,56 @@ def test_pixels_of_another_shape_are_refused_with_a_way_out(tiny):
 def test_a_view_that_changes_nothing_is_refused(make, named):
     with pytest.raises(UsageError, match=named):
         make(0.0)
+
+
+# --- as it is typed ----------------------------------------------------------------------------------------------
+
+
+def resolved(*words):
+    return resolve(parse(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "view"),
+    [
+        (["shaper=tor"], NoPicture()),
+        (["shaper=vepo"], Noise(2.0)),
+        (["shaper=vppo", "patches.share=0.7"], Patches(0.7)),
+        (["shaper=vppo", "view=swapped", "swapped.seed=3"], Swapped(3)),
+        (["shaper=permuted(vppo)", "train.view=noise", "noise.std=3"], Noise(3.0)),
+    ],
+)
+def test_a_view_is_chosen_by_its_name(words, view):
+    config = resolved(*words)
+    assert config.train.view == view
+    assert deciding(config, "train")["train.view"].startswith(VIEWS.of(view).name)
+
+
+def test_a_run_whose_rule_looks_at_no_view_is_not_decided_by_one():
+    assert "train.view" not in deciding(resolved("shaper=pepo"), "train")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["shaper=pepo", "view=noise"], "train.view was set, but a shaper that looks at no degraded picture does not"),
+        (["shaper=pepo", "patches.share=0.4"], "patches.share was set, but shaper=pepo does not use it"),
+        (["shaper=gate", "patches.share=0.4"], "patches.share was set, but view=no_picture does not use it"),
+        (["shaper=gate", "view=patch"], "no view named 'patch'. Did you mean 'patches'?"),
+        (["shaper=gate", "view=patches", "patches.share=0"], "patches.share must be in"),
+        (["shaper=gate", "view=patches", "patches.shares=1"], "no setting of 'patches' named 'shares'"),
+        (["shaper=gate", "view=swapped", "train.prompts=1"], "leaves view=swapped no other picture"),
+        (["eval_only=true", "patches.share=0.4"], "patches.share was set, but eval_only=true trains nothing"),
+    ],
+)
+def test_a_view_that_does_not_fit_is_refused(words, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        resolved(*words)
+
+
+def test_every_view_explains_itself():
+    for name in VIEWS:
+        assert f"view {name}: " in explanation_of(name)
 
 
 # --- every family ------------------------------------------------------------------------------------------------
