@@ -8,9 +8,10 @@ CUDA. Counted are synchronisations (the host waits for the device: `.item()`, `.
 depend on values, such as those of boolean indexing) and copies of pageable memory to the device. It is built from torch's
 facility for backends in Python, and works in every thread: autograd's device thread, and so gradient checkpointing, too.
 
-    with processes(2) as handed: ...          a world in which this process is the first of several, all of them alike
+    Alike(2)                                  an `Accelerator` in a world of processes that are all like this one
 
-Collectives then need tensors of the device, as NCCL does; `handed` lists what they were given.
+Its collectives take tensors of the device alone, as NCCL does, and keep what they were handed. What it cannot show: the
+order of kernels in a stream, memory, and speed.
 """
 
 import atexit
@@ -22,9 +23,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
-from unittest import mock
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -154,8 +155,6 @@ class Pretend(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = dict(kwargs or {})
-        if func.namespace == "c10d":
-            return _collective(func, args, kwargs)
         leaves, spec = tree_flatten((args, kwargs))
         _check(func, leaves)
         _count("operations", str(func))
@@ -193,7 +192,7 @@ def _check(func: Any, leaves: list[Any]) -> None:
 
 def _count_waits(func: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
     name = func.overloadpacket.__name__
-    if func in TO_HOST or func in SHAPED_BY_VALUES and not kwargs.get("output_size"):
+    if func in TO_HOST or (func in SHAPED_BY_VALUES and not kwargs.get("output_size")):
         _count("synchronisations", name)
     elif func is aten._to_copy.default and kwargs.get("device") is not None:
         if torch.device(kwargs["device"]).type == "cpu":
@@ -259,3 +258,49 @@ for _name in ("arange", "arange.start", "arange.start_step", "eye", "eye.m"):
     _packet, _, _overload = _name.partition(".")
     _library.impl(_name, _factory_of(getattr(getattr(aten, _packet), _overload or "default")), "PrivateUse1")
 _library.impl("_local_scalar_dense", _scalar, "PrivateUse1")
+
+
+def on_device(module: Any) -> Any:
+    """The module, its parameters moved as they are to CUDA: the same objects, those that are tied still so."""
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        return module.to(DEVICE)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+
+
+class Alike(Accelerator):
+    """A world of `size` processes that are all like this one, the first; `handed` is what its collectives were given."""
+
+    device = DEVICE
+    num_processes = 0
+    process_index = 0
+    is_main_process = True
+    mixed_precision = "no"
+
+    def __init__(self, size: int) -> None:
+        self.num_processes, self.handed = size, []
+
+    def _take(self, name: str, value: Tensor) -> None:
+        if not isinstance(value, Pretend) or not value.is_contiguous():
+            raise MixedDevices(
+                f"{name} of {value.device}, and not of {DEVICE}, or of a view of what is not in one piece"
+            )
+        self.handed.append((name, tuple(value.shape), value.dtype))
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        self._take("gather", tensor)
+        return torch.cat([tensor] * self.num_processes)
+
+    def reduce(self, tensor: Tensor, reduction: str = "sum") -> Tensor:
+        self._take("reduce", tensor)
+        return tensor * self.num_processes
+
+    def wait_for_everyone(self) -> None:
+        self.handed.append(("wait", (), None))
+
+    def no_sync(self, model: Any) -> Any:
+        return nullcontext()
+
+    def prepare(self, model: Any) -> Any:
+        return on_device(model)

@@ -114,20 +114,33 @@ class SeqMeanTokenSum:
         return torch.full_like(length, 1 / (max(totals.responses, 1) * totals.max_tokens))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LossStats:
     """Sums over valid tokens, which add up over micro-batches: tokens, clipped tokens, the k3 estimate of
-    KL(old || current), and of KL(current || reference) where there is a reference.
+    KL(old || current), and of KL(current || reference) where there is a reference. They stay on the device, which
+    reading one waits for.
     """
 
-    tokens: float
-    clipped: float
-    old_kl: float
-    reference_kl: float
+    sums: Float[Tensor, " 4"]  # float64, in this order
+
+    @property
+    def tokens(self) -> float:
+        return float(self.sums[0])
+
+    @property
+    def clipped(self) -> float:
+        return float(self.sums[1])
+
+    @property
+    def old_kl(self) -> float:
+        return float(self.sums[2])
+
+    @property
+    def reference_kl(self) -> float:
+        return float(self.sums[3])
 
     def __add__(self, other: "LossStats") -> "LossStats":
-        names = ("tokens", "clipped", "old_kl", "reference_kl")
-        return LossStats(*(getattr(self, name) + getattr(other, name) for name in names))
+        return LossStats(self.sums + other.sums)
 
 
 def k3(log_ratio: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
@@ -168,5 +181,5 @@ class Objective:
         with torch.no_grad():
             old_kl = masked.total(k3(log_ratio), batch.mask).sum()
             sums = (masked.count(batch.mask).sum(), (clipped & batch.mask).sum(), old_kl)
-            stats = LossStats(*(float(value) for value in (*sums, masked.total(reference_kl, batch.mask).sum())))
-        return loss, stats
+            sums = (*sums, masked.total(reference_kl, batch.mask).sum())
+        return loss, LossStats(torch.stack([value.double() for value in sums]))

@@ -169,8 +169,8 @@ class Policy(nn.Module):
     def base_inputs(
         self, ids: Tensor, attention_mask: Tensor, image_mask: Tensor, pictured: bool | None = None
     ) -> dict[str, Tensor]:
-        """Token-aligned inputs of the base model, as far as this family takes them. `pictured` says whether there is any
-        image token, for callers who know; an accelerator would have to be waited for to see it.
+        """Token-aligned inputs of the base model, as far as this family takes them. `pictured` says whether there is
+        any image token, for callers who know; an accelerator would have to be waited for to see it.
         """
         pictured = bool(image_mask.any()) if pictured is None else pictured
         inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
@@ -195,7 +195,7 @@ class Policy(nn.Module):
 
     @cached_property
     def _masks_as_given(self) -> bool:
-        """Whether attention takes a ready mask of what may be seen: without, transformers looks at the mask's values."""
+        """Whether attention takes a ready mask of what may be seen: transformers would look at its values."""
         config = self.model.config.get_text_config()
         everything = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
         return everything and config._attn_implementation == "sdpa"
@@ -235,10 +235,10 @@ class Policy(nn.Module):
     def _before_responses(self, rows: BatchLayout) -> Float[Tensor, "B T D"]:
         """The states that emit the response tokens, one position before each."""
         if self.settings.layout == "plain":
-            asked, image_mask = rows.row_of.tolist(), rows.image_mask(self.encoder.image_token)
-            pictured = any(rows.prompts.vision[row] for row in asked)
+            image_mask = rows.image_mask(self.encoder.image_token)
+            pictured = any(rows.prompts.vision[row] for row in rows.asked)
             inputs = self.base_inputs(rows.input_ids, rows.attention_mask, image_mask, pictured)
-            vision = self.vision_inputs(rows.prompts.vision, asked)
+            vision = self.vision_inputs(rows.prompts.vision, rows.asked)
             whole: Tensor = self.base(**inputs, **vision, use_cache=False).last_hidden_state
             return whole[:, rows.prompt_length - 1 : -1]
         prompts, row_of = rows.shared

@@ -102,7 +102,7 @@ def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
     is called anew in every update.
     """
     inputs, old_logp = measure_signals(trainer, update_batch)
-    (broken,) = trainer.total(float(not old_logp[inputs.mask].isfinite().all()))
+    (broken,) = trainer.total_of((~_finite(old_logp, inputs.mask)).double().view(1))
     if broken:
         raise NonFiniteError
     shaped = None if trainer.facts.stage == "update" else _shape_all(trainer, inputs)
@@ -124,12 +124,20 @@ def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
     """Token advantages; rows without a token that counts, which may be there to keep processes in step, are not shown
     to the shaper.
     """
-    there = x.mask.any(1)
+    there = [row for row, counts in enumerate(x.mask.any(1).tolist()) if counts]
+    if len(there) == len(x.mask):
+        return scheduled(shape(trainer.shaper, x), x, trainer.train.shaper_schedule)
     found = torch.zeros(x.mask.shape, device=x.mask.device)
-    if there.any():
-        part = x.rows(there)
-        found[there] = scheduled(shape(trainer.shaper, part), part, trainer.train.shaper_schedule)
+    if there:
+        rows = torch.tensor(there, device=x.mask.device)
+        part = x.rows(rows)
+        found[rows] = scheduled(shape(trainer.shaper, part), part, trainer.train.shaper_schedule)
     return found
+
+
+def _finite(values: Tensor, mask: Tensor) -> Tensor:
+    """Whether all that counts is finite, as a tensor."""
+    return masked.fill(values, mask).isfinite().all()
 
 
 def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -185,7 +193,7 @@ def measure_step(trainer: Trainer, update_batch: UpdateBatch) -> UpdateStats:
 
 def _finite_loss(trainer: Trainer, parts: Sequence["_Part"]) -> float:
     """The loss over all micro-batches and processes; raises `NonFiniteError`."""
-    (loss,) = trainer.total(sum(part.loss for part in parts))
+    (loss,) = trainer.total_of(torch.stack([part.loss for part in parts]).cumsum(0)[-1:])
     if not math.isfinite(loss):
         trainer.engine.zero_grad()
         raise NonFiniteError
@@ -200,23 +208,25 @@ def _summed(
     loss: float,
     norm: float,
 ) -> UpdateStats:
-    """The numbers of all micro-batches together."""
-    stats = sum((part.stats for part in parts[1:]), parts[0].stats)
+    """The numbers of all micro-batches together, fetched from the device at once."""
+    sums = [torch.cat([part.stats.sums, part.mismatch.sums, part.entropy.view(1)]) for part in parts]
+    stats, mismatch, entropy = torch.stack(sums).cumsum(0)[-1].cpu().split([4, 6, 1])
     counted = torch.zeros_like(update_batch.inputs.mask)
     weights = torch.zeros(counted.shape, device=counted.device)
     for batch, part in zip(batches, parts, strict=True):
         batch.put(weights, part.weights[0])
         batch.put(counted, part.weights[1])
     spread = WeightSpread.of(trainer.accelerator.gather(weights), trainer.accelerator.gather(counted))
-    mismatch = sum((part.mismatch for part in parts), SamplerMismatch())
-    return UpdateStats(loss, stats, sum(part.entropy for part in parts), spread, norm, mismatch)
+    return UpdateStats(loss, LossStats(stats), float(entropy), spread, norm, SamplerMismatch(mismatch))
 
 
 @dataclass(frozen=True)
 class _Part:
-    loss: float
+    """What one micro-batch measured, on the device."""
+
+    loss: Tensor  # float64
     stats: LossStats
-    entropy: float
+    entropy: Tensor  # float64
     weights: tuple[Tensor, Tensor]  # [B, T] and the mask of rows and tokens that count
     mismatch: SamplerMismatch
 
@@ -241,7 +251,7 @@ def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> t
         advantage = part.cut(update_batch.shaped)
     else:
         # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
-        broken = not bool(logp[x.mask].isfinite().all())
+        broken = not _finite(logp.detach(), x.mask)
         now = x.with_signals({UPDATE_SIGNAL: masked.fill(logp.detach() - old_logp, x.mask)})
         advantage = torch.zeros_like(logp) if broken else _shape(trainer, now)
     reference = None
@@ -253,5 +263,5 @@ def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> t
     )
     corrected = advantage if math.isinf(trainer.importance_cap) else advantage * correction
     loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), update_batch.totals)
-    summed = float(masked.total(entropy.detach(), x.mask).sum())
-    return loss, _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)
+    summed = masked.total(entropy.detach(), x.mask).sum().double()
+    return loss, _Part(loss.detach().double(), stats, summed, WeightSpread.part(advantage, x), mismatch)

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+import torch
 from torch import Tensor
 
 from credit_zoo import masked
@@ -32,13 +33,15 @@ class WeightSpread:
     @classmethod
     def of(cls, w: Tensor, mask: Tensor) -> "WeightSpread":
         """The spread of a step's weights `[B, T]`; a step without any advantage counts as uniform."""
-        if not mask.any():
+        valid = w[mask]
+        if not len(valid):
             return cls(0.0, 1.0, (1.0, 1.0, 1.0))
         square = masked.count(mask) * masked.total(w.square(), mask)
         ess = masked.total(w, mask).square() / square.clamp(min=1e-12)
-        rows = mask.any(1)
-        low, middle, high = (float(masked.quantile(w, mask, q)) for q in (0.05, 0.5, 0.95))
-        return cls(float(w[mask].std(correction=0)), float(ess[rows].mean()), (low, middle, high))
+        shares = ess[mask.any(1)].mean()
+        numbers = torch.stack([valid.std(correction=0), shares, *masked.quantiles(valid, 0.05, 0.5, 0.95)])
+        std, share, low, middle, high = numbers.tolist()
+        return cls(std, share, (low, middle, high))
 
 
 @dataclass(frozen=True)
