@@ -9,7 +9,6 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from pretend_accelerator import DEVICE, Alike, MixedDevices, Pretend, counting, on_device
-from safetensors.torch import load_file
 from steps import Coin, Numbers, batch, collector, prompts, trainer
 from torch import nn
 from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -18,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from credit_zoo import masked
 from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.objective.base import Base
-from credit_zoo.policy.export import export_policy
+from credit_zoo.policy.export import weights_digest
+from credit_zoo.policy.lora import merged
 from credit_zoo.policy.policy import Policy
 from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import SHAPERS
@@ -29,7 +29,9 @@ from credit_zoo.training.engine import torch_engine
 from credit_zoo.training.loop import _updates, train_policy
 from credit_zoo.training.step import micro_batches, prepare
 
-RULES = [*(name for name in SHAPERS if not SHAPERS[name].facts.truth), "permuted(pepo)", "position_only(entropy)"]
+# Every way to measure, look and draw there is; the others are made of the same.
+RULES = ("uniform", "pepo", "high_entropy", "random_sparse", "permuted(pepo)", "position_only(entropy)")
+ALL_RULES = [name for name in SHAPERS if not SHAPERS[name].facts.truth and name not in RULES]
 
 
 def ours():
@@ -62,7 +64,7 @@ def device(monkeypatch):
 def test_devices_do_not_mix_but_for_numbers_and_indices():
     x = torch.ones(3, 4, device=DEVICE)
     assert x.device == DEVICE and (x + torch.tensor(2.0)).device == DEVICE
-    with pytest.raises(MixedDevices, match="aten.add"):
+    with pytest.raises(MixedDevices, match=r"aten\.add"):
         x + torch.ones(4)
     with pytest.raises(MixedDevices):
         nn.Linear(4, 4)(x)
@@ -115,25 +117,26 @@ def test_gradients_are_those_of_the_cpu_in_autograds_thread_too():
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": 20}, {"top_p": 0.8}, {"temperature": 0.0}, {"temperature": 0.7}])
 def test_responses_are_those_of_the_cpu(tiny, settings):
-    """Looking for the end less often changes none of them."""
+    """Looking for the end less often changes none of them; one token in ten is an end."""
     asked, sampling = prompts(tiny), SamplingParams(**{"group": 4, "max_tokens": 21, **settings})
-    here, there = (sample(one, asked, sampling, torch.Generator().manual_seed(0)) for one in (tiny, moved(tiny)))
+    stops = tuple(range(10, 50))
+    policies = (ending(tiny, stops), ending(moved(tiny), stops))
+    here, there = (sample(one, asked, sampling, torch.Generator().manual_seed(0)) for one in policies)
     assert torch.equal(here.ids, there.ids) and torch.equal(here.mask, there.mask)
     assert torch.equal(here.truncated, there.truncated) and there.ids.device.type == "cpu"
     torch.testing.assert_close(here.logp, there.logp, atol=1e-5, rtol=0)
     assert settings or (not here.truncated.all() and here.truncated.any())
 
 
-def endless(policy):
-    """The policy without an end of responses."""
-    encoder = dataclasses.replace(policy.encoder, stops=(policy.model.config.get_text_config().vocab_size,))
-    return Policy(policy.model, encoder, policy.settings)
+def ending(policy, stops):
+    """The policy with other tokens that end a response."""
+    return Policy(policy.model, dataclasses.replace(policy.encoder, stops=stops), policy.settings)
 
 
 def test_sampling_waits_once_in_some_tokens_whatever_the_length(tiny):
     """transformers in it; every prompt is padded but one, so that no mask may be left out."""
-    policy, waits, copies = endless(moved(tiny)), [], []
-    for length in (2 * LOOK_EVERY, 6 * LOOK_EVERY):
+    policy, waits, copies = ending(moved(tiny), (tiny.model.config.get_text_config().vocab_size,)), [], []
+    for length in (LOOK_EVERY, 5 * LOOK_EVERY):
         with counting(ours) as counts:
             sample(policy, prompts(tiny), SamplingParams(4, max_tokens=length), torch.Generator().manual_seed(0))
         waits.append(counts.waits)
@@ -159,21 +162,23 @@ def test_a_draw_from_a_large_vocabulary_is_a_few_operations():
 
 def stepped(policy, data, rule, updates=1, size=0, **settings):
     """One step with a rate that shows a difference: what it measured, the weights, the trainer."""
+    torch.manual_seed(0)  # of adapters
     base = Base(kl_beta=settings.pop("kl_beta", 0.0))
     made = Policy(policy.model, policy.encoder, dataclasses.replace(policy.settings, **settings))
-    t = trainer(made, rule, micro_batch=3, updates=updates, base=base)
+    t = trainer(made, rule, micro_batch=2, updates=updates, base=base)
     t = dataclasses.replace(t, reference=policy if base.kl_beta else None)
     if size:
         t = dataclasses.replace(t, accelerator=Alike(size))
         t.engine.accelerator = t.accelerator
     with counting(ours) as counts:
-        found = _updates(t, prepare(t, data, 0.5), 100.0, False)[-1]
+        found = _updates(t, prepare(t, data, 0.5), 1.0, False)[-1]
     weights = torch.cat([p.detach().cpu().float().flatten() for p in t.policy.parameters()])
     return found, weights, counts, t
 
 
 @pytest.mark.parametrize(("rule", "settings"), [
     *((rule, {}) for rule in RULES),
+    *(pytest.param(rule, {}, marks=pytest.mark.slow) for rule in ALL_RULES),
     ("pepo", {"layout": "plain"}),
     ("pepo", {"gradient_checkpointing": True}),
     ("pepo", {"layout": "plain", "gradient_checkpointing": True}),
@@ -181,7 +186,7 @@ def stepped(policy, data, rule, updates=1, size=0, **settings):
     ("uniform", {"lora_rank": 4}),
 ])  # fmt: skip
 def test_a_step_is_the_cpus_and_waits_a_counted_number_of_times(tiny, device, monkeypatch, rule, settings):
-    data = batch(tiny)
+    data = batch(tiny, count=2, group=3, length=8)
     found, weights, counts, t = stepped(moved(tiny), data, rule, **settings)
     monkeypatch.undo()
     expected, theirs, _, _ = stepped(copy.deepcopy(tiny), data, rule, **settings)
@@ -244,19 +249,17 @@ def test_the_loop_its_saves_and_what_goes_on_from_them_are_the_cpus(tiny, tmp_pa
         assert one.entropy == pytest.approx(other.entropy, abs=1e-4)
 
 
-def test_measuring_and_export_are_the_cpus(tiny, tmp_path):
+def test_measuring_and_exported_weights_are_the_cpus(tiny):
     asked, settings = [Numbers((2, 3))[k] for k in range(3)], EvalConfig(samples=2, max_tokens=9)
     there = moved(tiny)
     results = [
         measure(RolloutWorker(policy, Coin(), PromptConfig(style="short")), asked, settings, "x")
         for policy in (tiny, there)
     ]
-    assert results[0].accuracy == results[1].accuracy
-    folders = [tmp_path / "cpu", tmp_path / "device"]
-    for policy, folder in zip((tiny, there), folders, strict=True):
-        export_policy(policy, folder)
-    one, other = (load_file(folder / "model.safetensors") for folder in folders)
-    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert results[0].accuracy == results[1].accuracy and weights_digest(tiny) == weights_digest(there)
+    # transformers asks for the memory behind the weights when it writes a checkpoint, which a wrapper has none of.
+    one, other = (merged(policy.model) for policy in (tiny, there))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name].cpu()) for name in one)
 
 
 # --- many processes ------------------------------------------------------------------------------------------------
@@ -270,7 +273,7 @@ def test_collectives_are_handed_tensors_of_the_device_in_one_piece(tiny, device,
     assert names.count("reduce") + names.count("gather") == len(names) <= 16 and found.grad_norm > 0
 
 
-def test_gradients_that_ddp_shares_are_the_devices(tiny, device):
+def test_gradients_that_ddp_shares_are_the_devices(tiny, device, monkeypatch):
     """A process group that shares nothing, under DDP: the buckets that a backend would be handed."""
     data, handed = batch(tiny), []
     t = trainer(moved(tiny), "pepo", micro_batch=3)
@@ -285,6 +288,7 @@ def test_gradients_that_ddp_shares_are_the_devices(tiny, device):
             return done
 
         wrapped.register_comm_hook(None, share)
+        monkeypatch.setattr(Accelerator, "no_sync", lambda _, model: model.no_sync())
         t.engine.module = wrapped
         _updates(t, prepare(t, data, 0.5), 1.0, False)
     finally:
