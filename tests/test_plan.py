@@ -7,12 +7,13 @@ import pytest
 from credit_zoo.cli.arguments import parse
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import resolve
-from credit_zoo.experiment.plan import GIB, decoding_seconds, memory, plan_lines
+from credit_zoo.experiment.plan import decoding_seconds, plan_lines
 from credit_zoo.policy.model_size import Sizes, sizes
 from credit_zoo.policy.policy import ModelConfig
 from credit_zoo.registry import CONFIGS
 from credit_zoo.rollout.sampling import SamplingParams
 from credit_zoo.training.engine import ParallelConfig
+from credit_zoo.training.memory import GIB, memory_forecast
 
 RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.txt"))
 ANYWHERE = ModelConfig(path="nowhere/at-all", dtype="bfloat16")
@@ -37,7 +38,7 @@ def test_sizes_are_those_that_the_models_cards_print():
 )  # fmt: skip
 def test_memory_by_hand(stage, offload, bytes_each):
     """2**30 parameters, all trained in bfloat16, on four GPUs."""
-    assert memory(Sizes(GIB, GIB), 2, stage, 4, offload) == pytest.approx(bytes_each)
+    assert memory_forecast(Sizes(GIB, GIB), 2, stage, 4, offload) == pytest.approx(bytes_each)
 
 
 def test_decoding_is_as_long_as_its_tokens_come_one_after_the_other():
@@ -51,7 +52,9 @@ def test_decoding_is_as_long_as_its_tokens_come_one_after_the_other():
 
 
 def test_float32_needs_no_copy():
-    assert memory(Sizes(GIB, 0), 4, 0, 1, "none") == 4 and memory(Sizes(0, GIB), 4, 0, 1, "none") == 12
+    assert (
+        memory_forecast(Sizes(GIB, 0), 4, 0, 1, "none") == 4 and memory_forecast(Sizes(0, GIB), 4, 0, 1, "none") == 12
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,0 +1,4 @@
+from .parts import PARTS as PARTS
+from .report import CheckGpu as CheckGpu
+from .report import check as check
+from .report import page as page
