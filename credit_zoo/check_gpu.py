@@ -1,7 +1,7 @@
 """Does it work on this GPU, and what does it cost? In at most 8 minutes, without a network.
 
 Part by part: losses against the CPU's, collectives, kernels, tests, attention, Qwen2.5-VL of 3 and 7 billion parameters
-with random weights, sampling. A part that fails stops no other. Writes leaderboard/hardware/NAME.json and prints a table.
+with random weights, sampling. A part that fails stops no other. Writes leaderboard/hardware/NAME.json, prints a table.
 """
 
 from typing import TYPE_CHECKING

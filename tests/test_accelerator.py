@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import traceback
+from collections import Counter
 
 import pytest
 import torch
@@ -15,7 +16,10 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.checkpoint import checkpoint
 
 from credit_zoo import masked
+from credit_zoo.cli.arguments import parse
 from credit_zoo.evaluation.harness import EvalConfig, measure
+from credit_zoo.experiment.config import resolve
+from credit_zoo.experiment.process_plan import exchanges
 from credit_zoo.objective.base import Base
 from credit_zoo.policy.export import weights_digest
 from credit_zoo.policy.lora import merged
@@ -267,10 +271,16 @@ def test_measuring_and_exported_weights_are_the_cpus(tiny):
 
 @pytest.mark.parametrize("rule", ["uniform", "pepo", "high_entropy", "position_only(entropy)"])
 def test_collectives_are_handed_tensors_of_the_device_in_one_piece(tiny, device, rule):
-    """`Alike` raises otherwise. All processes hand in as much: rows are grown to the fullest before."""
-    found, _, _, t = stepped(moved(tiny), batch(tiny), rule, size=2)
-    names = [name for name, _, _ in t.accelerator.handed]
-    assert names.count("reduce") + names.count("gather") == len(names) <= 16 and found.grad_norm > 0
+    """`Alike` raises otherwise. All processes hand in as much: rows are grown to the fullest before. A dry run foretells
+    every one of them.
+    """
+    data = batch(tiny, count=2, group=3, length=8)
+    found, _, _, t = stepped(moved(tiny), data, rule, size=2)
+    config = resolve(parse([f"shaper={rule}", "sampling.max_tokens=8"]))
+    foretold = Counter()
+    for one in exchanges(config, t.facts, rows=6):
+        foretold[one.kind, one.shape] += one.times
+    assert Counter((kind, shape) for kind, shape, _ in t.accelerator.handed) == foretold and found.grad_norm > 0
 
 
 def test_gradients_that_ddp_shares_are_the_devices(tiny, device, monkeypatch):

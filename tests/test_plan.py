@@ -8,6 +8,7 @@ from credit_zoo.cli.arguments import parse
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import resolve
 from credit_zoo.experiment.plan import decoding_seconds, plan_lines
+from credit_zoo.experiment.process_plan import process_lines, shares
 from credit_zoo.policy.model_size import Sizes, sizes
 from credit_zoo.policy.policy import ModelConfig
 from credit_zoo.registry import CONFIGS
@@ -94,3 +95,21 @@ def test_without_a_config_the_plan_says_so():
 def test_kept_configs_belong_to_a_model():
     for file in (CONFIGS / "model").glob("*.json"):
         assert file.with_suffix(".gin").exists() and json.loads(file.read_text())["model_type"]
+
+
+@pytest.mark.parametrize(("scale", "processes"), [("8gpu", 8), ("2x8gpu", 16)])
+def test_a_dry_run_walks_through_every_process(scale, processes):
+    """PEPO's budget: a group of 8 for each process; 400 + 8 * 1024 tokens are more than the 8192 of one pass."""
+    x = resolve(parse([f"scale={scale}", "model=qwen2_5_vl_3b", "shaper=pepo", "data=hub"]))
+    found = shares(x)
+    assert [share.questions for share in found] == [(rank,) for rank in range(processes)]
+    assert {(share.responses, share.micro_batches) for share in found} == {(8, (7, 1))}
+    lines = list(process_lines(x))
+    assert lines[0].startswith(f"processes 0 to {processes - 1}") and "read 7 + 1 at a time" in lines[0]
+    assert any("1 x gather [1]: micro-batches" in line for line in lines)
+
+
+def test_processes_with_less_to_do_go_through_as_many_passes():
+    x = resolve(parse(["train.prompts=3", "train.micro_batch=8", "sampling.group=8", "parallel.processes=2"]))
+    assert [share.micro_batches for share in shares(x)] == [(8, 8), (4, 4)]
+    assert [line.split("  ")[0] for line in process_lines(x)][:2] == ["process 0", "process 1"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -72,7 +73,7 @@ def kernels(here: Here, budget: Budget) -> dict[str, Any]:
         if name != "torch" and here.smallest:
             found[name] = {"status": "skipped", "why": "the smallest form compiles nothing"}
             continue
-        found[name] = here.guarded_seconds(budget, lambda name=name: _head(hidden, head, ids, name), exact)
+        found[name] = here.guarded_seconds(budget, partial(_head, hidden, head, ids, name), exact)
     return {"kernels": found, "sizes": [tokens, width, vocabulary]}
 
 

@@ -1,6 +1,7 @@
 """What attends, and what samples: each back end that is there, on the shapes of the models that are trained."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def attention(here: Here, budget: Budget) -> dict[str, Any]:
 def sampling(here: Here, budget: Budget, model: str) -> dict[str, Any]:
     """Tokens a second of the package's own loop, of the same with a compiled decoder, and of vLLM."""
     ways = {"own loop": _own_loop, "own loop, compiled": _compiled, "vllm": _vllm}
-    return {"tokens a second": {name: guarded(lambda way=way: way(here, model)) for name, way in ways.items()}}
+    return {"tokens a second": {name: guarded(partial(way, here, model)) for name, way in ways.items()}}
 
 
 def _rate(here: Here, policy: Policy, model: str) -> dict[str, Any]:

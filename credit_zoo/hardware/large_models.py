@@ -43,9 +43,7 @@ ROOM = 0.85  # of the memory that is free, for what a phase is foretold to take
 def work_of(here: Here, model: str) -> Work:
     """A step's share of one GPU under PEPO's budget: 8 responses to a picture of 640 x 480."""
     if here.smallest:
-        return Work(
-            model="small", prompts=2, group=2, tokens=8, high=2, wide=2, micro_batch=4, repeats=1, shapers="pepo"
-        )
+        return Work(prompts=2, group=2, tokens=8, high=2, wide=2, micro_batch=4, repeats=1, shapers="pepo")
     dtype = str(here.dtype).removeprefix("torch.")
     return Work(
         model=model, prompts=1, group=8, tokens=512, high=17, wide=23, micro_batch=8, dtype=dtype, checkpointing=True
@@ -58,7 +56,7 @@ def models(here: Here, budget: Budget, model: str) -> dict[str, Any]:
     before = _held()
     policy = random_policy(architecture(work.model), work)
     policy = policy.to(here.device)
-    data, counted = random_batch(policy, work), sizes(ModelConfig(path="none"), model)
+    data, counted = random_batch(policy, work), sizes(ModelConfig(path=work.model), work.model)
     if counted is None:
         raise Skipped(f"no configuration named {model} is kept")
     made = trainers(

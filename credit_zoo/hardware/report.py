@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,7 @@ FOLDER = Path("leaderboard/hardware")
 class CheckGpu:
     """What is looked at, for how long, and where it is written."""
 
-    parts: tuple[
-        str, ...
-    ] = ()  # losses, collectives, kernels, tests, attention, model_3b, sampling, model_7b; none: all
+    parts: tuple[str, ...] = ()  # some of hardware/parts.py, such as losses, kernels, model_3b; none: all
     device: str = "cuda"  # cuda, or cpu for the smallest form
     smallest: bool = False  # small shapes that say whether it runs, and nothing of its cost
     seconds: float = 480.0  # after which no further part is begun
@@ -69,7 +68,7 @@ def check(settings: CheckGpu) -> Path:
         if budget.left <= 0:
             kept["parts"][name] = {"status": "skipped", "why": "the budget's seconds are over", "seconds": 0.0}
         else:
-            kept["parts"][name] = guarded(lambda name=name: PARTS[name](here, budget))
+            kept["parts"][name] = guarded(partial(PARTS[name], here, budget))
         atomic_write(settings.path, json.dumps(kept, indent=1) + "\n")
         gc.collect()
         if gpu:

@@ -181,5 +181,5 @@ class Objective:
         with torch.no_grad():
             old_kl = masked.total(k3(log_ratio), batch.mask).sum()
             sums = (masked.count(batch.mask).sum(), (clipped & batch.mask).sum(), old_kl)
-            sums = (*sums, masked.total(reference_kl, batch.mask).sum())
-        return loss, LossStats(torch.stack([value.double() for value in sums]))
+            whole = [*sums, masked.total(reference_kl, batch.mask).sum()]
+        return loss, LossStats(torch.stack([value.double() for value in whole]))
