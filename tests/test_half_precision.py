@@ -65,7 +65,7 @@ def test_float16_loses_gradient_as_tokens_grow(tiny):
 
 def test_float16_is_not_trained_and_is_measured(tiny):
     layer = nn.Linear(2, 2, dtype=torch.float16)
-    with pytest.raises(UsageError, match="weights of float16 cannot be trained here: .* model.dtype=bfloat16"):
+    with pytest.raises(UsageError, match=r"weights of float16 cannot be trained here: .* model\.dtype=bfloat16"):
         torch_engine(Accelerator(cpu=True), layer, 1e-3, 0.0)
     worker = RolloutWorker(copy.deepcopy(tiny).to(torch.float16), Coin(), PromptConfig(style="short"))
     asked = [Numbers((2, 3))[k] for k in range(2)]

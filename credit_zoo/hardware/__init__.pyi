@@ -1,4 +1,3 @@
-from .parts import PARTS as PARTS
 from .report import CheckGpu as CheckGpu
 from .report import check as check
 from .report import page as page

@@ -202,7 +202,7 @@ def refuse_float16(parameters: Iterable[Tensor]) -> None:
     """Raises `UsageError` if any of what is trained is held in float16."""
     if any(parameter.dtype == torch.float16 for parameter in parameters):
         raise UsageError(
-            "weights of float16 cannot be trained here: the gradients of many tokens are too small for it, and the loss "
+            "weights of float16 cannot be trained here: gradients of many tokens are too small for it, and the loss "
             "is not scaled; set model.dtype=bfloat16 or float32. Measuring (eval_only=true) takes float16"
         )
 
