@@ -106,11 +106,12 @@ def _run(command: Command) -> int:
 
     config = resolve(command)
     if command.dry_run:
-        from credit_zoo.experiment import plan_lines
+        from credit_zoo.experiment import plan_lines, process_lines
 
         vllm = config.rollout.engine == "vllm"
         lines = plan_lines(config.model, command.model, config.train, config.sampling, config.parallel, vllm)
-        print(config.gin_text, *lines, sep="\n")
+        shared = process_lines(config) if config.parallel.processes > 1 else ()
+        print(config.gin_text, *lines, *shared, sep="\n")
         return 0
     outcomes = []
     for seed in command.seeds:

@@ -124,7 +124,7 @@ def trainer(
 def loss_and_gradient(t: Trainer, data: RolloutBatch, progress=0.5):
     """The step's loss and its gradient as one vector, without an optimizer step."""
     update_batch = before_updates(t, prepare(t, data, progress, given=given(t, data)))
-    loss = sum(backward(t, update_batch, part).loss for part in micro_batches(t, update_batch))
+    loss = sum(float(backward(t, update_batch, part).loss) for part in micro_batches(t, update_batch))
     gradient = torch.cat([p.grad.flatten() for p in t.policy.parameters() if p.grad is not None])
     return loss, gradient
 

@@ -9,7 +9,7 @@ to weigh: KL to the reference, an entropy bonus, and the distance to what the po
 a sum over micro-batches or processes is the loss of the step, exactly.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -69,21 +69,37 @@ class SeqMeanTokenSum:
         return torch.full_like(length, 1 / (max(totals.responses, 1) * totals.max_tokens))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LossStats:
     """Sums over valid tokens, which add up over micro-batches: tokens, those that the policy loss bounded, the k3
     estimate of KL(old || current), of KL(current || reference) where there is a reference, and the distance to the view
-    without the picture where that is asked for.
+    without the picture where that is asked for. They stay on the device, which reading one waits for.
     """
 
-    tokens: float
-    clipped: float
-    old_kl: float
-    reference_kl: float
-    perception: float = 0.0
+    sums: Float[Tensor, " 5"]  # float64, in this order
+
+    @property
+    def tokens(self) -> float:
+        return float(self.sums[0])
+
+    @property
+    def clipped(self) -> float:
+        return float(self.sums[1])
+
+    @property
+    def old_kl(self) -> float:
+        return float(self.sums[2])
+
+    @property
+    def reference_kl(self) -> float:
+        return float(self.sums[3])
+
+    @property
+    def perception(self) -> float:
+        return float(self.sums[4])
 
     def __add__(self, other: "LossStats") -> "LossStats":
-        return LossStats(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+        return LossStats(self.sums + other.sums)
 
 
 def k3(log_ratio: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
@@ -131,8 +147,8 @@ class Objective:
         with torch.no_grad():
             old_kl = k3(torch.where(mask, batch.logp - old_logp, 0.0))
             sums = [masked.total(values, mask).sum() for values in (old_kl, reference_kl, perception)]
-            stats = LossStats(float(masked.count(mask).sum()), float((clipped & mask).sum()), *map(float, sums))
-        return loss, stats
+            whole = [masked.count(mask).sum(), (clipped & mask).sum(), *sums]
+        return loss, LossStats(torch.stack([value.double() for value in whole]))
 
     def _beside(self, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
         """What is added to the policy loss of each token, KL to the reference, and the distance to the view."""

@@ -55,10 +55,17 @@ class BatchLayout:
         return self.prompts.ids.shape[1]
 
     @cached_property
+    def asked(self) -> list[int]:
+        """`row_of` on the host."""
+        found: list[int] = self.row_of.tolist()
+        return found
+
+    @cached_property
     def shared(self) -> tuple[Prompts, Int64[Tensor, " B"]]:
         """The prompts that are answered here, and which of them each response answers."""
-        distinct, row_of = self.row_of.unique(return_inverse=True)
-        return self.prompts.select(distinct), row_of
+        distinct = sorted(set(self.asked))
+        place = [distinct.index(row) for row in self.asked]
+        return self.prompts.select(torch.tensor(distinct)), torch.tensor(place, device=self.row_of.device)
 
     @cached_property
     def lengths(self) -> Int64[Tensor, " B"]:

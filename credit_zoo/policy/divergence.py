@@ -9,7 +9,7 @@ log-probability and entropy under q, then JS. Under top-k or top-p each distribu
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -51,7 +51,7 @@ def compared_statistics(
     settings = (temperature, tuple(forbidden), truncation)
 
     def forward(states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weight, bias = head.weight, head.bias
+        weight, bias = cast(Tensor, head.weight), cast("Tensor | None", head.bias)
         found, logsumexp, floor = reduced(states, weight, bias, tokens, settings, at_once, kernel or TorchKernel())
         total = torch.zeros_like(found.logp)
         for part, z in blocks(states, weight, bias, max(at_once // AT_A_TIME, 1)):

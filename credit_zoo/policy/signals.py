@@ -136,10 +136,10 @@ def listen(policy: Policy, rows: BatchLayout, needs: Iterable[str]) -> Iterator[
     if not wanted:
         yield cosines
         return
-    without = (~rows.image_mask(policy.encoder.image_token).any(1)).nonzero().flatten().tolist()
-    if without:
+    there = rows.image_mask(policy.encoder.image_token).any(1).tolist()
+    if not all(there):
         raise UsageError(
-            f"visual similarity needs image tokens, but the prompt of row {without[0]} has none. "
+            f"visual similarity needs image tokens, but the prompt of row {there.index(False)} has none. "
             "Drop questions without an image, or choose a shaper that does not look at the image."
         )
     hooks = list(_hooks(policy, cosines))

@@ -49,8 +49,8 @@ class Work:
         for name in ("prompts", "group", "tokens", "high", "wide", "micro_batch", "repeats"):
             check_range(f"work.{name}", getattr(self, name), 1)
         check_range("work.micro_tokens", self.micro_tokens, 0)
-        if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise UsageError(f"work.dtype must be float32, bfloat16 or float16, got '{self.dtype}'")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise UsageError(f"work.dtype must be float32 or bfloat16, got '{self.dtype}'")
         for name in self.rules:
             SHAPERS[name]
 

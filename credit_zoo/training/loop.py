@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
+from itertools import chain, islice
 
+import torch
 from torch import Tensor
 
 from credit_zoo.question import Question
@@ -93,11 +95,16 @@ def _summary(
     """The step's numbers over all processes."""
     last = updates[-1]
     clipped = sum(one.stats.clipped for one in updates) / len(updates)
-    sampled, kept = (Sums(*trainer.total(*astuple(sums))) for sums in (rollout.sums_asked, rollout.sums_kept))
-    of_last = (last.stats.old_kl, last.stats.reference_kl, last.stats.perception)
-    tokens, clips, entropy, *distances = trainer.total(last.stats.tokens, clipped, last.entropy, *of_last)
-    asked, left = trainer.total(rollout.asked, rollout.kept)
-    sampler = SamplerMismatch(*trainer.total(*astuple(last.mismatch))).numbers()
+    of = last.stats
+    stats = (of.tokens, clipped, last.entropy, of.old_kl, of.reference_kl, of.perception)
+    groups = (rollout.sums_asked, rollout.sums_kept, stats, (rollout.asked, rollout.kept), last.mismatch.sums.tolist())
+    own = [astuple(group) if isinstance(group, Sums) else group for group in groups]
+    # All of them in one exchange.
+    found = iter(trainer.total(*chain.from_iterable(own)))
+    every, of_kept, whole, (asked, left), mismatch = (list(islice(found, len(group))) for group in own)
+    sampled, kept = Sums(*every), Sums(*of_kept)
+    tokens, clips, entropy, *distances = whole
+    sampler = SamplerMismatch(torch.tensor(mismatch, dtype=torch.float64)).numbers()
     per_token = 1 / max(tokens, 1)
     old_kl, reference_kl, perception = (per_token * distance for distance in distances)
     return StepReport(

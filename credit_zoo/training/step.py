@@ -144,7 +144,7 @@ def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
     is called anew in every update.
     """
     inputs, old_logp = measure_signals(trainer, update_batch)
-    (broken,) = trainer.total(float(not old_logp[inputs.mask].isfinite().all()))
+    (broken,) = trainer.total_of((~_finite(old_logp, inputs.mask)).double().view(1))
     if broken:
         raise NonFiniteError
     shaped = None if trainer.facts.stage == "update" else _shape_all(trainer, inputs)
@@ -183,12 +183,20 @@ def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
     """Token advantages; rows without a token that counts, which may be there to keep processes in step, are not shown
     to the shaper.
     """
-    there = x.mask.any(1)
+    there = [row for row, counts in enumerate(x.mask.any(1).tolist()) if counts]
+    if len(there) == len(x.mask):
+        return scheduled(shape(trainer.shaper, x), x, trainer.train.shaper_schedule)
     found = torch.zeros(x.mask.shape, device=x.mask.device)
-    if there.any():
-        part = x.rows(there)
-        found[there] = scheduled(shape(trainer.shaper, part), part, trainer.train.shaper_schedule)
+    if there:
+        rows = torch.tensor(there, device=x.mask.device)
+        part = x.rows(rows)
+        found[rows] = scheduled(shape(trainer.shaper, part), part, trainer.train.shaper_schedule)
     return found
+
+
+def _finite(values: Tensor, mask: Tensor) -> Tensor:
+    """Whether all that counts is finite, as a tensor."""
+    return masked.fill(values, mask).isfinite().all()
 
 
 def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -233,7 +241,7 @@ def measure_step(trainer: Trainer, update_batch: UpdateBatch) -> UpdateStats:
 
 def _finite_loss(trainer: Trainer, parts: Sequence[PartStats]) -> float:
     """The loss over all micro-batches and processes; raises `NonFiniteError`."""
-    (loss,) = trainer.total(sum(part.loss for part in parts))
+    (loss,) = trainer.total_of(torch.stack([part.loss for part in parts]).cumsum(0)[-1:])
     if not math.isfinite(loss):
         trainer.engine.zero_grad()
         raise NonFiniteError
@@ -274,12 +282,12 @@ def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> t
     entropy = masked.fill(found.entropy.detach(), x.mask)
     seen = {"entropy": entropy, "logp": masked.fill(logp.detach(), x.mask), **x.signals.values}
     weights = WeightSpread.part(advantage, x)
-    return loss, PartStats(float(loss.detach()), stats, float(entropy.sum()), weights, mismatch, seen)
+    return loss, PartStats(loss.detach().double(), stats, entropy.sum().double(), weights, mismatch, seen)
 
 
 def _shape_now(trainer: Trainer, x: ShaperInputs, log_ratio: Tensor) -> Tensor:
     """The token advantages of a micro-batch in this update."""
     # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
-    if not log_ratio[x.mask].isfinite().all():
+    if not _finite(log_ratio, x.mask):
         return torch.zeros_like(log_ratio)
     return _shape(trainer, x.with_signals({UPDATE_SIGNAL: masked.fill(log_ratio, x.mask)}))

@@ -38,14 +38,17 @@ class WeightSpread:
     @classmethod
     def of(cls, w: Tensor, mask: Tensor) -> "WeightSpread":
         """The spread of a step's weights `[B, T]`; a step without any advantage counts as uniform."""
-        if not mask.any():
+        valid = w[mask]
+        if not len(valid):
             return cls(0.0, 1.0, (1.0, 1.0, 1.0))
         square = masked.count(mask) * masked.total(w.square(), mask)
         ess = masked.total(w, mask).square() / square.clamp(min=1e-12)
         rows = mask.any(1)
-        low, middle, high = (float(masked.quantile(w, mask, q)) for q in (0.05, 0.5, 0.95))
-        gini, same = float(_gini(w.abs(), mask)[rows].mean()), float((w[mask] > 0).float().mean())
-        return cls(float(w[mask].std(correction=0)), float(ess[rows].mean()), (low, middle, high), gini, same)
+        gini, same = _gini(w.abs(), mask)[rows].mean(), (valid > 0).float().mean()
+        of_all = [valid.std(correction=0), ess[rows].mean(), gini, same]
+        numbers = torch.stack([*of_all, *masked.quantiles(valid, 0.05, 0.5, 0.95)])
+        std, share, unequal, alike, low, middle, high = numbers.tolist()
+        return cls(std, share, (low, middle, high), unequal, alike)
 
 
 def _gini(values: Tensor, mask: Tensor) -> Tensor:

@@ -56,8 +56,12 @@ class Trainer:
 
     def total(self, *values: float) -> list[float]:
         """Sums over all processes."""
-        local = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
-        return [float(v) for v in self.accelerator.reduce(local, reduction="sum")]
+        return self.total_of(torch.tensor(values, dtype=torch.float64, device=self.accelerator.device))
+
+    def total_of(self, values: Tensor) -> list[float]:
+        """The same of values `[n]`, float64, that are on the device already."""
+        found: list[float] = self.accelerator.reduce(values, reduction="sum").tolist()
+        return found
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ from credit_zoo.training.trainer import Trainer, UpdateBatch
 
 @dataclass(frozen=True)
 class PartStats:
-    """What one micro-batch measured; `weights` `[B, T]` and the mask of those that count; `signals` `[B, T]` each."""
+    """What one micro-batch measured, on the device; `weights` `[B, T]` and the mask of those that count; `signals`
+    `[B, T]` each.
+    """
 
-    loss: float
+    loss: Tensor  # float64
     stats: LossStats
-    entropy: float  # summed over valid tokens [nats]
+    entropy: Tensor  # float64, summed over valid tokens [nats]
     weights: tuple[Tensor, Tensor]
     mismatch: SamplerMismatch
     signals: Mapping[str, Tensor]
@@ -47,9 +49,10 @@ def summed(
     loss: float,
     norm: float,
 ) -> UpdateStats:
-    """The numbers of all micro-batches together."""
+    """The numbers of all micro-batches together, their sums fetched from the device at once."""
     mask, gather = update_batch.inputs.mask, trainer.accelerator.gather
-    stats = sum((part.stats for part in parts[1:]), parts[0].stats)
+    sums = [torch.cat([part.stats.sums, part.mismatch.sums, part.entropy.view(1)]) for part in parts]
+    stats, mismatch, entropy = torch.stack(sums).cumsum(0)[-1].cpu().split([5, 6, 1])
     counted = torch.zeros_like(mask)
     weights = torch.zeros(mask.shape, device=mask.device)
     signals = {name: torch.zeros_like(weights) for name in sorted(parts[0].signals)}
@@ -60,5 +63,4 @@ def summed(
             batch.put(values, part.signals[name])
     spread = WeightSpread.of(gather(weights), gather(counted))
     agreed = agreement({name: gather(values) for name, values in signals.items()}, gather(mask))
-    mismatch = sum((part.mismatch for part in parts), SamplerMismatch())
-    return UpdateStats(loss, stats, sum(part.entropy for part in parts), spread, norm, mismatch, agreed)
+    return UpdateStats(loss, LossStats(stats), float(entropy), spread, norm, SamplerMismatch(mismatch), agreed)
