@@ -7,7 +7,8 @@ from credit_zoo.cli import Command, trained_bench
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.setting_owners import PIECES, TRAINING_GROUPS, is_of_a_bench
 from credit_zoo.question import SPLITS
-from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.registry import BENCHMARKS, COMBINATIONS, SHAPERS
+from credit_zoo.rule_names import heads_of
 
 if TYPE_CHECKING:
     from credit_zoo.evaluation import EvalConfig
@@ -53,7 +54,7 @@ def refuse_unused(command: Command, experiment: Resolved) -> None:
     """A setting that was typed but that nothing of this run reads."""
     base = experiment.base
     pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
-    training = () if command.eval_only else (command.shaper, *pieces, *TRAINING_GROUPS)
+    training = () if command.eval_only else (*heads_of(command.shaper), *pieces, *TRAINING_GROUPS)
     benches = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
     used = {"eval", "model", "prompt", "data", "rollout", *training}
     for thing, key, _ in command.settings:
@@ -62,9 +63,9 @@ def refuse_unused(command: Command, experiment: Resolved) -> None:
                 raise UsageError(f"{thing}.{key} was set, but bench={','.join(command.bench)} does not use it")
             continue
         if thing not in used:
-            if command.eval_only and thing in (*TRAINING_GROUPS, command.shaper, *pieces):
+            if command.eval_only and thing in (*TRAINING_GROUPS, *heads_of(command.shaper), *pieces):
                 raise UsageError(f"{thing}.{key} was set, but eval_only=true trains nothing")
-            owner = f"shaper={command.shaper}" if thing in SHAPERS else f"base={command.base}"
+            owner = f"shaper={command.shaper}" if thing in SHAPERS or thing in COMBINATIONS else f"base={command.base}"
             raise UsageError(f"{thing}.{key} was set, but {owner} does not use it")
         is_read, otherwise = READ_IF.get(f"{thing}.{key}", (lambda _: True, ""))
         if not is_read(experiment):
