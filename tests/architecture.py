@@ -24,7 +24,7 @@ FLOORS = (
     ("truth",),
     ("evaluation", "training"),
     ("cli", "testing"),
-    ("lab", "speed"),
+    ("lab", "speed", "hosts"),
     ("leaderboard",),
     ("experiment",),
     ("commands",),
@@ -43,6 +43,7 @@ COMMANDS = (
         "profile",
         "vllm_server",
         "sheet",
+        "trl",
     ),
     "leaderboard.__main__",
 )

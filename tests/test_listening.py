@@ -154,9 +154,9 @@ def test_a_model_of_text_gives_what_needs_no_image():
         logits = model(input_ids=ids).logits
     expected = torch.distributions.Categorical(logits=logits[:, 3:6]).entropy() * mask
     torch.testing.assert_close(found["entropy"], expected)
-    with pytest.raises(cz.UsageError, match="names no image_token_id"):
-        with cz.listen(model, ["visual_similarity"], input_ids=ids, mask=mask):
-            pass
+    looking = cz.listen(model, ["visual_similarity"], input_ids=ids, mask=mask)
+    with pytest.raises(cz.UsageError, match="names no image_token_id"), looking:
+        pass
 
 
 def test_what_cannot_be_heard_is_a_sentence(tiny):
@@ -175,8 +175,8 @@ def test_what_cannot_be_heard_is_a_sentence(tiny):
         given = {"needs": ["entropy"], "input_ids": ids, "mask": mask} | change
         with pytest.raises(cz.UsageError, match=said), cz.listen(tiny.model, given.pop("needs"), **given):
             pass
-    with heard_block(tiny, rows) as signals:
-        with pytest.raises(cz.UsageError, match=f"of {len(mask)} rows the model has read 0"):
-            signals["visual_similarity"]
+    unread = pytest.raises(cz.UsageError, match=f"of {len(mask)} rows the model has read 0")
+    with heard_block(tiny, rows) as signals, unread:
+        signals["visual_similarity"]
     with torch.no_grad(), heard_block(tiny, rows), pytest.raises(cz.UsageError, match="padding-free"):
         tiny.model(input_ids=ids[:, :-1])

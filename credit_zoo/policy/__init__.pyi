@@ -21,6 +21,7 @@ from .policy import ModelConfig as ModelConfig
 from .policy import Policy as Policy
 from .processor import Encoder as Encoder
 from .processor import joint_processor as joint_processor
+from .signals import FIRST_LAYER as FIRST_LAYER
 from .signals import layer_similarity as layer_similarity
 from .signals import listen as listen
 from .signals import token_signals as token_signals

@@ -33,8 +33,8 @@ BEHIND_THE_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "
 
 
 @dataclass(eq=False)
-class Heard(Mapping[str, Tensor]):
-    """The signals by name, `[B, T]` float32, detached, 0 outside the mask; there once the model has read all rows."""
+class Ear:
+    """What was heard so far."""
 
     needs: tuple[str, ...]
     input_ids: Int64[Tensor, "B S"]
@@ -47,22 +47,6 @@ class Heard(Mapping[str, Tensor]):
     rows: int = 0  # read so far
     parts: list[dict[str, Tensor]] = field(default_factory=list)
     _cosines: LayerCosines | None = None
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self.needs:
-            raise KeyError(name)
-        if self.rows < len(self.mask):
-            raise UsageError(
-                f"{name} is not there: of {len(self.mask)} rows the model has read {self.rows} inside the block of "
-                "`listen`. Call the model that was handed to it, on all rows, before the signals are used."
-            )
-        return masked.fill(torch.cat([part[name] for part in self.parts]), self.mask)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.needs)
-
-    def __len__(self) -> int:
-        return len(self.needs)
 
     @torch.no_grad()
     def take(self, layer: int, hidden: Tensor) -> None:
@@ -107,6 +91,30 @@ class Heard(Mapping[str, Tensor]):
         self.rows, self._cosines = part.stop, None
 
 
+class Heard(Mapping[str, Tensor]):
+    """The signals by name, `[B, T]` float32, detached, 0 outside the mask; there once the model has read all rows."""
+
+    def __init__(self, ear: Ear) -> None:
+        self._ear = ear
+
+    def __getitem__(self, name: str) -> Tensor:
+        ear = self._ear
+        if name not in ear.needs:
+            raise KeyError(name)
+        if ear.rows < len(ear.mask):
+            raise UsageError(
+                f"{name} is not there: of {len(ear.mask)} rows the model has read {ear.rows} inside the block of "
+                "`listen`. Call the model that was handed to it, on all rows, before the signals are used."
+            )
+        return masked.fill(torch.cat([part[name] for part in ear.parts]), ear.mask)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ear.needs)
+
+    def __len__(self) -> int:
+        return len(self._ear.needs)
+
+
 def image_tokens(
     input_ids: Int64[Tensor, "B S"], mask: Bool[Tensor, "B T"], image_token: int | None
 ) -> Bool[Tensor, "B S"]:
@@ -138,34 +146,33 @@ def hear(
 
     `model`: a causal or vision-language model of transformers, also under PEFT or DDP; the very object that is called.
     `input_ids` `[B, S]`: what it reads, padded on either side. `mask` `[B, T]`, bool or 0 and 1: the sampled ones among
-    the last T positions. `temperature`: of the sampling, for `logp`, `entropy` [nats] and `collision`. `image_token`: the
-    token that stands for an image, if the model's config does not name it. Raises `UsageError` for a signal that one
+    the last T positions. `temperature`: of the sampling, for `logp`, `entropy`, `collision`. `image_token`: the token
+    that stands for an image, if the model's config does not name it. Raises `UsageError` for a signal that one
     pass cannot give, a row without an image, a model whose layers or head cannot be found, or rows of another length.
     """
-    heard = _prepared(_inner(model), tuple(needs), input_ids, _bool(mask, input_ids), temperature, image_token)
-    if not heard.needs:
-        heard.rows = len(heard.mask)
-        yield heard
+    ear = _ear(_inner(model), tuple(needs), input_ids, _bool(mask, input_ids), temperature, image_token)
+    if not ear.needs:
+        yield Heard(ear)
         return
     calls = [
-        model.register_forward_pre_hook(partial(_call, heard, True)),
-        model.register_forward_hook(partial(_call, heard, False), always_call=True),
+        model.register_forward_pre_hook(partial(_call, ear, True)),
+        model.register_forward_hook(partial(_call, ear, False), always_call=True),
     ]
     try:
-        with hooked(_decoder(_inner(model)), heard.take):
-            yield heard
+        with hooked(_decoder(_inner(model)), ear.take):
+            yield Heard(ear)
     finally:
         for hook in calls:
             hook.remove()
 
 
-def _call(heard: Heard, begins: bool, *_: Any) -> None:
-    heard.reading = begins
+def _call(ear: Ear, begins: bool, *_: Any) -> None:
+    ear.reading = begins
 
 
-def _prepared(
+def _ear(
     model: Any, needs: tuple[str, ...], input_ids: Tensor, mask: Tensor, temperature: float, image_token: int | None
-) -> Heard:
+) -> Ear:
     for name in needs:
         if name not in SIGNALS:
             raise unknown("signal", name, SIGNALS)
@@ -183,7 +190,7 @@ def _prepared(
         image_token = image_token_of(model) if image_token is None else image_token
         image_tokens(input_ids, mask, image_token)
     layers = len(_decoder(model).layers) if needs else 0
-    return Heard(needs, input_ids, mask, image_token, head, temperature, layers)
+    return Ear(needs, input_ids, mask, image_token, head, temperature, layers)
 
 
 def _bool(mask: Any, input_ids: Tensor) -> Tensor:
