@@ -29,7 +29,7 @@ RENAMED = {
 }
 # The groups of settings by the word that a user types, and where the class of each stands.
 GROUPS: Mapping[str, str] = {
-    "train": "credit_zoo.training.step:TrainConfig",
+    "train": "credit_zoo.training.train_config:TrainConfig",
     "base": "credit_zoo.objective.base:Base",
     "sampling": "credit_zoo.rollout.sampling:SamplingParams",
     "reward": "credit_zoo.objective.rewards:Reward",

@@ -76,7 +76,7 @@ def refuse_unfit(command: Command, experiment: Resolved) -> None:
     """Settings that are right each on its own, but not together."""
     checks = [_measuring(command, experiment)]
     if not command.eval_only:
-        checks += [_sampling(experiment), _updating(experiment), _rewarding(command, experiment)]
+        checks += [_knowing(command), _sampling(experiment), _updating(experiment), _rewarding(command, experiment)]
     for sentence in (sentence for check in checks for sentence in check):
         raise UsageError(sentence)
 
@@ -90,6 +90,15 @@ def _measuring(command: Command, experiment: Resolved) -> Iterator[str]:
     certain = "eval.temperature=0" if e.temperature == 0 else "eval.top_k=1" if e.top_k == 1 else None
     if certain and e.samples > 1:
         yield f"{certain} gives every question one answer eval.samples={e.samples} times: set eval.samples=1"
+
+
+def _knowing(command: Command) -> Iterator[str]:
+    truth = SHAPERS[command.shaper].facts.truth
+    if truth and command.data is not None:
+        yield (
+            f"shaper={command.shaper} needs {', '.join(truth)}, which a twin alone can tell: leave out "
+            f"data={command.data}, or choose another shaper"
+        )
 
 
 def _sampling(experiment: Resolved) -> Iterator[str]:

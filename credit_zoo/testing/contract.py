@@ -18,6 +18,7 @@ from torch import Tensor
 from credit_zoo import masked
 from credit_zoo.objective import ContractError, Shaper, shape
 from credit_zoo.registry import SHAPERS, Entry, ShaperFacts
+from credit_zoo.rule_names import heads_of
 from credit_zoo.testing.hard_inputs import hard_cases, measured, padded, shaper_inputs, with_empty_row
 from credit_zoo.types import SIGNALS, ShaperInputs, TokenSignals, UndeclaredSignal
 
@@ -212,7 +213,7 @@ def check_docstring(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) 
 def check_settings(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> None:
     """Every setting has a default; a numeric one refuses NaN and words by the name that a user types."""
     for setting in fields(entry.factory):
-        typed = f"{entry.name}.{setting.name}"
+        typed = f"{heads_of(entry.name)[0]}.{setting.name}"
         assert setting.default is not MISSING or setting.default_factory is not MISSING, f"{typed} has no default"
         if isinstance(setting.default, bool) or not isinstance(setting.default, (int, float)):
             continue
