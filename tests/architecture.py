@@ -44,6 +44,8 @@ COMMANDS = (
         "vllm_server",
         "sheet",
         "trl",
+        "verl",
+        "ms_swift",
     ),
     "leaderboard.__main__",
 )

@@ -310,7 +310,7 @@ def test_the_named_reward_is_what_a_rule_knows_as_correct(tmp_path, own_registra
     (named, _, group), (guessed, advantage, _) = seen
     assert named.tolist() == [0.0, 1.0] * GROUP and torch.equal(guessed, (advantage > 0).float())
     assert group.tolist() == [0] * GROUP + [1] * GROUP
-    with pytest.raises(cz.UsageError, match="no reward function named 'rihgt'. Did you mean 'right'"):
+    with pytest.raises(cz.UsageError, match=r"no reward function named 'rihgt'\. Did you mean 'right'"):
         trainer(tmp_path, reward=[spread_reward, right], credit={"correct": "rihgt"})
 
 
@@ -327,7 +327,7 @@ def test_a_model_of_text_takes_rules_that_need_no_picture(tmp_path):
     made = trainer(tmp_path, credit={"shaper": "entropy"}, **text_only())
     made.train()
     assert any(entry.get("credit/weight_std", 0) > 0 for entry in made.state.log_history)
-    with pytest.raises(cz.UsageError, match="visual similarity needs a model that reads images; .* no image_token_id"):
+    with pytest.raises(cz.UsageError, match=r"visual similarity needs a model that reads images; .* no image_token_id"):
         trainer(tmp_path, credit={"shaper": "pepo"}, **text_only())
 
 
@@ -389,9 +389,9 @@ def test_a_rule_whose_signals_trl_cannot_give_is_refused_with_their_names(tmp_pa
 def test_names_and_classes_that_do_not_fit_are_sentences(tmp_path):
     with pytest.raises(cz.UsageError, match="Did you mean 'pepo'"):
         Shaped(GRPOTrainer)("no such model", spread_reward, config(tmp_path), shaper="peppo")
-    with pytest.raises(cz.UsageError, match="none or linear, got 'cosine'"):
+    with pytest.raises(cz.UsageError, match="shaper_schedule must be none or linear"):
         Shaped(GRPOTrainer)("no such model", spread_reward, config(tmp_path), shaper_schedule="cosine")
-    with pytest.raises(cz.UsageError, match="trl.GRPOTrainer or a class derived from it"):
+    with pytest.raises(cz.UsageError, match=r"trl\.GRPOTrainer or a class derived from it"):
         Shaped(dict)
 
 

@@ -24,8 +24,8 @@ class Laptop(NamedTuple):
 
 
 def laptop(bench: str = "geometry3k", count: int = 256, split: Split = "train", seed: int = 0) -> Laptop:
-    """The shipped model and the first `count` questions of a twin; `seed` picks one of many streams. The vision tower is
-    frozen. Raises `UsageError` for a benchmark that has no twin.
+    """The shipped model and the first `count` questions of a twin; `seed` picks one of many streams. The vision tower
+    is frozen. Raises `UsageError` for a benchmark that has no twin.
     """
     from datasets import Dataset
 

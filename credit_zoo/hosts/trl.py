@@ -235,9 +235,7 @@ class Shaping:
         """How far the rule departs from uniform, over all processes, into TRL's log."""
         gather, pad = self.accelerator.gather, self.accelerator.pad_across_processes
         spread = WeightSpread.of(*(gather(pad(values, dim=1)) for values in WeightSpread.part(token_advantage, x)))
-        low, middle, high = spread.quantiles
-        numbers = {"std": spread.std, "ess": spread.ess, "p05": low, "p50": middle, "p95": high}
-        for name, value in numbers.items():
+        for name, value in spread.numbers().items():
             self._metrics[self._mode][f"credit/weight_{name}"].append(value)
 
     @property

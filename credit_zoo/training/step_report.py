@@ -40,6 +40,10 @@ class WeightSpread:
         low, middle, high = (float(masked.quantile(w, mask, q)) for q in (0.05, 0.5, 0.95))
         return cls(float(w[mask].std(correction=0)), float(ess[rows].mean()), (low, middle, high))
 
+    def numbers(self) -> dict[str, float]:
+        """Each under its name."""
+        return {"std": self.std, "ess": self.ess, **dict(zip(("p05", "p50", "p95"), self.quantiles, strict=True))}
+
 
 @dataclass(frozen=True)
 class StepReport:
