@@ -12,7 +12,7 @@ pytest.importorskip("trl")
 
 from torch.nn.functional import normalize
 from trl import GRPOTrainer
-from trl_runs import GROUP, Watched, config, losses_of, parts, spread_reward, text_only, trainer, weights_of
+from trl_runs import GROUP, TOKENS, Watched, config, losses_of, parts, spread_reward, text_only, trainer, weights_of
 
 import credit_zoo as cz
 from credit_zoo.hosts import rule as host_rule
@@ -37,7 +37,7 @@ OTHERS = [name for name in SHAPERS if name not in GIVABLE]
         {"loss_type": "dr_grpo", "num_iterations": 2, "scale_rewards": "none"},
         {"loss_type": "sapo", "beta": 0.04, "steps_per_generation": 2, "max_steps": 3},
         {"loss_type": "cispo", "epsilon_high": 5.0},
-        {"loss_type": "vespo", "num_iterations": 2, "mask_truncated_completions": True},
+        {"loss_type": "vespo", "num_iterations": 2, "multi_objective_aggregation": "normalize_then_sum"},
         {"loss_type": "bnpo", "top_entropy_quantile": 0.5, "off_policy_mask_threshold": 0.1, "num_iterations": 2},
     ],
     ids=lambda settings: settings["loss_type"],
@@ -59,21 +59,28 @@ def test_uniform_gives_bit_for_bit_the_losses_and_weights_of_trl_alone(tmp_path,
 # --- a rule: what the zoo makes of the same samples ----------------------------------------------------------------
 
 
-class Again(Watched):
-    """Samples once and hands the same samples out whenever it is asked."""
+class Given(Watched):
+    """Is handed its samples: of unequal lengths, any tokens."""
 
     drawn = None
 
     def _generate(self, prompts):
         if self.drawn is None:
-            self.drawn = super()._generate(prompts)
+            found = list(super()._generate(prompts))
+            generator = torch.Generator().manual_seed(0)
+            size = len(self._tokenizer) // 2
+            found[1] = [
+                torch.randint(5, size, (length,), generator=generator).tolist()
+                for length in torch.randint(2, TOKENS + 1, (len(prompts),), generator=generator).tolist()
+            ]
+            self.drawn = tuple(found)
         return self.drawn
 
 
 @cache
 def shared(folder):
     """One trainer for many rules and losses, and its samples."""
-    made = trainer(folder, Shaped(Again), loss_type="grpo")
+    made = trainer(folder, Shaped(Given), loss_type="grpo")
     rows = [made.train_dataset[k] for k in (0, 1) for _ in range(GROUP)]
     return made, rows
 
@@ -112,9 +119,10 @@ def measured(made, batch):
     return signals
 
 
-def the_zoo_s(made, batch, advantage, group, rule, progress=0.0):
+def the_zoo_s(made, batch, advantage, group, rule, progress=0.0, shown=None):
+    """The rule's token advantages of TRL's samples, from `shown` signals or from measuring anew."""
     mask = batch["completion_mask"].bool()
-    given = measured(made, batch)
+    given = measured(made, batch) if shown is None else shown
     signals = {name: given[name] for name in SHAPERS.of(rule).facts.needs}
     return cz.shape(
         rule, advantage=advantage, mask=mask, group=group, ids=batch["completion_ids"], progress=progress, **signals
@@ -122,12 +130,21 @@ def the_zoo_s(made, batch, advantage, group, rule, progress=0.0):
 
 
 def run_once(made, rows, rule, loss_type="grpo", **attributes):
-    """TRL samples, scores and computes one loss; what it was handed, and its gradient."""
+    """TRL samples, scores and computes one loss; its samples, what the loss was handed, the loss and a gradient. The
+    signals that the rule was shown are noted in `made.shown`.
+    """
     made.credit_rule = host_rule.HostRule(rule)
     made.loss_type, made.reached, made.passes = loss_type, [], 0
     for name, value in attributes.items():
         setattr(made, name, value)
     made.current_gradient_accumulation_steps = 1
+    made.shown, shape = {}, type(made)._shape
+
+    def noted(batch, signals):
+        made.shown = dict(signals)
+        shape(made, batch, signals)
+
+    made._shape = noted
     made.model.train()
     made.model.zero_grad()
     batch = made._generate_and_score_completions([dict(row) for row in rows])
@@ -148,9 +165,12 @@ def test_the_token_advantages_at_trl_s_loss_are_the_zoo_s(folder, name):
     rule = SHAPERS[name].factory()
     advantage = uniform_advantage(made, rows)
     batch, seen, _, _ = run_once(made, rows, rule)
-    expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule)
+    mask, truth = batch["completion_mask"].bool(), measured(made, batch)
+    assert set(made.shown) == set(rule.needs)
+    for one, values in made.shown.items():
+        torch.testing.assert_close(values[mask], truth[one][mask], atol=1e-5, rtol=1e-5)
+    expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule, shown=made.shown)
     torch.testing.assert_close(seen["advantages"], expected, atol=1e-6, rtol=1e-6)
-    mask = batch["completion_mask"].bool()
     assert advantage.unique().numel() > 2 and mask.sum(1).unique().numel() > 1, "samples and rewards differ"
     if name != "uniform":
         assert (seen["advantages"] - advantage[:, None] * mask).abs().max() > 1e-4
@@ -164,7 +184,7 @@ def test_token_credit_reaches_the_gradient_under_every_allowed_loss(folder, name
     advantage = uniform_advantage(made, rows)
     _, _, _, plain = run_once(made, rows, cz.shaper("uniform"), loss_type)
     batch, seen, loss, gradient = run_once(made, rows, rule, loss_type)
-    expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule)
+    expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule, shown=made.shown)
     torch.testing.assert_close(seen["advantages"], expected, atol=1e-6, rtol=1e-6)
     assert (gradient - plain).norm() > 1e-4 * plain.norm() > 0
     if loss_type in ("grpo", "bnpo", "dapo"):  # on policy the ratio is 1, so the loss is the mean of -A
@@ -205,7 +225,7 @@ def test_in_training_every_row_gets_what_the_zoo_makes_of_the_samples_when_they_
     assert len(made.reached) == 2 * settings.get("gradient_accumulation_steps", 1)
     for seen in made.reached:
         mine = torch.stack([expected[k][row] for k, row in zip(seen["drawing"], seen["row"], strict=True)])
-        torch.testing.assert_close(seen["advantages"], mine, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(seen["advantages"], mine, atol=1e-4, rtol=1e-4)
     assert any(one.abs().max() > 0 for one in expected)
 
 
@@ -223,7 +243,7 @@ def test_a_pass_is_added_only_where_trl_makes_none_that_serves_and_then_it_is_to
     tmp_path, caplog, name, settings, more
 ):
     passes = {}
-    for rule in ("uniform", name):
+    for rule in dict.fromkeys(("uniform", name)):
         with caplog.at_level(logging.WARNING, logger="credit_zoo.hosts.trl"):
             caplog.clear()
             made = trainer(tmp_path, credit={"shaper": rule}, **settings)
@@ -284,7 +304,7 @@ def test_the_correction_for_vllm_multiplies_token_credit(folder):
         )  # fmt: skip
     finally:
         made.drawn, made.use_vllm = drawn, False
-    expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule)
+    expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule, shown=made.shown)
     torch.testing.assert_close(seen["advantages"], expected, atol=1e-6, rtol=1e-6)
     assert "importance_sampling_ratio" in seen and made.passes == 2
 

@@ -18,9 +18,9 @@ def parts() -> Laptop:
     return laptop("geometry3k", count=8)
 
 
-def spread_reward(completions, number, **_):
-    """Rewards that differ within every group: by the text alone, so the same wherever it is scored."""
-    return [(sum(map(ord, str(one))) * 7 + k) % 11 / 10 for one, k in zip(completions, number, strict=True)]
+def spread_reward(completions, **_):
+    """Rewards that differ within every group, whatever was sampled."""
+    return [k * 7 % 11 / 10 for k in range(len(completions))]
 
 
 class Watched(GRPOTrainer):

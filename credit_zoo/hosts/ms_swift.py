@@ -3,8 +3,8 @@
     CREDIT_ZOO_SHAPER='pepo alpha=0.1' swift rlhf --rlhf_type grpo --external_plugins .../credit_zoo/ms_swift.py ...
 
 ms-swift makes a pass of the old policy over every batch of samples: signals are taken there, so that weights are those
-of the policy that sampled. It keeps the last `logits_to_keep` positions of its rows, in which the prompt's end may stand
-and responses are no prefix; no rule assumes one. Rewards, advantages, loss and average stay ms-swift's.
+of the policy that sampled. It keeps the last `logits_to_keep` positions of its rows, in which the prompt's end may
+stand and responses are no prefix; no rule assumes one. Rewards, advantages, loss and average stay ms-swift's.
 """
 
 import hashlib

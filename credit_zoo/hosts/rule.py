@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import metadata
+from typing import cast, get_args
 
 from jaxtyping import Float
 from torch import Tensor
@@ -22,13 +23,14 @@ class HostRule:
     schedule: ShaperSchedule = "none"
 
     @classmethod
-    def of(cls, shaper: "str | Shaper", schedule: ShaperSchedule, host: str, gives: Collection[str]) -> "HostRule":
+    def of(cls, shaper: "str | Shaper", schedule: str, host: str, gives: Collection[str]) -> "HostRule":
         """The rule of a name or instance, for a host that `gives` these signals. Raises `UsageError` for a name that is
         not there, or a rule that needs other signals.
         """
-        if schedule not in ("none", "linear"):
+        if schedule not in get_args(ShaperSchedule):
             raise UsageError(f"shaper_schedule must be none or linear, got {schedule!r}")
-        rule = cls(SHAPERS[shaper].factory() if isinstance(shaper, str) else shaper, schedule)
+        made = SHAPERS[shaper].factory() if isinstance(shaper, str) else shaper
+        rule = cls(made, cast(ShaperSchedule, schedule))
         if missing := [name for name in rule.facts.needs if name not in gives]:
             told = "; ".join(f"{name}: {SIGNALS[name]}" for name in missing)
             twin = " What begins with truth_ is known of a twin alone." if _any_truth(missing) else ""

@@ -19,7 +19,7 @@ is replaced: the class is made by inheritance, and hooks are gone when a pass en
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,7 +32,7 @@ from credit_zoo.errors import UsageError, unknown
 from credit_zoo.facts import UPDATE_SIGNAL
 from credit_zoo.hosts.rule import HostRule, check_version
 from credit_zoo.hosts.trl_options import refuse_erasing_options
-from credit_zoo.objective import Shaper, ShaperSchedule
+from credit_zoo.objective import Shaper
 from credit_zoo.policy import FIRST_LAYER, HEARD, hear, image_token_of
 from credit_zoo.training import WeightSpread, over_all_processes
 from credit_zoo.types import ShaperInputs, TokenSignals
@@ -70,6 +70,20 @@ def _shaped(trainer: type) -> type:
     return trainer if issubclass(trainer, Shaping) else type(f"Shaped{trainer.__name__}", (Shaping, trainer), {})
 
 
+def _config_class() -> type:
+    from trl import GRPOConfig
+
+    found: type = GRPOConfig
+    return found
+
+
+def _pass_inputs() -> Collection[str]:
+    """What TRL's pass takes of its batch, such as pixels; a derived trainer need not name them."""
+    from trl import GRPOTrainer
+
+    return inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters.keys()
+
+
 @dataclass(frozen=True, eq=False)
 class Pass:
     """What a forward pass of TRL's over responses `[B, T]` measured."""
@@ -95,7 +109,7 @@ class Shaping:
         self,
         *args: Any,
         shaper: "str | Shaper" = "uniform",
-        shaper_schedule: ShaperSchedule = "none",
+        shaper_schedule: str = "none",
         correct: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -105,9 +119,9 @@ class Shaping:
         self._passes: list[Pass] | None = None  # collected while it is a list
         self._during_pass: Callable[[Pass], None] | None = None
         self._told = False
-        given = inspect.signature(super().__init__).bind_partial(*args, **kwargs).arguments
-        if given.get("args") is not None:  # before a model is loaded
-            refuse_erasing_options(given["args"], self.credit_rule)
+        for config in (*args, *kwargs.values()):
+            if isinstance(config, _config_class()):  # before a model is loaded
+                refuse_erasing_options(config, self.credit_rule)
         super().__init__(*args, **kwargs)
         refuse_erasing_options(self.args, self.credit_rule)
         if set(self.credit_rule.facts.needs) & set(FIRST_LAYER):
@@ -191,7 +205,7 @@ class Shaping:
             )
             self._told = True
         assert self._passes is not None
-        takes = inspect.signature(super()._get_per_token_logps_and_entropies).parameters  # type: ignore[misc]
+        takes = _pass_inputs()
         at_once = "per_device_train_batch_size" if self._mode == "train" else "per_device_eval_batch_size"
         with torch.no_grad():
             self._get_per_token_logps_and_entropies(

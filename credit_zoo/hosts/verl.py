@@ -51,8 +51,8 @@ def shape_fields(
     missing = [FIELDS[name] for name in rule.facts.measured if FIELDS[name] not in fields]
     if missing:
         raise UsageError(
-            f"shaper '{rule.name}' needs verl's {', '.join(missing)}, which this batch has not: they come from the pass "
-            "of the old policy, which algorithm.rollout_correction.bypass_mode=True leaves out"
+            f"shaper '{rule.name}' needs verl's {', '.join(missing)}, which this batch has not: they come from the "
+            "pass of the old policy, which algorithm.rollout_correction.bypass_mode=True leaves out"
         )
     mask = fields["response_mask"].bool()
     spread = fields["advantages"].float()
