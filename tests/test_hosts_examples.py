@@ -12,6 +12,8 @@ import torch
 
 pytest.importorskip("trl")
 
+from credit_zoo.testing import check_shaper
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
@@ -45,6 +47,14 @@ def test_the_script_of_the_readme_is_the_example():
     example = (EXAMPLES / "trl_pepo.py").read_text("utf-8").split('"""', 2)[2].strip()
     assert code.strip() == example
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
+
+
+def test_the_rule_of_the_page_on_forks_keeps_what_it_promises(tmp_path, own_registrations):
+    page = (ROOT / "docs" / "hosts.md").read_text("utf-8")
+    (code,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "SHAPERS.register" in one]
+    (tmp_path / "half.py").write_text(code, encoding="utf-8")
+    own_registrations.add_plugin(tmp_path / "half.py")
+    check_shaper("half")
 
 
 @pytest.mark.slow
