@@ -1,6 +1,8 @@
 """Inside ms-swift, in an environment of its own (`make test-hosts`): its own pass, masks and advantages."""
 
+import sys
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -74,7 +76,7 @@ def trainer(policy, name):
         credit_rule=host_rule.HostRule.of(name, "none", "ms-swift", HEARD),
         model=policy.model, accelerator=one_process(), temperature=0.9, beta=0.0,
         template=SimpleNamespace(padding_free=False, sequence_parallel_size=1),
-        args=SimpleNamespace(per_device_train_batch_size=2, per_device_eval_batch_size=2, steps_per_generation=2),
+        args=SimpleNamespace(per_device_train_batch_size=2, per_device_eval_batch_size=2, steps_per_generation=2, report_to=[]),
         dynamic_num_samples=False, model_kwarg_keys=("logits_to_keep", "use_cache"), _has_teacher=False,
         use_teacher_api=False, advantage_reweight=None, sdar_loss_coef=0.0, teacher_kl_coef=0.0,
         _rewards_per_func=None, state=SimpleNamespace(global_step=1, max_steps=2),
@@ -163,6 +165,17 @@ def test_ms_swift_s_own_pass_is_not_changed(policy):
 def test_the_plugin_puts_the_trainer_where_the_factory_looks():
     assert issubclass(credit_zoo.ms_swift.ShapedGRPOTrainer, GRPOTrainer)
     assert TrainerFactory.get_trainer_cls(SimpleNamespace(rlhf_type="grpo")) is credit_zoo.ms_swift.ShapedGRPOTrainer
+
+
+def test_loading_the_file_as_a_plugin_leaves_the_names_of_other_packages_alone():
+    """ms-swift puts the folder of a plugin in front of all others; ours holds a `trl.py`."""
+    from swift.utils import import_external_file
+
+    file = Path(credit_zoo.ms_swift.__file__)
+    made = import_external_file(str(file)).ShapedGRPOTrainer
+    assert issubclass(made, GRPOTrainer) and str(file.parent) not in sys.path
+    found = TrainerFactory.get_trainer_cls(SimpleNamespace(rlhf_type="grpo"))
+    assert found is credit_zoo.ms_swift.ShapedGRPOTrainer
 
 
 def arguments(**changes):

@@ -159,6 +159,23 @@ def test_a_model_of_text_gives_what_needs_no_image():
         pass
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden": torch.zeros(2, 3, 7)}, r"hidden must be \[2, 3, 8\], a state for each token, got \[2, 3, 7\]"),
+        ({"hidden": torch.zeros(2, 4, 8)}, r"hidden must be \[2, 3, 8\]"),
+        ({"hidden": torch.zeros(2, 3, 8, dtype=torch.float64)}, "bring the states to the head's"),
+        ({"ids": torch.full((2, 3), -100)}, r"ids must be in \[0, 11\), got -100 to -100"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"lm_head": torch.nn.Identity()}, "the language head must be a linear layer"),
+    ],
+)
+def test_token_statistics_say_what_does_not_fit(change, said):
+    given = {"hidden": torch.zeros(2, 3, 8), "lm_head": torch.nn.Linear(8, 11), "ids": torch.zeros(2, 3).long()}
+    with pytest.raises(cz.UsageError, match=said):
+        cz.token_statistics(**(given | change))
+
+
 def test_what_cannot_be_heard_is_a_sentence(tiny):
     rows = rows_of(tiny)
     ids, mask = rows.input_ids, rows.mask
