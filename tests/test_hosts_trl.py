@@ -73,6 +73,8 @@ class Given(Watched):
                 torch.randint(5, size, (length,), generator=generator).tolist()
                 for length in torch.randint(2, TOKENS + 1, (len(prompts),), generator=generator).tolist()
             ]
+            if len(found) == 9:  # older TRL counts tokens here
+                found[4] = torch.tensor(sum(map(len, found[1])))
             self.drawn = tuple(found)
         return self.drawn
 
@@ -294,7 +296,7 @@ def test_the_correction_for_vllm_multiplies_token_credit(folder):
     advantage = uniform_advantage(made, rows)
     drawn, made.drawn = made.drawn, None
     given = list(drawn)
-    given[4] = [[-1.0] * len(ids) for ids in drawn[1]]
+    given[-4] = [[-1.0] * len(ids) for ids in drawn[1]]
     made.drawn = tuple(given)
     try:
         rule = cz.shaper("pepo")
