@@ -4,6 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VLLM_READY := $(VENV)-vllm/.ready
+VERL_READY := $(VENV)-verl/.ready
+SWIFT_READY := $(VENV)-ms-swift/.ready
+TRL_READY := $(VENV)-trl/.ready
+OLDEST_TRL ?= 1.8.0
 TORCH ?= torch==2.13.0
 # Test files go to this many processes of one thread each.
 JOBS ?= 2
@@ -13,7 +17,7 @@ TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup run test test-slow test-vllm test-versions check-gpu bench lint types leaderboard sheets leaderboard-check check clean
+.PHONY: help setup run test test-slow test-vllm test-hosts test-versions check-gpu bench lint types leaderboard sheets leaderboard-check check clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -75,6 +79,33 @@ test-versions:  ## the ends of the version ranges, each in a fresh environment
 check-gpu: $(READY)  ## what works on this machine's GPU and what it costs, in at most 8 minutes
 	$(BIN)/python -m credit_zoo.check_gpu
 
+# The hosts want other versions of transformers and TRL than we have, so each has an environment of its own.
+$(VERL_READY): $(READY)
+	$(PYTHON) -m venv $(VENV)-verl
+	$(VENV)-verl/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-verl/bin/python -m pip install --quiet $(TORCH)
+	$(VENV)-verl/bin/python -m pip install --quiet verl==0.9.1 'TransferQueue>=0.1.10' cachetools fastapi msgspec nvtx pyzmq \
+		uvicorn gin-config==0.5.0 'jaxtyping>=0.3' lazy-loader pytest
+	$(VENV)-verl/bin/python -m pip install --quiet --no-deps --editable .
+	touch $(VERL_READY)
+
+$(SWIFT_READY): $(READY)
+	$(PYTHON) -m venv $(VENV)-ms-swift
+	$(VENV)-ms-swift/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-ms-swift/bin/python -m pip install --quiet $(TORCH)
+	$(VENV)-ms-swift/bin/python -m pip install --quiet ms-swift==4.6.0 msgspec gin-config==0.5.0 'jaxtyping>=0.3' lazy-loader pytest
+	$(VENV)-ms-swift/bin/python -m pip install --quiet --no-deps --editable .
+	touch $(SWIFT_READY)
+
+$(TRL_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)-trl trl==$(OLDEST_TRL) requests urllib3 idna certifi charset-normalizer
+	touch $(TRL_READY)
+
+test-hosts: $(VERL_READY) $(SWIFT_READY) $(TRL_READY)  ## the adapters inside verl, ms-swift and the oldest TRL, in environments of their own
+	$(VENV)-verl/bin/python -m pytest --noconftest -o addopts= tests/test_hosts_verl.py
+	$(VENV)-ms-swift/bin/python -m pytest --noconftest -o addopts= tests/test_hosts_ms_swift.py
+	PYTHONPATH=$(abspath $(VENV)-trl) $(BIN)/python -m pytest tests/test_hosts_trl.py
+
 bench: $(READY)  ## measure what a step costs here, against TRL
 	$(BIN)/python -m credit_zoo.profile
 
@@ -97,4 +128,4 @@ leaderboard-check: $(READY)  ## fail if the leaderboard is stale
 check: lint types leaderboard-check test test-slow  ## all that CI runs
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) $(VENV)-vllm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-verl $(VENV)-ms-swift $(VENV)-trl build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

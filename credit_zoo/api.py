@@ -4,12 +4,16 @@
     cz.shapers()                                              # a table of rules with their facts
     rule = cz.shaper("pepo", alpha=0.1); rule.needs           # a rule, and the signals that it needs
     cz.shape(rule, advantage=A, mask=M, entropy=H, visual_similarity=VS)          # token advantages [B, T]
+    cz.token_statistics(hidden, lm_head, ids, temperature)    # logp, entropy, collision; no matrix of logits
+    with cz.listen(model, rule.needs, input_ids=ids, mask=M) as signals:          # hooks on any model of transformers
+        model(input_ids=ids, ...)
     cz.run(shaper="pepo", bench="geometry3k", steps=3)        # a run, as its record
 
 `import credit_zoo` imports nothing of this, and no torch, before the first use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +22,10 @@ from credit_zoo.registry import SHAPERS
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from credit_zoo.objective import Shaper
+    from credit_zoo.policy import TokenStatistics
     from credit_zoo.results import RunRecord
 
 
@@ -141,6 +146,59 @@ def _signals(rule: "Shaper", given: Mapping[str, Any], mask: "Tensor") -> "dict[
             row, token = (~found[name].isfinite()).nonzero()[0].tolist()
             raise UsageError(f"{name} is not finite at row {row}, token {token}, which the mask counts")
     return found
+
+
+def token_statistics(
+    hidden: "Tensor", lm_head: "nn.Module", ids: "Tensor", temperature: float = 1.0
+) -> "TokenStatistics":
+    """Log-probability (with gradient), entropy and collision probability (without) of `ids`, float32, in one pass over
+    blocks of the vocabulary: the matrix of logits is never there.
+
+    `hidden` `[*N, D]`: the states in front of the head, each the one that emitted the token beside it, one position
+    before that token. `lm_head`: the linear layer. `ids` `[*N]`. `temperature`: of the sampling. `logp` and `entropy`
+    in nats, `collision` = sum of squared probabilities in (0, 1]. Raises `UsageError` in a sentence for what does not
+    fit.
+    """
+    from torch import nn
+
+    from credit_zoo.policy import token_statistics as statistics
+
+    if isinstance(lm_head, nn.Linear):
+        width, tokens = lm_head.in_features, lm_head.out_features
+        if hidden.shape != (*ids.shape, width):
+            raise UsageError(f"hidden must be {[*ids.shape, width]}, a state for each token, got {list(hidden.shape)}")
+        if hidden.dtype != lm_head.weight.dtype or hidden.device != lm_head.weight.device:
+            raise UsageError(
+                f"hidden is {hidden.dtype} on {hidden.device}, the head {lm_head.weight.dtype} on "
+                f"{lm_head.weight.device}: bring the states to the head's"
+            )
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
+            raise UsageError(f"ids must be in [0, {tokens}), got {int(ids.min())} to {int(ids.max())}")
+    if not temperature > 0:
+        raise UsageError(f"temperature must be above 0, got {temperature!r}")
+    return statistics(hidden, lm_head, ids.long(), temperature)
+
+
+def listen(
+    model: "nn.Module",
+    needs: Iterable[str],
+    *,
+    input_ids: "Tensor",
+    mask: Any,
+    temperature: float = 1.0,
+    image_token: int | None = None,
+) -> "AbstractContextManager[Mapping[str, Tensor]]":
+    """A block inside which `model` is called, and after which the signals of `needs` are there, `[B, T]` by name.
+
+    Hooks on any causal or vision-language model of transformers, gone when the block ends. `input_ids` `[B, S]`: what
+    the model reads, with the T positions of the responses at the end; `mask` `[B, T]`: which of them were sampled;
+    `temperature`: of the sampling; `image_token`: the token that stands for an image, unless the model's config names
+    it. The model may read the rows in several calls, in their order, with or without gradient; signals have none.
+    Raises `UsageError` for a signal that one pass cannot give, or what does not fit.
+    """
+    from credit_zoo.policy import hear
+
+    return hear(model, needs, input_ids=input_ids, mask=mask, temperature=temperature, image_token=image_token)
 
 
 def run(*arguments: str, **named: Any) -> "list[RunRecord]":

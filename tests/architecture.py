@@ -24,7 +24,7 @@ FLOORS = (
     ("truth",),
     ("evaluation", "training"),
     ("cli", "testing"),
-    ("lab", "speed"),
+    ("lab", "speed", "hosts"),
     ("leaderboard", "hardware"),
     ("experiment",),
     ("commands",),
@@ -44,6 +44,9 @@ COMMANDS = (
         "check_gpu",
         "vllm_server",
         "sheet",
+        "trl",
+        "verl",
+        "ms_swift",
     ),
     "leaderboard.__main__",
 )

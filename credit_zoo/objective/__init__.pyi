@@ -11,6 +11,6 @@ from .rewards import overlong_penalty as overlong_penalty
 from .shaping import ContractError as ContractError
 from .shaping import Shaper as Shaper
 from .shaping import ShaperSchedule as ShaperSchedule
-from .shaping import scheduled as scheduled
 from .shaping import shape as shape
+from .shaping import spread as spread
 from .shaping import weights as weights

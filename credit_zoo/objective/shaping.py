@@ -60,6 +60,21 @@ def scheduled(token_advantage: Float[Tensor, "B T"], x: ShaperInputs, schedule: 
     return uniform + x.progress * (token_advantage - uniform)
 
 
+def spread(shaper: Shaper, x: ShaperInputs, schedule: ShaperSchedule = "none") -> Float[Tensor, "B T"]:
+    """Token advantages by `shape` and `scheduled`. Rows without a token that counts, which may be there to keep
+    processes in step, are not shown to the shaper, and get 0.
+    """
+    there = [row for row, counts in enumerate(x.mask.any(1).tolist()) if counts]
+    if len(there) == len(x.mask):
+        return scheduled(shape(shaper, x), x, schedule)
+    found = torch.zeros(x.mask.shape, device=x.mask.device)
+    if there:
+        rows = torch.tensor(there, device=x.mask.device)
+        part = x.rows(rows)
+        found[rows] = scheduled(shape(shaper, part), part, schedule)
+    return found
+
+
 def weights(token_advantage: Float[Tensor, "B T"], x: ShaperInputs) -> Float[Tensor, "B T"]:
     """The weights that token advantages amount to, `A[b,t] / A[b]`; 1 where `A[b]` is 0, 0 outside the mask."""
     advantage = x.advantage[:, None].float()

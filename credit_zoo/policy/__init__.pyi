@@ -3,6 +3,9 @@ from .export import encoder_digest as encoder_digest
 from .export import export_policy as export_policy
 from .export import weights_digest as weights_digest
 from .head_kernels import kernel_of as kernel_of
+from .listening import HEARD as HEARD
+from .listening import hear as hear
+from .listening import image_token_of as image_token_of
 from .lm_head import Kernel as Kernel
 from .lm_head import TokenStatistics as TokenStatistics
 from .lm_head import token_statistics as token_statistics
@@ -19,6 +22,7 @@ from .policy import ModelConfig as ModelConfig
 from .policy import Policy as Policy
 from .processor import Encoder as Encoder
 from .processor import joint_processor as joint_processor
+from .signals import FIRST_LAYER as FIRST_LAYER
 from .signals import layer_similarity as layer_similarity
 from .small_model import Size as Size
 from .small_model import build_encoder as build_encoder

@@ -10,7 +10,7 @@ layer's states are kept. `h[l,b,t]` is the state at token t, after reading it; e
 that emitted the token, one position earlier (both as in PEPO's release). Image tokens are those of the prompt.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,39 +38,30 @@ FIRST_LAYER: Mapping[str, int] = {
 }
 
 
+# From a layer's number and its states to the mean cosine `[B, T]` of each response token to the image; None where the
+# states are of something else, which is kept for later.
+Cosine = Callable[[int, Tensor], Tensor | None]
+
+
 @dataclass(eq=False)
 class LayerCosines:
     """Running sums over layers of the mean cosine to the image, one per wanted signal."""
 
-    rows: BatchLayout
-    image_token: int
+    cosine: Cosine
+    mask: Bool[Tensor, "B T"]
     first_layer: Mapping[str, int]
-    directions: dict[int, Tensor] = field(default_factory=dict)  # per layer `[N, D]`, of the prompts' images
     sums: dict[str, Tensor] = field(default_factory=dict)
     layers: dict[str, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
 
     @torch.no_grad()
     def add(self, layer: int, hidden: Float[Tensor, "_ _ D"]) -> None:
-        """Takes one layer's states: prompts with their responses, or first the prompts, then the responses.
-
-        A layer that runs again (gradient checkpointing) is ignored.
-        """
+        """Takes one layer's states. A layer that runs again (gradient checkpointing) is ignored."""
         if layer in self.seen or layer < min(self.first_layer.values()):
             return
-        if hidden.shape[1] == self.rows.input_ids.shape[1]:
-            image = self.rows.image_mask(self.image_token)
-            direction = _mean_direction(hidden, image)
-            self._count(layer, _cosine(hidden[:, self.rows.prompt_length :], direction))
-            return
-        if layer not in self.directions:
-            self.directions[layer] = _mean_direction(hidden, self._is_image)
-        else:
-            self._count(layer, _cosine(hidden, self.directions[layer].index_select(0, self.rows.shared[1])))
-
-    @cached_property
-    def _is_image(self) -> Bool[Tensor, "N S"]:
-        return self.rows.shared[0].ids == self.image_token
+        cosine = self.cosine(layer, hidden)
+        if cosine is not None:
+            self._count(layer, cosine)
 
     def _count(self, layer: int, cosine: Float[Tensor, "B T"]) -> None:
         self.seen.add(layer)
@@ -81,7 +72,28 @@ class LayerCosines:
 
     def means(self) -> dict[str, Float[Tensor, "B T"]]:
         """The averages over layers, 0 outside the mask."""
-        return {name: masked.fill(total / self.layers[name], self.rows.mask) for name, total in self.sums.items()}
+        return {name: masked.fill(total / self.layers[name], self.mask) for name, total in self.sums.items()}
+
+
+@dataclass(eq=False)
+class RowCosine:
+    """Of a policy's own passes: prompts with their responses, or first the prompts, then the responses."""
+
+    rows: BatchLayout
+    image_token: int
+    directions: dict[int, Tensor] = field(default_factory=dict)  # per layer `[N, D]`, of the prompts' images
+
+    def __call__(self, layer: int, hidden: Float[Tensor, "_ _ D"]) -> Float[Tensor, "B T"] | None:
+        if hidden.shape[1] == self.rows.input_ids.shape[1]:
+            return row_similarity(hidden, self.rows.image_mask(self.image_token), self.rows.mask.shape[1])
+        if layer not in self.directions:
+            self.directions[layer] = _mean_direction(hidden, self._is_image)
+            return None
+        return _cosine(hidden, self.directions[layer].index_select(0, self.rows.shared[1]))
+
+    @cached_property
+    def _is_image(self) -> Bool[Tensor, "N S"]:
+        return self.rows.shared[0].ids == self.image_token
 
 
 @torch.no_grad()
@@ -93,6 +105,12 @@ def layer_similarity(
 ) -> Float[Tensor, "B T"]:
     """The mean cosine of each state to the image of its prompt, in one layer."""
     return _cosine(states, _mean_direction(prompts, image)[row_of])
+
+
+@torch.no_grad()
+def row_similarity(states: Float[Tensor, "B S D"], image: Bool[Tensor, "B S"], length: int) -> Float[Tensor, "B T"]:
+    """The mean cosine of each of the last `length` states to the image of its row, in one layer."""
+    return _cosine(states[:, states.shape[1] - length :], _mean_direction(states, image))
 
 
 def _cosine(hidden: Float[Tensor, "B T D"], direction: Float[Tensor, "B D"]) -> Float[Tensor, "B T"]:
@@ -132,7 +150,7 @@ def listen(policy: Policy, rows: BatchLayout, needs: Iterable[str]) -> Iterator[
     """
     count = len(policy.decoder.layers) + 1
     wanted = {name: FIRST_LAYER[name] % count for name in needs if name in FIRST_LAYER}
-    cosines = LayerCosines(rows, policy.encoder.image_token, wanted)
+    cosines = LayerCosines(RowCosine(rows, policy.encoder.image_token), rows.mask, wanted)
     if not wanted:
         yield cosines
         return
@@ -142,27 +160,31 @@ def listen(policy: Policy, rows: BatchLayout, needs: Iterable[str]) -> Iterator[
             f"visual similarity needs image tokens, but the prompt of row {there.index(False)} has none. "
             "Drop questions without an image, or choose a shaper that does not look at the image."
         )
-    hooks = list(_hooks(policy, cosines))
-    try:
+    with hooked(policy.decoder, cosines.add):
         yield cosines
+
+
+@contextmanager
+def hooked(decoder: Any, take: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Hands the states after every layer to `take`, with the layer's number, while the decoder runs inside the block: 0
+    is the embedding output, and the last layer counts after the final norm.
+    """
+    layers = decoder.layers
+
+    def before_first(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        take(0, args[0] if args else kwargs["hidden_states"])
+
+    def after(layer: int) -> Any:
+        return lambda module, args, output: take(layer, output[0] if isinstance(output, tuple) else output)
+
+    hooks = [layers[0].register_forward_pre_hook(before_first, with_kwargs=True)]
+    hooks += [module.register_forward_hook(after(number)) for number, module in enumerate(layers[:-1], start=1)]
+    hooks.append(decoder.norm.register_forward_hook(after(len(layers))))
+    try:
+        yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _hooks(policy: Policy, cosines: LayerCosines) -> Iterator[Any]:
-    layers = policy.decoder.layers
-
-    def before_first(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        cosines.add(0, args[0] if args else kwargs["hidden_states"])
-
-    def after(layer: int) -> Any:
-        return lambda module, args, output: cosines.add(layer, output[0] if isinstance(output, tuple) else output)
-
-    yield layers[0].register_forward_pre_hook(before_first, with_kwargs=True)
-    for number, module in enumerate(layers[:-1], start=1):
-        yield module.register_forward_hook(after(number))
-    yield policy.decoder.norm.register_forward_hook(after(len(layers)))
 
 
 def token_signals(

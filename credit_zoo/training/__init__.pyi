@@ -1,3 +1,4 @@
+from .all_rows import over_all_processes as over_all_processes
 from .checkpoints import CheckpointConfig as CheckpointConfig
 from .checkpoints import SavedState as SavedState
 from .checkpoints import TrainingState as TrainingState
@@ -31,5 +32,6 @@ from .step import old_policy_pass as old_policy_pass
 from .step import prepare as prepare
 from .step import update as update
 from .step_report import StepReport as StepReport
+from .step_report import WeightSpread as WeightSpread
 from .train_config import TrainConfig as TrainConfig
 from .trainer import Trainer as Trainer

@@ -7,13 +7,14 @@ divided by totals of the whole step, and a shaper of scope "batch" sees all resp
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from credit_zoo import masked
 from credit_zoo.facts import UPDATE_SIGNAL, VIEW_PREFIX
-from credit_zoo.objective import ResponsesOfStep, TokenBatch, Totals, scheduled, shape
+from credit_zoo.objective import ResponsesOfStep, TokenBatch, Totals, spread
 from credit_zoo.policy import (
     BatchLayout,
     MicroBatch,
@@ -26,6 +27,7 @@ from credit_zoo.policy import (
 )
 from credit_zoo.registry import ESTIMATORS
 from credit_zoo.rollout import truncated_importance_ratio
+from credit_zoo.training.all_rows import over_all_processes
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
 from credit_zoo.training.step_report import WeightSpread
@@ -175,38 +177,18 @@ def before_updates(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
 
 def _shape_all(trainer: Trainer, x: ShaperInputs) -> Tensor:
     """The token advantages of all rows of this process; a group lies on one process."""
-    together = trainer.facts.scope == "batch" and trainer.accelerator.num_processes > 1
-    return _shape_everywhere(trainer, x) if together else _shape(trainer, x)
+    if trainer.facts.scope == "batch":
+        return over_all_processes(trainer.accelerator, x, partial(_shape, trainer))
+    return _shape(trainer, x)
 
 
 def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
-    """Token advantages; rows without a token that counts, which may be there to keep processes in step, are not shown
-    to the shaper.
-    """
-    there = [row for row, counts in enumerate(x.mask.any(1).tolist()) if counts]
-    if len(there) == len(x.mask):
-        return scheduled(shape(trainer.shaper, x), x, trainer.train.shaper_schedule)
-    found = torch.zeros(x.mask.shape, device=x.mask.device)
-    if there:
-        rows = torch.tensor(there, device=x.mask.device)
-        part = x.rows(rows)
-        found[rows] = scheduled(shape(trainer.shaper, part), part, trainer.train.shaper_schedule)
-    return found
+    return spread(trainer.shaper, x, trainer.train.shaper_schedule)
 
 
 def _finite(values: Tensor, mask: Tensor) -> Tensor:
     """Whether all that counts is finite, as a tensor."""
     return masked.fill(values, mask).isfinite().all()
-
-
-def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
-    """Shapes the rows of all processes together and returns those of this one."""
-    gather = trainer.accelerator.gather
-    advantage, mask, group, ids, correct = (gather(v) for v in (x.advantage, x.mask, x.group, x.ids, x.correct))
-    signals = TokenSignals({name: gather(x.signals.values[name]) for name in trainer.facts.needs})
-    whole = _shape(trainer, ShaperInputs(advantage, signals, mask, group, ids, x.progress, correct))
-    first = trainer.accelerator.process_index * len(x.mask)
-    return whole[first : first + len(x.mask)]
 
 
 def update(trainer: Trainer, update_batch: UpdateBatch, rate: float) -> UpdateStats:
