@@ -45,13 +45,15 @@ class Verdict:
     """What a checker found in a response.
 
     `followed` is False where the text left the taught form; `errors` holds (kind, start, end) and `roles`
-    holds (start, end, role), both in characters of the text, in its order, up to where it left the form.
+    holds (start, end, role), both in characters of the text, in its order, up to where it left the form. `habits` are
+    those of the errors that a habit would have made (`credit_zoo.twins.habits`).
     """
 
     followed: bool
     first_error: ErrorKind | None
     errors: tuple[tuple[ErrorKind, int, int], ...]
     roles: tuple[tuple[int, int, Role], ...]
+    habits: tuple[tuple[ErrorKind, int, int], ...] = ()
 
 
 @runtime_checkable

@@ -15,8 +15,9 @@ import numpy as np
 
 from credit_zoo.question import Kind, Question, Split
 from credit_zoo.twins.canvas import Canvas
+from credit_zoo.twins.checker import SolutionChecker
 from credit_zoo.twins.contract import Difficulty, Span, Steps, Verdict
-from credit_zoo.twins.solutions import SolutionChecker, SolutionWriter
+from credit_zoo.twins.solutions import SolutionWriter
 
 Scene = Mapping[str, Any]
 BUCKETS: Mapping[Split, range] = {"train": range(0, 7), "val": range(7, 8), "test": range(8, 10)}
