@@ -48,6 +48,7 @@ def shape(
     mask: Any,
     group: Any = None,
     ids: Any = None,
+    correct: Any = None,
     progress: float = 1.0,
     **signals: Any,
 ) -> 'Float[Tensor, "B T"]':
@@ -57,7 +58,8 @@ def shape(
     for the tokens that the policy sampled; it need not be a prefix. `signals`: those of `rule.needs`, `[B, T]`, any
     float dtype, by their names in `credit_zoo.types.SIGNALS`; others are not shown to the rule. `group` `[B]`: the
     number of the prompt that a response answers; `ids` `[B, T]`: the sampled tokens; both may be left out where the
-    rule does not read them. `progress` in [0, 1]: the share of training done. Values outside the mask are never read.
+    rule does not read them. `correct` `[B]` in [0, 1]: the score of each response; without it, 1 where the advantage is
+    above 0. `progress` in [0, 1]: the share of training done. Values outside the mask are never read.
 
     Raises `UsageError` in a sentence for shapes that do not fit, a mask of other numbers, a missing or unknown signal,
     or a signal that is not finite; `ContractError` if the rule returns something that a loss must not see.
@@ -79,6 +81,7 @@ def shape(
         group=_whole("group", torch.arange(len(a)) if group is None else group, a.shape, a),
         ids=_whole("ids", torch.zeros(kept.shape) if ids is None else ids, kept.shape, a),
         progress=float(progress),
+        correct=_scores(correct, a),
     )
     if not 0 <= inputs.progress <= 1:
         raise UsageError(f"progress must be in [0, 1], the share of training done, got {progress!r}")
@@ -101,6 +104,17 @@ def _whole(name: str, values: Any, shape: Any, beside: "Tensor") -> "Tensor":
     if found.shape != shape:
         raise UsageError(f"{name} must be {list(shape)} like the responses, got {list(found.shape)}")
     return found.long()
+
+
+def _scores(given: Any, advantage: "Tensor") -> "Tensor":
+    import torch
+
+    if given is None:
+        return (advantage > 0).float()
+    found = torch.as_tensor(given, device=advantage.device).detach().float()
+    if found.shape != advantage.shape or not bool(((found >= 0) & (found <= 1)).all()):
+        raise UsageError(f"correct must be {list(advantage.shape)} like advantage, scores in [0, 1], got {given!r:.80}")
+    return found
 
 
 def _signals(rule: "Shaper", given: Mapping[str, Any], mask: "Tensor") -> "dict[str, Tensor]":

@@ -16,66 +16,24 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import gin
 
 from credit_zoo.errors import UsageError as UsageError
 from credit_zoo.errors import check_range as check_range
 from credit_zoo.errors import unknown as unknown
+from credit_zoo.facts import BenchFacts as BenchFacts
+from credit_zoo.facts import CombinationFacts as CombinationFacts
+from credit_zoo.facts import PieceFacts as PieceFacts
+from credit_zoo.facts import ShaperFacts as ShaperFacts
+from credit_zoo.rule_names import canonical, parts_of
 
 _BESIDE = Path(__file__).parent / "configs"  # in an installed package; in a checkout they stand at the root
 CONFIGS = _BESIDE if _BESIDE.exists() else Path(__file__).parent.parent / "configs"
 
 F = TypeVar("F")
 C = TypeVar("C", bound=type)
-
-
-@dataclass(frozen=True)
-class ShaperFacts:
-    """What a shaper declares about itself; the contract tests hold it to every promise.
-
-    `needs` names signals of `types.SIGNALS`. `scope` "response": a row's result depends on that row alone;
-    "batch": on all rows of the step, over all processes. `preserves_mean`: the mean of the token advantages
-    over the valid tokens is the response's advantage. `preserves_sign`: no token gets the opposite sign.
-    `reduces_to`: (shaper, settings of this one) under which both give the same result.
-    """
-
-    paper: str
-    reference: str = ""
-    needs: tuple[str, ...] = ()
-    scope: Literal["response", "batch"] = "response"
-    preserves_mean: bool = False
-    preserves_sign: bool = False
-    reduces_to: tuple[str, Mapping[str, Any]] | None = None
-
-    def __post_init__(self) -> None:
-        if self.scope not in ("response", "batch"):
-            raise UsageError(f"a shaper's scope must be 'response' or 'batch', got '{self.scope}'")
-
-
-@dataclass(frozen=True)
-class BenchFacts:
-    """What a benchmark declares: `version` rises when any score can change; `headline` names the one metric;
-    `trains_on` is the benchmark whose train split a policy is trained on before it is measured here, this one itself
-    unless another is named; `own_split` says that the set has no official test split: a model that was not trained
-    here is measured on all of it; `boxes` that answers are boxes, whose overlap can be paid.
-    """
-
-    version: int = 1
-    headline: str = "avg@8 accuracy"
-    trains_on: str = ""  # the registry fills in the benchmark's own name
-    own_split: bool = False
-    boxes: bool = False
-    licence: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class PieceFacts:
-    """A piece of a base: where its formula comes from."""
-
-    paper: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +44,12 @@ class Entry(Generic[F]):
     factory: type
     facts: F
     file: Path
+    parts: tuple["Entry[F]", ...] = ()  # of a combination
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The sources of the class and of its parts."""
+        return (self.file, *(file for part in self.parts for file in part.files))
 
     @property
     def doc(self) -> str:
@@ -280,8 +244,28 @@ def import_file(path: Path) -> ModuleType:
     return module
 
 
-SHAPERS = Registry[ShaperFacts](
+class ShaperRegistry(Registry[ShaperFacts]):
+    """The rules, and beside them every combination of rules by its name, such as `permuted(pepo)`."""
+
+    def __getitem__(self, name: str) -> Entry[ShaperFacts]:
+        name = canonical(name)
+        if name not in self._entries and parts_of(name)[1]:
+            combined = importlib.import_module("credit_zoo.shapers._combinations")
+            self._entries[name] = combined.combination(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        head, parts = parts_of(canonical(name))
+        return head in COMBINATIONS and all(part in self for part in parts) if parts else super().__contains__(head)
+
+
+SHAPERS = ShaperRegistry(
     "shaper", "SHAPERS", ShaperFacts, package="credit_zoo.shapers", entry_points="credit_zoo.shapers"
+)
+COMBINATIONS = Registry[CombinationFacts](
+    "combination", "COMBINATIONS", CombinationFacts, module="credit_zoo.shapers._combinations"
 )
 BENCHMARKS = Registry[BenchFacts](
     "bench",

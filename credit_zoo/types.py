@@ -7,7 +7,7 @@ response answers.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, device
@@ -20,6 +20,14 @@ SIGNALS: Mapping[str, str] = {
     "collision": "sum over the vocabulary of squared probabilities, where entropy is measured (0, 1]",
     "visual_similarity": "mean cosine of the token's state to the image's states, decoder layers 1..L [-1, 1]",
     "visual_similarity_release": "the same over the embedding output and layers 1..L, as PEPO's release has it",
+    "visual_similarity_last": "the same in the last decoder layer alone, after the final norm [-1, 1]",
+    "view_logp": "log-probability of the sampled token where the policy sees a degraded picture instead [nats]",
+    "view_entropy": "entropy of the distribution of that token, under the degraded picture [nats]",
+    "view_divergence": "Jensen-Shannon divergence of the two distributions of the token [nats, 0 to log 2]",
+    "log_ratio": "log of the token's probability now over that when it was sampled, in the update that is made [nats]",
+    "truth_advantage": "what the token changed in the chance of the right answer: a twin's closed form [-1, 1]",
+    "truth_role": "what the token is for, by the twin's checker: 0 read, 1 derived, 2 filler, -1 none",
+    "truth_error": "1 at the tokens of the response's first error by the twin's checker, 0 elsewhere",
 }
 
 
@@ -54,8 +62,9 @@ class ShaperInputs:
 
     `advantage` `[B]` float32 from the estimator; `signals` as declared; `mask` `[B, T]`; `group` `[B]`; `ids`
     `[B, T]` the sampled token ids; `progress` in [0, 1], the share of training done. A shaper of scope
-    "response" may be handed any subset of the batch's rows, one of scope "batch" is handed all of them, over
-    all processes. Rows without a token in the mask are left out of training's inputs, and must change nothing.
+    "response" may be handed any subset of the batch's rows, one of scope "group" any of its groups, whole; one of scope
+    "batch" is handed all rows, over all processes. Rows without a token in the mask are left out of training's inputs,
+    and must change nothing. `correct` `[B]` is the benchmark's score in [0, 1], before any reward for form or length.
     """
 
     advantage: Float[Tensor, " B"]
@@ -64,12 +73,17 @@ class ShaperInputs:
     group: Int64[Tensor, " B"]
     ids: Int64[Tensor, "B T"]
     progress: float
+    correct: Float[Tensor, " B"]
 
     def rows(self, index: Tensor) -> "ShaperInputs":
         """Some rows, by their numbers or by a mask `[B]`."""
         signals = TokenSignals({name: values[index] for name, values in self.signals.values.items()})
         advantage, mask, group, ids = (v[index] for v in (self.advantage, self.mask, self.group, self.ids))
-        return ShaperInputs(advantage, signals, mask, group, ids, self.progress)
+        return ShaperInputs(advantage, signals, mask, group, ids, self.progress, self.correct[index])
+
+    def with_signals(self, more: Mapping[str, Float[Tensor, "B T"]]) -> "ShaperInputs":
+        """The same responses with more signals."""
+        return replace(self, signals=TokenSignals({**self.signals.values, **more}))
 
     def weighted(self, weights: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Token advantages `A[b] * weights[b, t]`, 0 outside the mask: how a multiplicative rule ends."""

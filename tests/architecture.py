@@ -15,11 +15,13 @@ PAGE = ROOT / "docs" / "architecture.md"
 # A room imports from the floors above its own only. Files beside the rooms are rooms of their own.
 FLOORS = (
     ("masked", "errors", "question"),
+    ("facts", "rule_names"),
     ("registry",),
     ("types", "answers", "twins", "results"),
     ("shapers", "objective", "questions"),
     ("benchmarks", "policy"),
     ("rollout",),
+    ("truth",),
     ("evaluation", "training"),
     ("cli", "testing"),
     ("lab", "speed"),

@@ -19,8 +19,9 @@ from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.training.engine import TorchEngine
 from credit_zoo.training.rollout_collection import Collector
-from credit_zoo.training.step import Trainer, backward, micro_batches, old_policy_pass, prepare
+from credit_zoo.training.step import backward, micro_batches, old_policy_pass, prepare
 from credit_zoo.training.train_config import TrainConfig
+from credit_zoo.training.trainer import Trainer
 from credit_zoo.types import Prompts, Responses, RolloutBatch
 
 

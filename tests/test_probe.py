@@ -19,7 +19,7 @@ from credit_zoo.evaluation.baselines import (
 from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.lab import probe as command
 from credit_zoo.lab.auroc import auroc
-from credit_zoo.lab.probe import Probe, check, draw, examples, probe_policy, shaper_inputs, shaper_weights, token_labels
+from credit_zoo.lab.probe import Probe, check, draw, examples, probe_policy, shaper_inputs, shaper_weights
 from credit_zoo.lab.probe_figures import mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import (
     Separation,
@@ -31,7 +31,6 @@ from credit_zoo.lab.probe_record import (
     rounded,
     save,
 )
-from credit_zoo.lab.token_roles import NO_ROLE, ROLES, Labels, label, token_spans
 from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.probe import main as start
 from credit_zoo.question import Question
@@ -40,6 +39,8 @@ from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results.stats import probability_of_improvement
 from credit_zoo.results.store import CorruptRecord
 from credit_zoo.rollout.worker import RolloutWorker
+from credit_zoo.truth.token_roles import NO_ROLE, ROLES, Labels, label, token_spans
+from credit_zoo.truth.truth_signals import token_labels
 from credit_zoo.twins.canvas import WHITE
 from credit_zoo.twins.contract import Verdict
 from credit_zoo.twins.solutions import SolutionWriter
@@ -301,7 +302,7 @@ def test_a_taught_solution_is_labelled_whole_and_weighed_by_every_rule_but_the_u
     ids, mask = small.encoder.responses(texts)
     taught = dataclasses.replace(drawn, ids=ids, mask=mask, group=torch.arange(3), score=torch.ones(3))
     verdicts = check(worker, chosen, taught)
-    labels = token_labels(worker, taught, verdicts)
+    labels = token_labels(worker.policy.encoder, taught.ids, taught.mask, verdicts)
     last = mask.sum(1).numpy() - 1
     assert all(
         (labels.role[row, : last[row]] >= 0).all() and labels.role[row, last[row]] == NO_ROLE for row in range(3)

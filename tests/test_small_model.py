@@ -18,8 +18,8 @@ from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.training.engine import torch_engine
 from credit_zoo.training.loop import train_policy
 from credit_zoo.training.rollout_collection import Collector
-from credit_zoo.training.step import Trainer
 from credit_zoo.training.train_config import TrainConfig
+from credit_zoo.training.trainer import Trainer
 from credit_zoo.twins.contract import Difficulty
 
 SHORT = PromptConfig(style="short")

@@ -13,7 +13,8 @@ from credit_zoo.cli.command_line import add_plugins, current_name
 from credit_zoo.cli.setting_docs import settings_of_class
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.evaluation import BASELINES
-from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
+from credit_zoo.registry import BENCHMARKS, COMBINATIONS, CONFIGS, SHAPERS
+from credit_zoo.rule_names import canonical, parts_of
 
 AXES = ("shaper", "base", "bench", "model", "scale")
 SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine"), "eval_steps": ("eval", "every")}
@@ -22,10 +23,13 @@ RENAMED = {
     "train.ramp": "train.shaper_schedule",
     "train.schedule": "train.lr_schedule",
     "base.max_refills": "base.max_resampling_rounds",
+    "permuted_pepo.alpha": "pepo.alpha",
+    "permuted_pepo.temperature": "pepo.temperature",
+    "permuted_pepo.seed": "permuted.seed",
 }
 # The groups of settings by the word that a user types, and where the class of each stands.
 GROUPS: Mapping[str, str] = {
-    "train": "credit_zoo.training.step:TrainConfig",
+    "train": "credit_zoo.training.train_config:TrainConfig",
     "base": "credit_zoo.objective.base:Base",
     "sampling": "credit_zoo.rollout.sampling:SamplingParams",
     "reward": "credit_zoo.objective.rewards:Reward",
@@ -132,7 +136,7 @@ def _unknown_word(name: str) -> UsageError:
 def _command(arguments: tuple[str, ...], plain: dict[str, str], settings: tuple[tuple[str, str, str], ...]) -> Command:
     plugins = add_plugins(plain.pop("plugins")) if "plugins" in plain else ()
     values: dict[str, Any] = dict(plain)
-    shaper = plain.get("shaper", "uniform")
+    values["shaper"] = shaper = canonical(plain.get("shaper", "uniform"))
     if shaper not in SHAPERS and shaper in gin_files("base"):
         if plain.get("base", shaper) != shaper:
             raise UsageError(
@@ -154,7 +158,7 @@ def _command(arguments: tuple[str, ...], plain: dict[str, str], settings: tuple[
 
 def _check_names(command: Command) -> None:
     if command.shaper not in SHAPERS:
-        raise unknown("shaper", command.shaper, (*SHAPERS, *gin_files("base")))
+        raise _unknown_shaper(command.shaper)
     trackers = ("none", "tensorboard", "wandb")
     chosen: list[tuple[str, str, Iterable[str]]] = [
         *(("bench", name, BENCHMARKS) for name in (*command.bench, *filter(None, [command.train_on]))),
@@ -164,12 +168,22 @@ def _check_names(command: Command) -> None:
         *(("name to explain", name, explainable()) for name in filter(None, [command.explain])),
     ]
     for kind, name, known in chosen:
-        if name not in set(known):
+        if name not in set(known) and not (kind == "name to explain" and name in SHAPERS):
             raise unknown(kind, name, known)
     if command.tracker == "wandb" and importlib.util.find_spec("wandb") is None:
         raise UsageError("tracker=wandb needs the package wandb: pip install 'credit_zoo[wandb]'")
     if command.data not in (None, "hub") and not Path(command.data).exists():
         raise UsageError(f"data={command.data} does not exist")
+
+
+def _unknown_shaper(name: str) -> UsageError:
+    """The error for a name, or for the first part of a combination that is not there."""
+    head, parts = parts_of(name)
+    if not parts:
+        return unknown("shaper", name, (*SHAPERS, *(f"{one}(...)" for one in COMBINATIONS), *gin_files("base")))
+    if head not in COMBINATIONS:
+        return unknown("combination", head, COMBINATIONS)
+    return next(_unknown_shaper(part) for part in parts if part not in SHAPERS)
 
 
 def _whole_numbers(name: str, text: str) -> tuple[int, ...]:

@@ -1,17 +1,16 @@
 """What there is to say of a name: `explain=NAME` for shapers, bases, benchmarks and groups of settings."""
 
-from pathlib import Path
-
 from credit_zoo.cli.arguments import GROUPS, gin_files
 from credit_zoo.cli.command_line import setting_lines
 from credit_zoo.cli.setting_docs import about, settings_in_file, settings_of_class
-from credit_zoo.registry import BENCHMARKS, SHAPERS, BenchFacts, Entry, ShaperFacts
+from credit_zoo.registry import BENCHMARKS, COMBINATIONS, SHAPERS, BenchFacts, Entry, ShaperFacts
+from credit_zoo.rule_names import canonical, heads_of
 
 
 def explanation_of(name: str) -> str:
     """A shaper's equation and promises; a base's file; a benchmark's source; the settings of each, or of a group."""
     if name in SHAPERS:
-        return _shaper(name, SHAPERS[name])
+        return _shaper(canonical(name), SHAPERS[name])
     if name in gin_files("base"):
         return f"base {name}\n\n{gin_files('base')[name].read_text(encoding='utf-8').strip()}"
     if name in BENCHMARKS:
@@ -27,7 +26,18 @@ def _shaper(name: str, entry: Entry[ShaperFacts]) -> str:
     if facts.reduces_to:
         changed = ", ".join(f"{name}.{key}={value}" for key, value in facts.reduces_to[1].items())
         promises.append(f"equals {facts.reduces_to[0]} at {changed or 'its defaults'}")
-    return "\n".join([*_head(name, entry.doc, entry.file), "Declared and tested", *(f"  {line}" for line in promises)])
+    promises += ["a control, never ranked as a method"] if facts.control else []
+    settings = [line for head in heads_of(name) for line in _settings(head)]
+    return "\n".join([*_head(entry.doc, settings), "Declared and tested", *(f"  {line}" for line in promises)])
+
+
+def _settings(head: str) -> list[str]:
+    """The lines of a rule's or a combination's own settings."""
+    if head in COMBINATIONS:
+        cls = COMBINATIONS[head].factory
+        own = [one for one in settings_of_class(f"{cls.__module__}:{cls.__name__}") if one.name != "rules"]
+        return setting_lines(own, head)
+    return setting_lines(settings_in_file(SHAPERS[head].file), head)
 
 
 def _benchmark(name: str, entry: Entry[BenchFacts]) -> str:
@@ -39,9 +49,9 @@ def _benchmark(name: str, entry: Entry[BenchFacts]) -> str:
         f"source: {facts.source or 'none'}",
         f"licence: {facts.licence or 'none'}",
     ]
-    return "\n".join([*_head(name, entry.doc, entry.file), "Declared", *(f"  {line}" for line in lines)])
+    settings = setting_lines(settings_in_file(entry.file), name)
+    return "\n".join([*_head(entry.doc, settings), "Declared", *(f"  {line}" for line in lines)])
 
 
-def _head(name: str, doc: str, file: Path) -> list[str]:
-    settings = setting_lines(settings_in_file(file), name) or ["  none"]
-    return [doc.strip(), "", "Settings", *settings, ""]
+def _head(doc: str, settings: list[str]) -> list[str]:
+    return [doc.strip(), "", "Settings", *(settings or ["  none"]), ""]

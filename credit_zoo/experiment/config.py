@@ -19,7 +19,8 @@ from credit_zoo.cli import GROUPS, Command, coerce, gin_files, trained_bench
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.experiment.setting_owners import PIECES, is_of_a_bench
 from credit_zoo.experiment.validation import refuse_unfit, refuse_unused
-from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
+from credit_zoo.registry import BENCHMARKS, COMBINATIONS, CONFIGS, SHAPERS, Entry, Registry
+from credit_zoo.rule_names import gin_name, heads_of
 
 if TYPE_CHECKING:
     from credit_zoo.evaluation import EvalConfig
@@ -70,11 +71,11 @@ def resolve(command: Command) -> ExperimentConfig:
     files = [CONFIGS / "default.gin", *(gin_files(axis)[getattr(command, axis)] for axis in ("scale", "model", "base"))]
     files += [axis[name] for axis, name in _optional(command) if name in axis]
     gin.clear_config()
-    chosen = f"experiment.shaper = @shaper.{shaper.name}()"
+    chosen = [f"experiment.shaper = @shaper.{gin_name(shaper.name)}()", *_parts(shaper)]
     try:
         gin.parse_config_files_and_bindings(
             [str(file) for file in files],
-            [chosen, *_bindings(command)],
+            [*chosen, *_bindings(command)],
             finalize_config=False,
             print_includes_and_imports=False,
         )
@@ -93,7 +94,25 @@ def resolve(command: Command) -> ExperimentConfig:
 
 def _optional(command: Command) -> Iterator[tuple[dict[str, Path], str]]:
     yield gin_files("bench"), command.bench[0]
-    yield gin_files("shaper"), command.shaper
+    for name in heads_of(command.shaper):
+        yield gin_files("shaper"), name
+
+
+def _parts(shaper: Entry[Any]) -> Iterator[str]:
+    """What a combination combines, as gin bindings."""
+    if shaper.parts:
+        rules = "".join(f"@shaper.{gin_name(part.name)}(), " for part in shaper.parts)
+        yield f"shaper.{gin_name(shaper.name)}.rules = ({rules})"
+        for part in shaper.parts:
+            yield from _parts(part)
+
+
+def _combinations(shaper: Entry[Any], head: str) -> Iterator[str]:
+    """The names in gin of a rule and of its parts that are combinations of one kind."""
+    if heads_of(shaper.name)[0] == head:
+        yield f"shaper.{gin_name(shaper.name)}"
+    for part in shaper.parts:
+        yield from _combinations(part, head)
 
 
 def _bindings(command: Command) -> Iterator[str]:
@@ -104,7 +123,9 @@ def _bindings(command: Command) -> Iterator[str]:
         if thing == "base" and key in PIECES:
             yield f"base.{key} = @{PIECES[key].kind}.{PIECES[key][text].name}()"
         else:
-            yield f"{_in_gin(thing)}.{key} = {_literal(coerce(_class_of(thing), thing, key, text))}"
+            value = _literal(coerce(_class_of(thing), thing, key, text))
+            names = _combinations(SHAPERS[command.shaper], thing) if thing in COMBINATIONS else [_in_gin(thing)]
+            yield from (f"{name}.{key} = {value}" for name in names)
 
 
 def _literal(value: Any) -> str:
@@ -133,7 +154,8 @@ def benchmark(command: Command, name: str) -> "Benchmark":
 def _class_of(thing: str) -> type:
     if thing in setting_groups() and thing != "experiment":
         return setting_groups()[thing]
-    for registry in (SHAPERS, *PIECES.values()):
+    registries: tuple[Registry[Any], ...] = (SHAPERS, COMBINATIONS, *PIECES.values())
+    for registry in registries:
         if thing in registry:
             return registry[thing].factory
     pieces = [name for registry in PIECES.values() for name in registry]
@@ -153,7 +175,8 @@ def _shown(name: str, value: Any) -> Any:
         return str(value)  # JSON, and so a record, has no infinity
     if isinstance(value, tuple):
         return tuple(_shown(name, part) for part in value)
-    if name not in PIECES or not dataclasses.is_dataclass(value):
+    registry: Registry[Any] | None = SHAPERS if name == "rules" else PIECES.get(name)
+    if registry is None or not dataclasses.is_dataclass(value):
         return value
     inside = ", ".join(f"{key}={part}" for key, part in settings_of(value).items())
-    return f"{PIECES[name].of(value).name}({inside})"
+    return f"{registry.of(value).name}({inside})"

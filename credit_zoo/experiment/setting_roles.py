@@ -72,7 +72,7 @@ def _unused(config: ExperimentConfig) -> Iterator[str]:
 
 def shaper_code(name: str) -> str:
     """The digest of a rule's sources."""
-    return _loaded((SHAPERS[name].file,))
+    return _loaded(SHAPERS[name].files)
 
 
 def base_code(config: ExperimentConfig) -> str:

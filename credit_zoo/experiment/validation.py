@@ -7,7 +7,8 @@ from credit_zoo.cli import Command, trained_bench
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.setting_owners import PIECES, TRAINING_GROUPS, is_of_a_bench
 from credit_zoo.question import SPLITS
-from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.registry import BENCHMARKS, COMBINATIONS, SHAPERS
+from credit_zoo.rule_names import heads_of
 
 if TYPE_CHECKING:
     from credit_zoo.evaluation import EvalConfig
@@ -53,7 +54,7 @@ def refuse_unused(command: Command, experiment: Resolved) -> None:
     """A setting that was typed but that nothing of this run reads."""
     base = experiment.base
     pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
-    training = () if command.eval_only else (command.shaper, *pieces, *TRAINING_GROUPS)
+    training = () if command.eval_only else (*heads_of(command.shaper), *pieces, *TRAINING_GROUPS)
     benches = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
     used = {"eval", "model", "prompt", "data", "rollout", *training}
     for thing, key, _ in command.settings:
@@ -62,9 +63,9 @@ def refuse_unused(command: Command, experiment: Resolved) -> None:
                 raise UsageError(f"{thing}.{key} was set, but bench={','.join(command.bench)} does not use it")
             continue
         if thing not in used:
-            if command.eval_only and thing in (*TRAINING_GROUPS, command.shaper, *pieces):
+            if command.eval_only and thing in (*TRAINING_GROUPS, *heads_of(command.shaper), *pieces):
                 raise UsageError(f"{thing}.{key} was set, but eval_only=true trains nothing")
-            owner = f"shaper={command.shaper}" if thing in SHAPERS else f"base={command.base}"
+            owner = f"shaper={command.shaper}" if thing in SHAPERS or thing in COMBINATIONS else f"base={command.base}"
             raise UsageError(f"{thing}.{key} was set, but {owner} does not use it")
         is_read, otherwise = READ_IF.get(f"{thing}.{key}", (lambda _: True, ""))
         if not is_read(experiment):
@@ -75,7 +76,7 @@ def refuse_unfit(command: Command, experiment: Resolved) -> None:
     """Settings that are right each on its own, but not together."""
     checks = [_measuring(command, experiment)]
     if not command.eval_only:
-        checks += [_sampling(experiment), _updating(experiment), _rewarding(command, experiment)]
+        checks += [_knowing(command), _sampling(experiment), _updating(experiment), _rewarding(command, experiment)]
     for sentence in (sentence for check in checks for sentence in check):
         raise UsageError(sentence)
 
@@ -89,6 +90,15 @@ def _measuring(command: Command, experiment: Resolved) -> Iterator[str]:
     certain = "eval.temperature=0" if e.temperature == 0 else "eval.top_k=1" if e.top_k == 1 else None
     if certain and e.samples > 1:
         yield f"{certain} gives every question one answer eval.samples={e.samples} times: set eval.samples=1"
+
+
+def _knowing(command: Command) -> Iterator[str]:
+    truth = SHAPERS[command.shaper].facts.truth
+    if truth and command.data is not None:
+        yield (
+            f"shaper={command.shaper} needs {', '.join(truth)}, which a twin alone can tell: leave out "
+            f"data={command.data}, or choose another shaper"
+        )
 
 
 def _sampling(experiment: Resolved) -> Iterator[str]:

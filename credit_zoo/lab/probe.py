@@ -39,7 +39,6 @@ from credit_zoo.evaluation import (
 )
 from credit_zoo.lab.probe_figures import Values, mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
-from credit_zoo.lab.token_roles import Labels, label
 from credit_zoo.objective import Grpo, shape, weights
 from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals, weights_digest
 from credit_zoo.question import Question, Split
@@ -47,6 +46,7 @@ from credit_zoo.questions import PromptConfig
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results import interval, machine, origin, repeatable, utc_now
 from credit_zoo.rollout import RolloutWorker
+from credit_zoo.truth import Labels, token_labels
 from credit_zoo.twins import Difficulty, Example, Twin, Verdict
 from credit_zoo.types import ShaperInputs, TokenSignals
 
@@ -169,18 +169,6 @@ def check(worker: RolloutWorker, asked: Sequence[Example], drawn: SampledRespons
     return [twin_of(worker).check(asked[place], text) for place, text in zip(places, texts, strict=True)]
 
 
-def token_labels(worker: RolloutWorker, drawn: SampledResponses, verdicts: Sequence[Verdict]) -> Labels:
-    """The roles and first errors of the sampled tokens."""
-
-    def decode(ids: list[int]) -> str:
-        return str(worker.policy.encoder.tokenizer.decode(ids, skip_special_tokens=True))
-
-    pairs = list(zip(drawn.ids, drawn.mask, strict=True))
-    rows = [ids[mask].tolist() for ids, mask in pairs]
-    places = [mask.nonzero()[:, 0].tolist() for _, mask in pairs]
-    return label(decode, rows, places, verdicts, drawn.ids.shape[1])
-
-
 def accuracy(worker: RolloutWorker, asked: Sequence[Example], drawn: SampledResponses, probe: Probe) -> Accuracy:
     """What the policy gets right, and what comes right without the picture or without any policy."""
     questions = [example.question for example in asked]
@@ -209,7 +197,7 @@ def accuracy(worker: RolloutWorker, asked: Sequence[Example], drawn: SampledResp
 def shaper_inputs(drawn: SampledResponses) -> ShaperInputs:
     """The responses as a rule sees them, with the score as reward."""
     advantage = Grpo()(drawn.score, drawn.group)
-    return ShaperInputs(advantage, drawn.signals, drawn.mask, drawn.group, drawn.ids, progress=1.0)
+    return ShaperInputs(advantage, drawn.signals, drawn.mask, drawn.group, drawn.ids, 1.0, drawn.score)
 
 
 def shaper_weights(x: ShaperInputs) -> dict[str, Values]:
@@ -243,7 +231,7 @@ def probe_policy(policy: Policy, probe: Probe, arguments: Sequence[str]) -> Prob
     asked = examples(worker, probe, "test", probe.questions)
     drawn = draw(worker, [example.question for example in asked], probe)
     verdicts = check(worker, asked, drawn)
-    labels = token_labels(worker, drawn, verdicts)
+    labels = token_labels(policy.encoder, drawn.ids, drawn.mask, verdicts)
     return ProbeRecord(
         schema=SCHEMA,
         created=created,

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 
 from credit_zoo.lab.auroc import auroc
 from credit_zoo.lab.probe_record import TASKS, Mistakes, Separation, Spread
-from credit_zoo.lab.token_roles import ROLES, Labels
+from credit_zoo.truth import ROLES, Labels
 from credit_zoo.twins import Verdict
 
 Values: TypeAlias = Float[np.ndarray, "B T"]

@@ -70,7 +70,8 @@ def answer(settings: Show) -> Answer:
     with torch.no_grad(), listen(policy, rows, needs) as cosines:
         found = policy(rows, 1.0)
     signals = token_signals(needs, found, cosines, rows.mask)
-    x = ShaperInputs(torch.ones(len(drawn.ids)), signals, drawn.mask, drawn.row_of, drawn.ids, progress=1.0)
+    one = torch.ones(len(drawn.ids))
+    x = ShaperInputs(one, signals, drawn.mask, drawn.row_of, drawn.ids, progress=1.0, correct=one)
     kept = drawn.mask[0]
     shaped = {name: weights(shape(SHAPERS[name].factory(), x), x)[0, kept] for name in names}
     picture = questions[0].image

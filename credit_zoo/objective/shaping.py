@@ -3,6 +3,7 @@
 A[b,t] <- A[b] + schedule(progress) * (shaper(inputs)[b,t] - A[b])        on valid tokens, 0 elsewhere
 """
 
+from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -43,7 +44,7 @@ def shape(shaper: Shaper, x: ShaperInputs) -> Float[Tensor, "B T"]:
     if missing:
         raise UsageError(f"shaper '{entry.name}' needs the signals {', '.join(missing)}, which were not measured")
     declared = TokenSignals({name: x.signals.values[name].detach().float() for name in entry.facts.needs})
-    result = shaper(ShaperInputs(x.advantage.detach().float(), declared, x.mask, x.group, x.ids, x.progress))
+    result = shaper(replace(x, advantage=x.advantage.detach().float(), signals=declared, correct=x.correct.float()))
     _check(entry.name, result, x)
     return result
 

@@ -27,6 +27,7 @@ from .question_streams import TwinQuestions as TwinQuestions
 from .question_streams import check_folder as check_folder
 from .question_streams import open_questions as open_questions
 from .question_streams import shown_size as shown_size
+from .question_streams import twin_questions as twin_questions
 from .subset import OpenedOnUse as OpenedOnUse
 from .subset import choose as choose
 from .subset import without_pictures as without_pictures

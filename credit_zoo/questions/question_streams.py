@@ -15,7 +15,7 @@ from credit_zoo.questions.local_folder import layout_of
 from credit_zoo.questions.picture_questions import PictureQuestions
 from credit_zoo.questions.pictures import SKIP, BadRow, open_image, picture_size
 from credit_zoo.registry import BENCHMARKS
-from credit_zoo.twins import Difficulty, Twin
+from credit_zoo.twins import Difficulty, Example, Twin
 
 HUB = "hub"  # data=hub
 Refusal = Callable[[Question], str | None]  # why a model does not take a question; None if it does
@@ -68,7 +68,11 @@ class TwinQuestions:
         return Source(self.twin.name, twin=True, revision=f"v{self.twin.version}, {dials}", rows=0)
 
     def __getitem__(self, index: int) -> Question:
-        return self.twin.example(self.split, index, self.difficulty, self.seed).question
+        return self.example(index).question
+
+    def example(self, index: int) -> Example:
+        """The question with its worked solution."""
+        return self.twin.example(self.split, index, self.difficulty, self.seed)
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,14 @@ class FramedQuestions:
         told = {"frame": self.frame, "span": span(size, self.frame, seen), "pixels": question.answer}
         answer = ",".join(f"{side:.6g}" for side in box)
         return replace(question, image=question.held, answer=answer, meta={**question.meta, **told})
+
+
+def twin_questions(questions: Questions) -> TwinQuestions:
+    """The twin's stream behind questions; raises `UsageError` for a real set, of which nobody knows the truth."""
+    inside = questions.questions if isinstance(questions, FramedQuestions) else questions
+    if not isinstance(inside, TwinQuestions):
+        raise UsageError(f"{questions.source} is a real set: what a token is for is known of a twin's questions alone")
+    return inside
 
 
 def told(questions: Questions, index: int) -> Question:

@@ -18,6 +18,7 @@ from torch import Tensor
 from credit_zoo import masked
 from credit_zoo.objective import ContractError, Shaper, shape
 from credit_zoo.registry import SHAPERS, Entry, ShaperFacts
+from credit_zoo.rule_names import heads_of
 from credit_zoo.testing.hard_inputs import hard_cases, measured, padded, shaper_inputs, with_empty_row
 from credit_zoo.types import SIGNALS, ShaperInputs, TokenSignals, UndeclaredSignal
 
@@ -106,11 +107,22 @@ def check_row_permutation(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperIn
 
 
 def check_micro_batches(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> None:
-    """Scope "response": a row's result is the same alone and among others."""
-    if entry.facts.scope == "response":
-        alone = [_shaped(entry, shaper, x.rows(row)) for row in torch.arange(len(x.mask))[:, None]]
-        sentence = f"""'{entry.name}' has scope "response", but a row's result depends on the other rows"""
-        _assert_close(torch.cat(alone), _shaped(entry, shaper, x), x, sentence)
+    """A row's result is the same alone (scope "response"), with its group alone ("group"), and among others."""
+    if entry.facts.scope == "batch":
+        return
+    unit = torch.arange(len(x.mask)) if entry.facts.scope == "response" else x.group
+    alone, expected = torch.zeros(x.mask.shape), _shaped(entry, shaper, x)
+    for rows in ((unit == one).nonzero()[:, 0] for one in sorted(set(unit.tolist()))):
+        alone[rows] = _shaped(entry, shaper, x.rows(rows))
+    others = "the other rows" if entry.facts.scope == "response" else "other groups"
+    sentence = f"""'{entry.name}' has scope "{entry.facts.scope}", but a row's result depends on {others}"""
+    _assert_close(alone, expected, x, sentence)
+
+
+def check_group_numbers(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> None:
+    """Which number a group has changes nothing."""
+    actual = _shaped(entry, shaper, replace(x, group=1000 - 7 * x.group))
+    _assert_close(actual, _shaped(entry, shaper, x), x, f"'{entry.name}' reads the numbers of groups")
 
 
 def check_empty_rows(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> None:
@@ -201,8 +213,8 @@ def check_docstring(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) 
 def check_settings(entry: Entry[ShaperFacts], shaper: Shaper, x: ShaperInputs) -> None:
     """Every setting has a default; a numeric one refuses NaN and words by the name that a user types."""
     for setting in fields(entry.factory):
-        typed = f"{entry.name}.{setting.name}"
-        assert setting.default is not MISSING, f"{typed} has no default"
+        typed = f"{heads_of(entry.name)[0]}.{setting.name}"
+        assert setting.default is not MISSING or setting.default_factory is not MISSING, f"{typed} has no default"
         if isinstance(setting.default, bool) or not isinstance(setting.default, (int, float)):
             continue
         for bad in (float("nan"), "x"):
@@ -237,6 +249,7 @@ NUMBERS: tuple[Check, ...] = (
     check_padding,
     check_row_permutation,
     check_micro_batches,
+    check_group_numbers,
     check_empty_rows,
     check_mean,
     check_sign,

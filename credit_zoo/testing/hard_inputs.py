@@ -16,11 +16,14 @@ def hard_cases() -> dict[str, ShaperInputs]:
     """Inputs on which shapers break, with every signal; the same at every call."""
     plain = _random(rows=5, width=11)
     holes, one = plain.mask.clone(), torch.zeros_like(plain.mask)
+    shared = plain.ids.clone()
+    shared[:, :4] = 3  # what every answer begins with
     holes[:, ::3] = False
     one[:, 4] = True
     return {
         "ordinary values": plain,
         "long responses": _random(rows=3, width=300),
+        "answers of one prompt": replace(plain, group=torch.zeros_like(plain.group), ids=shared),
         "constant signals": measured(plain, lambda values: torch.full_like(values, 0.25)),
         "ties": measured(plain, lambda values: (values > values.mean()).float()),
         "values of +-1e4": measured(plain, lambda values: 1e4 * (values - values.mean()).sign()),
@@ -40,15 +43,25 @@ def _random(rows: int, width: int) -> ShaperInputs:
         "entropy": normal["entropy"].abs(),
         "visual_similarity": 0.25 + 0.04 * normal["visual_similarity"],
         "visual_similarity_release": 0.3 + 0.04 * normal["visual_similarity_release"],
+        "visual_similarity_last": 0.2 + 0.05 * normal["visual_similarity_last"],
+        "collision": normal["collision"].abs().clamp(0.01, 1),
+        "view_logp": -normal["view_logp"].abs(),
+        "view_entropy": normal["view_entropy"].abs(),
+        "view_divergence": 0.1 * normal["view_divergence"].abs().clamp(max=6),
+        "log_ratio": 0.1 * normal["log_ratio"],
+        "truth_advantage": 0.3 * normal["truth_advantage"].clamp(-3, 3),
+        "truth_role": normal["truth_role"].round().clamp(-1, 2),
+        "truth_error": (normal["truth_error"] > 1.2).float(),
     }
     lengths = torch.randint(2, width + 1, (rows, 1), generator=generator)
     return ShaperInputs(
         advantage=torch.tensor([1.2, -0.7, 0.0, 0.3, -2.0])[:rows],
-        signals=TokenSignals({name: signals.get(name, normal[name]) for name in SIGNALS}),
+        signals=TokenSignals(signals),
         mask=torch.arange(width) < lengths,
         group=torch.arange(rows) // 2,
         ids=torch.randint(0, 50, (rows, width), generator=generator),
         progress=0.5,
+        correct=torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0])[:rows],
     )
 
 
@@ -78,6 +91,7 @@ def shaper_inputs(needs: tuple[str, ...] = tuple(SIGNALS)) -> Any:  # the strate
             group=torch.tensor(draw(st.lists(st.integers(0, 2), **row))),
             ids=torch.tensor(draw(st.lists(st.integers(0, 9), **table))).view(rows, width),
             progress=draw(st.sampled_from([0.0, 0.3, 1.0])),
+            correct=torch.tensor(draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), **row))),
         )
 
     return draw_inputs()
@@ -100,6 +114,7 @@ def with_empty_row(x: ShaperInputs, place: int, group: int) -> ShaperInputs:
         x,
         advantage=put(x.advantage, empty.advantage + 5),
         signals=TokenSignals(junk),
+        correct=put(x.correct, 1 - empty.correct),
         mask=put(x.mask, torch.zeros_like(empty.mask)),
         group=put(x.group, torch.full_like(empty.group, group)),
         ids=put(x.ids, empty.ids),

@@ -22,10 +22,10 @@ from .out_of_memory import memory_of as memory_of
 from .processes import open_accelerator as open_accelerator
 from .processes import part_processes as part_processes
 from .rollout_collection import Collector as Collector
-from .step import Trainer as Trainer
 from .step import measure_signals as measure_signals
 from .step import old_policy_pass as old_policy_pass
 from .step import prepare as prepare
 from .step import update as update
 from .step_report import StepReport as StepReport
 from .train_config import TrainConfig as TrainConfig
+from .trainer import Trainer as Trainer

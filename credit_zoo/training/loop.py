@@ -1,17 +1,28 @@
 """The training loop: sample, reward, advantage, signals, shape, loss, step, report."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 
+from torch import Tensor
+
 from credit_zoo.question import Question
-from credit_zoo.questions import Questions
+from credit_zoo.questions import Questions, twin_questions
 from credit_zoo.rollout import SamplerMismatch
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
 from credit_zoo.training.rollout_collection import Rollout, Sums
-from credit_zoo.training.step import Trainer, UpdateBatch, UpdateStats, measure_step, old_policy_pass, prepare, update
+from credit_zoo.training.step import (
+    UpdateStats,
+    measure_step,
+    old_policy_pass,
+    prepare,
+    shaped_first,
+    update,
+)
 from credit_zoo.training.step_report import StepReport
+from credit_zoo.training.trainer import Trainer, UpdateBatch
+from credit_zoo.truth import truth_signals
 
 
 class Diverged(RuntimeError):
@@ -45,7 +56,8 @@ def train_policy(
         rate = trainer.train.lr * trainer.train.rate(step)
         try:
             with memory_of("training"):
-                update_batch = prepare(trainer, rollout.batch, step / trainer.train.steps, rollout.idle)
+                given = _given(trainer, questions, rollout)
+                update_batch = prepare(trainer, rollout.batch, step / trainer.train.steps, rollout.idle, given)
                 updates = _updates(trainer, update_batch, rate, rollout.without_effect)
         except NonFiniteError:
             raise Diverged(step + 1, rollout.questions) from None
@@ -56,8 +68,21 @@ def _updates(trainer: Trainer, update_batch: UpdateBatch, rate: float, without_e
     """The updates of a step; of one without effect, its measurements alone."""
     if without_effect:
         return [measure_step(trainer, update_batch)]
-    update_batch = old_policy_pass(trainer, update_batch) if trainer.two_pass else update_batch
+    if trainer.two_pass:
+        update_batch = old_policy_pass(trainer, update_batch)
+    elif trainer.facts.scope != "response":
+        update_batch = shaped_first(trainer, update_batch)
     return [update(trainer, update_batch, rate) for _ in range(trainer.train.updates)]
+
+
+def _given(trainer: Trainer, questions: Questions, rollout: Rollout) -> Mapping[str, Tensor]:
+    """What the rule wants to know that only a twin can tell."""
+    if not trainer.facts.truth:
+        return {}
+    stream, batch, sampling = twin_questions(questions), rollout.batch, trainer.collector.sampling
+    numbers = dict(zip(batch.responses.row_of.tolist(), batch.group.tolist(), strict=True))
+    examples = [stream.example(numbers[row]) for row in range(len(batch.prompts))]
+    return truth_signals(trainer.facts.needs, trainer.policy, stream.twin, examples, batch, sampling)
 
 
 def sync(trainer: Trainer) -> None:

@@ -5,85 +5,33 @@ divided by totals of the whole step, and a shaper of scope "batch" sees all resp
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from credit_zoo import masked
-from credit_zoo.objective import Base, LossStats, Shaper, TokenBatch, Totals, scheduled, shape
-from credit_zoo.policy import BatchLayout, MicroBatch, Policy, TokenStatistics, listen, pack, split, token_signals
-from credit_zoo.registry import SHAPERS
+from credit_zoo.facts import UPDATE_SIGNAL
+from credit_zoo.objective import LossStats, TokenBatch, Totals, scheduled, shape
+from credit_zoo.policy import BatchLayout, MicroBatch, listen, pack, split, token_signals
 from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
-from credit_zoo.training.engine import Engine, NonFiniteError
+from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
-from credit_zoo.training.rollout_collection import Collector
 from credit_zoo.training.step_report import WeightSpread
-from credit_zoo.training.train_config import TrainConfig
+from credit_zoo.training.trainer import Trainer, UpdateBatch
 from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """Everything that stays the same over the steps."""
-
-    policy: Policy
-    engine: Engine
-    accelerator: Accelerator
-    reference: Policy | None
-    shaper: Shaper
-    base: Base
-    train: TrainConfig
-    collector: Collector
-    importance_cap: float = math.inf  # of the correction for a sampler that is not the policy itself
-
-    def statistics(self, model: nn.Module, rows: BatchLayout) -> TokenStatistics:
-        """What a model says of some responses, under the distribution that they were sampled from."""
-        sampling = self.collector.sampling
-        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation)
-        return found
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return SHAPERS.of(self.shaper).facts.needs
-
-    @property
-    def two_pass(self) -> bool:
-        """Whether signals come from a pass of their own: they must not move under several updates, and a shaper
-        of scope "batch" needs all of them before the first gradient.
-        """
-        return self.train.updates > 1 or SHAPERS.of(self.shaper).facts.scope == "batch"
-
-    def total(self, *values: float) -> list[float]:
-        """Sums over all processes."""
-        local = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
-        return [float(v) for v in self.accelerator.reduce(local, reduction="sum")]
-
-
-@dataclass(frozen=True)
-class UpdateBatch:
-    """A step's responses on this process with all that the loss needs of them, `[B, ...]`. `shaped` and
-    `old_logp` are there after a pass of the old policy.
-    """
-
-    rows: BatchLayout
-    inputs: ShaperInputs
-    totals: Totals
-    sampler_logp: Tensor
-    shaped: Tensor | None = None
-    old_logp: Tensor | None = None
-
-    def part(self, part: MicroBatch) -> ShaperInputs:
-        """What a shaper may look at of a micro-batch, but its signals."""
-        x = self.inputs
-        mask, ids = part.cut(x.mask), part.cut(x.ids)
-        return ShaperInputs(x.advantage[part.rows], TokenSignals(), mask, x.group[part.rows], ids, x.progress)
-
-
-def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool = False) -> UpdateBatch:
+def prepare(
+    trainer: Trainer,
+    batch: RolloutBatch,
+    progress: float,
+    idle: bool = False,
+    given: Mapping[str, Tensor] | None = None,
+) -> UpdateBatch:
     """Advantages, the loss mask, and the totals that the loss is divided by; no row of an `idle` process counts.
+    `given` are signals `[B, T]` that no pass of the policy measures.
 
     Every process gets as many rows as the fullest, so that all go through the same passes: a row that is there for
     that alone has an empty mask.
@@ -106,7 +54,13 @@ def prepare(trainer: Trainer, batch: RolloutBatch, progress: float, idle: bool =
     )
     advantage = grown(trainer.base.estimator(batch.reward, batch.group), 0.0)
     inputs = ShaperInputs(
-        advantage, TokenSignals(), grown(mask, False), grown(batch.group, -1), rows.response_ids, progress
+        advantage,
+        TokenSignals({name: grown(values, 0.0) for name, values in (given or {}).items()}),
+        grown(mask, False),
+        grown(batch.group, -1),
+        rows.response_ids,
+        progress,
+        grown(batch.correct, 0.0),
     )
     totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
     return UpdateBatch(rows, inputs, totals, grown(batch.responses.logp, 0.0))
@@ -122,10 +76,10 @@ def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatc
 
 
 def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
-    """Log-probability, entropy and the shaper's signals of some rows, from one forward pass."""
-    with listen(trainer.policy, rows, trainer.needs) as cosines:
+    """Log-probability, entropy and the signals that the shaper wants measured, of some rows, from one forward pass."""
+    with listen(trainer.policy, rows, trainer.facts.measured) as cosines:
         found = trainer.statistics(model, rows)
-    return found.logp, found.entropy, token_signals(trainer.needs, found, cosines, mask)
+    return found.logp, found.entropy, token_signals(trainer.facts.measured, found, cosines, mask)
 
 
 @torch.no_grad()
@@ -133,23 +87,37 @@ def measure_signals(trainer: Trainer, update_batch: UpdateBatch) -> tuple[Shaper
     """A pass without gradient over all responses: what the shaper may look at, and the log-probabilities `[B, T]`."""
     mask = update_batch.inputs.mask
     old_logp = torch.zeros(mask.shape, device=mask.device)
-    signals = {name: torch.zeros_like(old_logp) for name in trainer.needs}
+    measured = trainer.facts.measured
+    signals = {name: torch.zeros_like(old_logp) for name in measured}
     for part in micro_batches(trainer, update_batch):
         logp, _, found = _score(trainer, trainer.engine.module, update_batch.rows.select(part), part.cut(mask))
         part.put(old_logp, logp)
-        for name in trainer.needs:
+        for name in measured:
             part.put(signals[name], found.values[name])
-    return replace(update_batch.inputs, signals=TokenSignals(signals)), old_logp
+    return update_batch.inputs.with_signals(signals), old_logp
 
 
 def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
-    """The pass of the old policy: its log-probabilities, and the token advantages from its signals."""
+    """The pass of the old policy: its log-probabilities, and the token advantages from its signals, unless the shaper
+    is called anew in every update.
+    """
     inputs, old_logp = measure_signals(trainer, update_batch)
     (broken,) = trainer.total(float(not old_logp[inputs.mask].isfinite().all()))
     if broken:
         raise NonFiniteError
-    shaped = _shape_everywhere(trainer, inputs) if trainer.accelerator.num_processes > 1 else _shape(trainer, inputs)
-    return UpdateBatch(update_batch.rows, inputs, update_batch.totals, update_batch.sampler_logp, shaped, old_logp)
+    shaped = None if trainer.facts.stage == "update" else _shape_all(trainer, inputs)
+    return replace(update_batch, inputs=inputs, shaped=shaped, old_logp=old_logp)
+
+
+def shaped_first(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
+    """The token advantages of a shaper that looks at several responses and wants nothing measured of them."""
+    return replace(update_batch, shaped=_shape_all(trainer, update_batch.inputs))
+
+
+def _shape_all(trainer: Trainer, x: ShaperInputs) -> Tensor:
+    """The token advantages of all rows of this process; a group lies on one process."""
+    together = trainer.facts.scope == "batch" and trainer.accelerator.num_processes > 1
+    return _shape_everywhere(trainer, x) if together else _shape(trainer, x)
 
 
 def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -167,9 +135,9 @@ def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
 def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
     """Shapes the rows of all processes together and returns those of this one."""
     gather = trainer.accelerator.gather
-    mask, group, ids = (gather(values) for values in (x.mask, x.group, x.ids))
-    signals = TokenSignals({name: gather(x.signals.values[name]) for name in trainer.needs})
-    whole = _shape(trainer, ShaperInputs(gather(x.advantage), signals, mask, group, ids, x.progress))
+    advantage, mask, group, ids, correct = (gather(v) for v in (x.advantage, x.mask, x.group, x.ids, x.correct))
+    signals = TokenSignals({name: gather(x.signals.values[name]) for name in trainer.facts.needs})
+    whole = _shape(trainer, ShaperInputs(advantage, signals, mask, group, ids, x.progress, correct))
     first = trainer.accelerator.process_index * len(x.mask)
     return whole[first : first + len(x.mask)]
 
@@ -263,15 +231,19 @@ def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> _
 def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> tuple[Tensor, _Part]:
     """Forward, shape and loss of one micro-batch."""
     x, rows = update_batch.part(part), update_batch.rows.select(part)
-    if update_batch.shaped is None or update_batch.old_logp is None:
+    if update_batch.shaped is None and update_batch.old_logp is None:
         logp, entropy, signals = _score(trainer, trainer.engine.module, rows, x.mask)
-        old_logp = logp.detach()
-        # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
-        broken = not bool(logp[x.mask].isfinite().all())
-        advantage = torch.zeros_like(logp) if broken else _shape(trainer, replace(x, signals=signals))
+        x = x.with_signals(signals.values)
     else:
         logp, entropy, _ = trainer.statistics(trainer.engine.module, rows)
-        advantage, old_logp = part.cut(update_batch.shaped), part.cut(update_batch.old_logp)
+    old_logp = logp.detach() if update_batch.old_logp is None else part.cut(update_batch.old_logp)
+    if update_batch.shaped is not None:
+        advantage = part.cut(update_batch.shaped)
+    else:
+        # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
+        broken = not bool(logp[x.mask].isfinite().all())
+        now = x.with_signals({UPDATE_SIGNAL: masked.fill(logp.detach() - old_logp, x.mask)})
+        advantage = torch.zeros_like(logp) if broken else _shape(trainer, now)
     reference = None
     if trainer.reference is not None:
         with torch.no_grad():

@@ -1,0 +1,75 @@
+"""What stays the same over the steps of a run, and a step's responses on their way to the loss."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from credit_zoo.objective import Base, Shaper, Totals
+from credit_zoo.policy import BatchLayout, MicroBatch, Policy, TokenStatistics
+from credit_zoo.registry import SHAPERS, ShaperFacts
+from credit_zoo.training.engine import Engine
+from credit_zoo.training.rollout_collection import Collector
+from credit_zoo.training.train_config import TrainConfig
+from credit_zoo.types import ShaperInputs, TokenSignals
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Everything that stays the same over the steps."""
+
+    policy: Policy
+    engine: Engine
+    accelerator: Accelerator
+    reference: Policy | None
+    shaper: Shaper
+    base: Base
+    train: TrainConfig
+    collector: Collector
+    importance_cap: float = math.inf  # of the correction for a sampler that is not the policy itself
+
+    def statistics(self, model: nn.Module, rows: BatchLayout) -> TokenStatistics:
+        """What a model says of some responses, under the distribution that they were sampled from."""
+        sampling = self.collector.sampling
+        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation)
+        return found
+
+    @property
+    def facts(self) -> ShaperFacts:
+        return SHAPERS.of(self.shaper).facts
+
+    @property
+    def two_pass(self) -> bool:
+        """Whether signals come from a pass of their own: they must not move under several updates, and a shaper
+        that looks at several responses needs all of them before the first gradient.
+        """
+        return self.train.updates > 1 or (self.facts.scope != "response" and bool(self.facts.measured))
+
+    def total(self, *values: float) -> list[float]:
+        """Sums over all processes."""
+        local = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        return [float(v) for v in self.accelerator.reduce(local, reduction="sum")]
+
+
+@dataclass(frozen=True)
+class UpdateBatch:
+    """A step's responses on this process with all that the loss needs of them, `[B, ...]`. The signals of `inputs` are
+    those that no pass of the policy gives, and after a pass of the old policy all of them; `shaped` is there once token
+    advantages are known, `old_logp` after that pass.
+    """
+
+    rows: BatchLayout
+    inputs: ShaperInputs
+    totals: Totals
+    sampler_logp: Tensor
+    shaped: Tensor | None = None
+    old_logp: Tensor | None = None
+
+    def part(self, part: MicroBatch) -> ShaperInputs:
+        """What a shaper may look at of a micro-batch, with the signals that are there already."""
+        x, rows = self.inputs, part.rows
+        mask, ids = part.cut(x.mask), part.cut(x.ids)
+        signals = TokenSignals({name: part.cut(values) for name, values in x.signals.values.items()})
+        return ShaperInputs(x.advantage[rows], signals, mask, x.group[rows], ids, x.progress, x.correct[rows])
