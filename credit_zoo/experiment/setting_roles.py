@@ -33,7 +33,7 @@ DECIDING = (
 )
 MEASURING = (
     *("eval.questions", "eval.samples", "eval.temperature", "eval.top_p", "eval.top_k", "eval.max_tokens"),
-    *("eval.greedy", "eval.split", "eval.seed"),
+    *("eval.greedy", "eval.split", "eval.seed", "eval.temperature_row"),
 )
 BESIDE: Mapping[str, str] = {
     "train.micro_batch": "how many responses are read at once",

@@ -1,4 +1,5 @@
 from .contract import Difficulty as Difficulty
+from .contract import ErrorKind as ErrorKind
 from .contract import Role as Role
 from .contract import Span as Span
 from .contract import Verdict as Verdict

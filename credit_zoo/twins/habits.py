@@ -59,8 +59,9 @@ def misreasoned(label: str, expression: str, value: V, near: Sequence[V] = ()) -
     if isinstance(value, str):
         return cast(V, _other_word(expression, value, [word for word in near if isinstance(word, str)]))
     if expression in _SIDES:
-        numbers = [number for number in near if not isinstance(number, str)]
-        return cast(V, max(numbers, key=lambda number: abs(number - value), default=value))
+        numbers = [number for number in near if isinstance(number, int)]
+        away = [abs(number - value) if isinstance(value, int) else 0 for number in numbers]
+        return cast(V, numbers[away.index(max(away))] if numbers else value)
     if not isinstance(value, int):
         return value
     for _, form, operation in _OPERATIONS:
