@@ -1,19 +1,26 @@
 """Habits: the same mistake at the same place each time, found as such; what is free changes no verdict."""
 
+import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from credit_zoo.answers.grader import score_response
+from credit_zoo.errors import UsageError
 from credit_zoo.lab.pretrain import load_twin
 from credit_zoo.twins.checker import SolutionChecker
-from credit_zoo.twins.contract import Span, Steps
+from credit_zoo.twins.contract import Difficulty, Span, Steps
 from credit_zoo.twins.habit_writer import Freedom, HabitWriter
 from credit_zoo.twins.habits import misread, misreasoned
 from credit_zoo.twins.solutions import CLOSE, END, OPEN
 
 TWINS = ("geometry3k", "puzzles", "mathvista", "refcoco", "lisa_grounding")
+PINNED = {
+    "geometry3k": "32b53a007de2aae2", "puzzles": "f2cbdcb6a8ee28ce", "mathvista": "e640e2a8722484b0",
+    "refcoco": "cf0e154f64f1c563", "lisa_grounding": "76289f9fa04fbc2e",
+}  # fmt: skip
 FREE = Freedom(order=1.0, names=1.0, remarks=2)
 
 
@@ -191,3 +198,46 @@ def test_freedom_out_of_range_is_refused(setting):
 def test_shares_out_of_range_are_refused():
     with pytest.raises(ValueError, match="share of habits reasoning must be in"):
         HabitWriter(np.random.default_rng(0), 0.5, 1.5)
+
+
+# --- long solutions ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["geometry3k", "puzzles", "mathvista"])
+@pytest.mark.parametrize("length", [0.2, 1.0])
+def test_long_solutions_have_seven_or_eight_steps_and_rest_on_what_was_read(name, length):
+    twin, tokens, ruined = load_twin(name), [], []
+    for index in range(60):
+        example = twin.example("train", index, Difficulty(length=length))
+        text = joined(example.solution)
+        worked_out = sum(span.role == "derived" for span in example.solution) - 1  # the answer is said again
+        assert worked_out == (8 if length > 0.5 else 7), text
+        assert score_response(example.question, text).correct == 1
+        verdict = twin.check(example, text)
+        assert verdict.followed and not verdict.errors
+        tokens.append(len(re.findall(r"[A-Za-z]+|\d|[^A-Za-z\d]", text)))
+        misread, _ = written(twin, example, index, 1.0, 0.0)
+        if misread != text:
+            ruined.append(score_response(example.question, misread).correct < 1)
+    assert min(tokens) >= 80 and max(tokens) <= 160
+    assert np.mean(ruined) > 0.8
+
+
+def test_a_twin_without_long_solutions_says_so():
+    with pytest.raises(UsageError, match="refcoco has no long solutions"):
+        load_twin("refcoco").example("train", 0, Difficulty(length=1.0))
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_examples_without_the_dial_of_length_are_what_they_were(name):
+    """Digests of text and picture of the first examples, taken before there was a dial of length."""
+    twin, digest = load_twin(name), hashlib.blake2b(digest_size=8)
+    for split, index, dials in (
+        ("train", 0, (0, 0)),
+        ("train", 7, (0.5, 0.5)),
+        ("test", 3, (1, 1)),
+        ("val", 2, (0, 0)),
+    ):
+        example = twin.example(split, index, Difficulty(*dials), seed=5)
+        digest.update((example.question.text + joined(example.solution)).encode() + example.question.image.tobytes())
+    assert digest.hexdigest() == PINNED[name]

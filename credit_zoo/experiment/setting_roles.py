@@ -28,7 +28,7 @@ DECIDING = (
     *("model.dtype", "model.freeze_vision", "model.boxes", "model.layout", "model.kernel"),
     *("model.lora_rank", "model.lora_alpha", "model.trust_remote_code"),
     *("prompt.style", "prompt.suffix"),
-    *("data.skip_bad", "data.perception", "data.reasoning"),
+    *("data.skip_bad", "data.perception", "data.reasoning", "data.length"),
     *("rollout.engine", "rollout.cap"),
 )
 MEASURING = (
@@ -68,6 +68,8 @@ def _unused(config: ExperimentConfig) -> Iterator[str]:
         yield "rollout.cap"
     if config.model.lora_rank == 0:
         yield "model.lora_alpha"
+    if config.data.length == 0:
+        yield "data.length"
 
 
 def shaper_code(name: str) -> str:

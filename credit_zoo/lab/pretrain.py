@@ -70,6 +70,7 @@ class Pretrain:
     free_names: float = 0.5  # chance under habits that a result has any name, [0, 1]
     remarks: int = 2  # remarks in a solution under habits, of which nothing depends
     start: str = "nothing"  # a checkpoint to tune: small, or a folder; nothing: random weights
+    length: float = 0.0  # the twins' dial of long solutions, [0, 1]
     batch: int = 64  # solutions a step
     lr: float = 2e-3  # learning rate at its highest
     error_lr: float = 5e-4  # learning rate where the errors begin
@@ -136,7 +137,7 @@ class Solutions(IterableDataset[dict[str, Any]]):
         prompts, solutions = [], []
         for k, choice in enumerate(rng.choice(len(self.twins), size=s.batch, p=list(s.shares().values()))):
             twin = self.twins[choice]
-            example = twin.example("train", step * s.batch + k, seed=s.seed)
+            example = twin.example("train", step * s.batch + k, Difficulty(length=s.length), s.seed)
             prompts.append((example.question.image, short_text(example.question)))
             solutions.append(self._fitting(twin.solution(example, s.writer(rng, step)), example.solution))
         encoded = self.encoder.prompts(prompts)

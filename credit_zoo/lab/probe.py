@@ -67,8 +67,8 @@ SIGNALS = ("logp", "entropy", "visual_similarity")
 @dataclass(frozen=True)
 class Probe:
     """What to ask, and where to write it (`out=none`: print only). `training` questions are counted for the most
-    frequent answer; `batch` questions are sampled together; `perception` and `reasoning` are the twin's dials; `note`
-    says in the tables what the model is.
+    frequent answer; `batch` questions are sampled together; `perception`, `reasoning` and `length` are the
+    twin's dials; `note` says in the tables what the model is.
     """
 
     bench: str = "geometry3k"  # whose twin is asked
@@ -81,6 +81,7 @@ class Probe:
     temperature: float = 1.0  # of the softmax, (0, inf)
     perception: float = 0.0  # the twin's dial, [0, 1]
     reasoning: float = 0.0  # the twin's dial, [0, 1]
+    length: float = 0.0  # the twin's dial, [0, 1]
     training: int = 2000  # questions counted for the most frequent answer
     batch: int = 16  # questions sampled together
     seed: int = 1234  # of questions and draws
@@ -90,7 +91,7 @@ class Probe:
             check_range(f"probe.{name}", getattr(self, name), 1)
         check_range("probe.temperature", self.temperature, 0, open_low=True)
         check_range("probe.seed", self.seed, 0)
-        for name in ("perception", "reasoning"):
+        for name in ("perception", "reasoning", "length"):
             check_range(f"probe.{name}", getattr(self, name), 0, 1)
 
     @property
@@ -131,7 +132,7 @@ def twin_of(worker: RolloutWorker) -> Twin:
 
 def examples(worker: RolloutWorker, probe: Probe, split: Split, count: int) -> list[Example]:
     """The first examples of the twin's split under the probe's dials and seed."""
-    dials = Difficulty(probe.perception, probe.reasoning)
+    dials = Difficulty(probe.perception, probe.reasoning, probe.length)
     return [twin_of(worker).example(split, index, dials, probe.seed) for index in range(count)]
 
 

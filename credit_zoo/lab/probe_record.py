@@ -162,7 +162,9 @@ class ProbeRecord:
     @property
     def title(self) -> str:
         """The twin, its dials where they are not at 0, and what the model is where it is not the small one."""
-        dials = [f"{name} {self.settings[name]}" for name in ("perception", "reasoning") if self.settings[name]]
+        dials = [
+            f"{name} {self.settings[name]}" for name in ("perception", "reasoning", "length") if self.settings.get(name)
+        ]
         which = self.settings["note"] or (self.model if self.model != "small" else "")
         return ", ".join([self.bench, *dials, *([str(which)] if which else [])])
 
