@@ -50,6 +50,12 @@ from credit_zoo.rollout import RolloutWorker
 from credit_zoo.twins import Difficulty, ErrorWriter, Freedom, HabitWriter, SolutionWriter, Span, Twin
 from credit_zoo.types import Prompts
 
+# The settings that lie in [0, 1].
+SHARES = (
+    *("perception_errors", "reasoning_errors", "perception_habits", "reasoning_habits"),
+    *("free_order", "free_names", "length"),
+)
+
 
 @dataclass(frozen=True)
 class Pretrain:
@@ -80,15 +86,7 @@ class Pretrain:
     response_length: int = 56  # tokens, padding included
 
     def __post_init__(self) -> None:
-        names = (
-            "perception_errors",
-            "reasoning_errors",
-            "perception_habits",
-            "reasoning_habits",
-            "free_order",
-            "free_names",
-        )
-        for name in names:
+        for name in SHARES:
             check_range(f"pretrain.{name}", getattr(self, name), 0, 1)
         check_range("pretrain.remarks", self.remarks, 0)
         check_range("pretrain.error_steps", self.error_steps, 0, self.steps)
