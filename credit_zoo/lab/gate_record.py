@@ -84,6 +84,12 @@ def load_gates(path: Path) -> GateRecord:
         raise CorruptRecord(f"{path} is not the record of gates: {error}") from None
 
 
+def load_all_gates(folder: Path) -> list[GateRecord]:
+    """The records of every `*.json` of a folder, by twin and model."""
+    found = [load_gates(path) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda record: (record.bench, record.model))
+
+
 def gates_table(records: Sequence[GateRecord]) -> str:
     """A row for every twin, a column for every gate, as markdown; what was not measured is left empty."""
     if not records:
