@@ -54,6 +54,9 @@ def test_what_training_reaches_is_compared_with_the_better_of_the_two_cold_polic
     gate = sharpening(probe, runs)  # (75 + 62.5) / 2 = 68.75, less 40, greedy
     assert (gate.value, gate.passed, gate.seeds) == (28.75, True, 2)
     assert sharpening(probe, sides(a_run("uniform", 1, (1, 1, 0, 0), (0.3,)))).passed is False  # 10 points
+    known = an_evaluation((0, 0, 1, 1), stage="before", greedy=0.5)
+    warm = dataclasses.replace(runs["uniform"][1], evaluations=(known, *runs["uniform"][1].evaluations))
+    assert sharpening(probe, sides(warm)).value == 25  # 75 less 50: the same questions, greedy, before training
     assert sharpening(probe, {}).value is None and sharpening(probe, {}).passed is None
 
 
@@ -74,7 +77,7 @@ def test_a_control_passes_where_the_whole_interval_lies_below_uniform(probe):
     level = [a_run("sharpen", seed, (1, 1, 1, 1), (0.5, 0.9)) for seed in (1, 2, 3)]
     assert [gate.passed for gate in reward(probe, sides(*uniform, *level), "sharpen")] == [False, False]
     one = reward(probe, sides(uniform[0], below[0]), "sharpen")[1]
-    assert (one.value, one.low, one.passed) == (-20, None, False)  # one seed has no interval
+    assert (one.value, one.low, one.passed) == (-20, None, None)  # one seed has no interval
     assert [gate.passed for gate in reward(probe, sides(*uniform), "random_sparse")] == [None, None]
 
 
@@ -139,5 +142,5 @@ def test_what_cannot_be_weighed_is_answered_with_a_sentence(probe, tmp_path):
     settings = Gates(str(tmp_path / "probe.json"), str(tmp_path / "none"), str(tmp_path / "c.json"))
     with pytest.raises(UsageError, match="has no list 'rules'"):
         gates_of(settings, [])
-    with pytest.raises(UsageError, match="where a value was measured"):
+    with pytest.raises(UsageError, match="only where a value was measured"):
         Gate("a", "x", None, None, None, "y", True)

@@ -15,8 +15,8 @@ SCHEMA = 1
 class Gate:
     """One gate: `value` with its 95% interval where there is one, against what it `needs`.
 
-    `passed` is None, and so is `value`, where nothing was measured. `seeds` is the number of paired runs behind it, 0
-    for a gate that no training is behind.
+    `passed` is None where nothing was measured, or where a single seed has no interval. `seeds` is the number of paired runs
+    behind it, 0 for a gate that no training is behind.
     """
 
     key: str
@@ -29,8 +29,8 @@ class Gate:
     seeds: int = 0
 
     def __post_init__(self) -> None:
-        if (self.value is None) != (self.passed is None):
-            raise UsageError(f"gate {self.key}: it is passed or not where a value was measured, and nowhere else")
+        if self.value is None and self.passed is not None:
+            raise UsageError(f"gate {self.key}: it is passed or not only where a value was measured")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class GateRecord:
 
     @property
     def open(self) -> tuple[str, ...]:
-        """The keys of the gates that nothing was measured for."""
+        """The keys of the gates that were not measured, or not by enough seeds."""
         return tuple(gate.key for gate in self.gates if gate.passed is None)
 
 
@@ -110,7 +110,8 @@ def gate_cell(gate: Gate) -> str:
     if gate.value is None:
         return "open"
     within = "" if gate.low is None else f" [{gate.low:.1f}, {gate.high:.1f}]"
-    return f"{gate.value:.1f}{within} {'passed' if gate.passed else '**failed**'}"
+    verdict = {True: "passed", False: "**failed**", None: "open, one seed"}[gate.passed]
+    return f"{gate.value:.1f}{within} {verdict}"
 
 
 def gates_text(record: GateRecord) -> str:

@@ -2,7 +2,8 @@
 
     python -m credit_zoo.gates probe=leaderboard/gates/probes/geometry3k.json results=leaderboard/gates/results
 
-(a) sharpening  what `uniform` reaches by training, less the better of the untrained policy at T = 0.3 and at 0
+(a) sharpening  what `uniform` reaches by training, less the best of the untrained policy at T = 0.3 and at 0, the
+                latter on the probe's and on the runs' own questions
 (b) reward      `sharpen`, which sees no reward, and `random_sparse`, which credits tokens by chance, less `uniform`
 (c) credit      the oracle above `uniform`: by the instrument in efficiency, in training by mean training accuracy
 (d) picture     accuracy on blank pictures, less what one constant answer or a guess among the choices gives
@@ -92,9 +93,15 @@ def area_difference(rule: Seeds, reference: Seeds) -> tuple[float, float, float,
 
 def sharpening(probe: ProbeRecord, runs: Runs) -> Gate:
     """Gate (a)."""
-    what, needs = "trained uniform less T=0.3 or greedy, the better one", f">= {MARGIN:g}"
-    cold = [one.value for one in probe.temperatures if one.temperature < 0.5]
+    what, needs = "trained uniform less T=0.3 or greedy, the best of them", f">= {MARGIN:g}"
     uniform = runs.get("uniform", {})
+    cold = [one.value for one in probe.temperatures if one.temperature < 0.5]
+    cold += [
+        one.greedy
+        for run in uniform.values()
+        for one in run.evaluations
+        if (one.bench, one.stage) == (probe.bench, "before") and one.greedy is not None
+    ]
     if not uniform:
         return _open("a", what, needs)
     reached = float(np.mean([np.mean(final(run, probe.bench)) for run in uniform.values()]))
@@ -116,7 +123,7 @@ def reward(probe: ProbeRecord, runs: Runs, name: str) -> tuple[Gate, Gate]:
     seen = found.interval
     value, low, high, seeds = area_difference(rule, uniform)
     whole = Gate(key, whats[0], *_rounded(seen.value, seen.low, seen.high), needs, seen.high < 0, len(found.seeds))
-    return whole, Gate(f"{key} area", whats[1], *_rounded(value, low, high), needs, high < 0, seeds)
+    return whole, Gate(f"{key} area", whats[1], *_rounded(value, low, high), needs, _below(high), seeds)
 
 
 def credit(settings: Gates, runs: Runs) -> tuple[Gate, Gate]:
@@ -131,7 +138,7 @@ def credit(settings: Gates, runs: Runs) -> tuple[Gate, Gate]:
     if not set(rule) & set(uniform):
         return instrument, _open("c training", what, needs)
     value, low, high, seeds = area_difference(rule, uniform)
-    return instrument, Gate("c training", what, *_rounded(value, low, high), needs, low > 0, seeds)
+    return instrument, Gate("c training", what, *_rounded(value, low, high), needs, _below(-low), seeds)
 
 
 def efficiency(path: Path) -> tuple[float, float | None, float | None]:
@@ -166,6 +173,11 @@ def duration(runs: Runs) -> Gate:
         return _open("f", what, needs)
     value = round(float(np.median([run.seconds for run in uniform.values()])), 1)
     return Gate("f", what, value, None, None, needs, value <= SECONDS, len(uniform))
+
+
+def _below(high: float) -> bool | None:
+    """Whether a whole interval lies below 0; None for one without an end, which a single seed has."""
+    return None if math.isinf(high) else high < 0
 
 
 def _open(key: str, what: str, needs: str) -> Gate:

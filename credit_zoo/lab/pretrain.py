@@ -84,6 +84,7 @@ class Pretrain:
     seed: int = 0  # of weights and data
     save_every: int = 250  # steps between checkpoints
     response_length: int = 56  # tokens, padding included
+    test_questions: int = 400  # asked of each twin at the end
 
     def __post_init__(self) -> None:
         for name in SHARES:
@@ -263,7 +264,7 @@ def _seconds(work: Path) -> float:
 def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
     """What the checkpoint was made of and what it can do before any reinforcement, per twin in percent."""
     accuracy = {}
-    asked = EvalConfig(questions=400, max_tokens=settings.response_length)
+    asked = EvalConfig(questions=settings.test_questions, max_tokens=settings.response_length)
     for name in settings.shares():
         bench: Benchmark = BENCHMARKS[name].factory()
         stream = open_questions(bench, "test", None, DataConfig(), asked.seed, shuffle=False)
@@ -274,7 +275,7 @@ def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
     versions = {name: load_twin(name).version for name in settings.shares()}
     hours = round(_seconds(Path(settings.work)) / 3600, 2)
     return {
-        "settings": {k: v for k, v in asdict(settings).items() if k not in ("out", "work")},
+        "settings": {k: v for k, v in asdict(settings).items() if k not in ("out", "work", "test_questions")},
         "twin_versions": versions,
         "parameters": sum(p.numel() for p in policy.parameters()),
         "weights": weights_digest(policy),
