@@ -36,6 +36,7 @@ COMMANDS = (
         "api",
         "run",
         "show",
+        "gates",
         "probe",
         "pretrain",
         "curves",

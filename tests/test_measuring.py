@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from conftest import tiny_policy
@@ -330,3 +331,13 @@ class Miscounted:
 def test_rows_are_counted_not_believed():
     stream = open_questions(Miscounted(), "test", "anywhere", DataConfig(), 0, shuffle=False)
     assert len(choose(stream, 0, 0)) == stream.source.rows == 3
+
+
+def test_a_temperature_row_stands_beside_the_headline_and_asks_only_for_what_it_lacks(words, asked):
+    assert main([*words, "bench=geometry3k", "eval_only=true", *SIZES[:5], "eval.temperature_row=true"]) == 0
+    ((record,), _) = load_all(next(Path(word[8:]) for word in words if word.startswith("results=")))
+    (measured,) = record.evaluations
+    row = measured.beside.temperatures
+    assert list(row) == ["1", "0.6", "0.3", "0"]
+    assert (row["1"], row["0"]) == (measured.value, measured.greedy)
+    assert Counter(Counter(asked).values()) == {2 + 1 + 2 + 2: 3}  # the headline, greedy, two cooler passes

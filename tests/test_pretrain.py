@@ -2,13 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import pretrain
-from credit_zoo.lab.pretrain import Pretrain, Solutions, optimizers_of, train, vocabulary
+from credit_zoo.lab.pretrain import Pretrain, Solutions, load_twin, optimizers_of, train, vocabulary
+from credit_zoo.policy.export import export_policy
 from credit_zoo.policy.small_model import Size, build_encoder
+from credit_zoo.twins.habit_writer import HabitWriter
+from credit_zoo.twins.solutions import SolutionWriter
 
 SMALL = Size(width=32, layers=2, heads=2, key_value_heads=1, feed_forward=64, vision_width=32, vision_layers=1)
 
@@ -75,3 +79,40 @@ def test_the_learning_rate_warms_up_falls_and_ends_low():
     assert s.learning_rate(100) == pytest.approx(2e-3, rel=0.05)
     assert s.learning_rate(799) == pytest.approx(5e-4, rel=1e-2) and s.learning_rate(800) == 5e-4
     assert s.learning_rate(999) == pytest.approx(5e-5, rel=0.1)
+
+
+def test_a_checkpoint_is_tuned_with_its_own_vocabulary_and_weights(settings, tiny, tmp_path):
+    begun = export_policy(tiny, tmp_path / "begun")
+    tuned = dataclasses.replace(
+        settings, start=str(begun), mistakes="habits", steps=1, error_steps=1, response_length=96
+    )
+    policy = train(tuned)
+    assert policy.encoder.tokenizer.get_vocab() == tiny.encoder.tokenizer.get_vocab()
+    moved = (weights(policy) - weights(tiny)).abs()
+    assert 0 < moved.max() < 0.05 and policy.vision_parameters()[0].requires_grad
+
+
+def test_the_last_steps_hold_habits_where_the_settings_say_so_and_the_same_ones_each_time():
+    settings = Pretrain(steps=4, error_steps=2, mistakes="habits", perception_habits=0.0)
+    assert type(settings.writer(np.random.default_rng(0), 1)) is SolutionWriter
+    example = load_twin("geometry3k").example("train", 3)
+    found = []
+    for _ in range(2):
+        writer = settings.writer(np.random.default_rng([0, 3]), 3)
+        assert isinstance(writer, HabitWriter)
+        found.append("".join(span.text for span in load_twin("geometry3k").solution(example, writer)))
+    assert found[0] == found[1] and found[0].count("(") == 2  # remarks
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"reasoning_habits": 1.2}, "pretrain.reasoning_habits must be in"),
+        ({"remarks": -1}, "pretrain.remarks must be in"),
+        ({"steps": 3, "error_steps": 4}, "pretrain.error_steps must be in"),
+        ({"length": 2.0}, "pretrain.length must be in"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, message):
+    with pytest.raises(UsageError, match=message):
+        Pretrain(**setting)

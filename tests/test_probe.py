@@ -21,16 +21,8 @@ from credit_zoo.lab import probe as command
 from credit_zoo.lab.auroc import auroc
 from credit_zoo.lab.probe import Probe, check, draw, examples, probe_policy, rules, shaper_inputs, shaper_weights
 from credit_zoo.lab.probe_figures import mistakes, separations, spreads, tasks
-from credit_zoo.lab.probe_record import (
-    Separation,
-    credit_table,
-    load,
-    load_all,
-    mistakes_table,
-    probe_text,
-    rounded,
-    save,
-)
+from credit_zoo.lab.probe_record import Separation, load, load_all, rounded, save
+from credit_zoo.lab.probe_tables import credit_table, mistakes_table, probe_text, temperature_table
 from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.probe import main as start
 from credit_zoo.question import Question
@@ -345,7 +337,7 @@ def test_a_record_is_read_as_it_was_written_and_a_damaged_one_is_named(made, tmp
         {**content, "accuracy": {}},
         {"schema": 1},
         [],
-        {**json.loads(path.read_text()), "schema": 2},
+        {**json.loads(path.read_text()), "schema": 3},
     ):
         path.write_text(json.dumps(broken))
         with pytest.raises(CorruptRecord, match=r"one\.json is not the record of a probe"):
@@ -366,6 +358,26 @@ def test_the_tables_have_a_row_for_every_twin_and_for_every_rule(made):
     assert "| geometry3k, perception 0.5, other | 3 | 4 |" in can
     assert mistakes_table([]) == credit_table([]) == "No probes yet.\n"
     assert "0.500 [0.412, 0.600]" in probe_text(record) and "wrong: left the form" in probe_text(record)
+
+
+def test_a_record_without_a_temperature_row_is_read_with_the_two_temperatures_that_it_has(made, tmp_path):
+    path = tmp_path / "old.json"
+    save(made, path)
+    content = json.loads(path.read_text())
+    del content["temperatures"], content["mistakes"]["perception_habits"], content["mistakes"]["reasoning_habits"]
+    path.write_text(json.dumps({**content, "schema": 1}))
+    old = load(path)
+    assert [one.temperature for one in old.temperatures] == [1.0, 0.0]
+    assert [one.value for one in old.temperatures] == [made.accuracy.average, made.accuracy.greedy]
+    assert old.mistakes.perception_habits is None and old.schema == made.schema
+    assert "|  |  | " in temperature_table([old])
+
+
+def test_the_temperature_row_is_the_headline_at_its_temperature_and_greedy_at_0(made):
+    row = {one.temperature: one.value for one in made.temperatures}
+    assert list(row) == [1.0, 0.6, 0.3, 0.0]
+    assert row[1.0] == made.accuracy.average and row[0.0] == made.accuracy.greedy
+    assert all(one.low <= one.value <= one.high for one in made.temperatures)
 
 
 def test_a_separation_must_be_of_a_known_task():

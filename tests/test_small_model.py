@@ -9,11 +9,12 @@ from accelerate import Accelerator
 from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.objective.base import Base
 from credit_zoo.objective.rewards import Reward
-from credit_zoo.policy.policy import SMALL_MODEL, ModelConfig, Policy
+from credit_zoo.policy.export import weights_digest
+from credit_zoo.policy.policy import SHIPPED, SMALL_MODEL, ModelConfig, Policy
 from credit_zoo.questions.prompt_format import PromptConfig, short_text
 from credit_zoo.questions.question_streams import DataConfig, open_questions
 from credit_zoo.registry import BENCHMARKS, SHAPERS
-from credit_zoo.rollout.sampling import SamplingParams
+from credit_zoo.rollout.sampling import SamplingParams, generators
 from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.training.engine import torch_engine
 from credit_zoo.training.loop import train_policy
@@ -48,6 +49,32 @@ def test_questions_and_solutions_survive_the_tokenizer_in_known_words(small, nam
         ids, mask = encoder.responses(texts)
         assert encoder.decode(ids, mask) == texts
         assert not letters & set(ids[mask].tolist()), "a word fell apart into letters"
+
+
+@pytest.fixture(scope="module")
+def habits():
+    return Policy.load(ModelConfig(path="habits"))
+
+
+def test_the_policy_with_habits_is_the_small_model_with_other_weights(small, habits):
+    assert sum(path.stat().st_size for path in SHIPPED["habits"].iterdir()) < 12 * 2**20
+    assert habits.encoder.tokenizer.get_vocab() == small.encoder.tokenizer.get_vocab()
+    theirs, ours = (dict(policy.named_parameters()) for policy in (small, habits))
+    assert {name: one.shape for name, one in ours.items()} == {name: one.shape for name, one in theirs.items()}
+    assert weights_digest(small) != weights_digest(habits)
+
+
+def test_its_most_probable_answer_is_wrong_in_the_way_that_habits_are(habits):
+    twin = BENCHMARKS["geometry3k"].factory().twin
+    asked = [twin.example("test", index) for index in range(24)]
+    worker = RolloutWorker(habits, BENCHMARKS["geometry3k"].factory(), SHORT)
+    questions = [example.question for example in asked]
+    prompts = worker.encode(questions)
+    drawn = worker.generate(questions, prompts, SamplingParams(1, 0.0, max_tokens=72), generators(0, range(24)))
+    verdicts = [twin.check(example, text) for example, text in zip(asked, worker.texts(drawn), strict=True)]
+    followed = sum(bool(verdict.habits) for verdict in verdicts)
+    right = sum(verdict.followed and not verdict.errors for verdict in verdicts)
+    assert followed >= 10 and right <= 12
 
 
 def ask(policy, name, questions=24, **settings):

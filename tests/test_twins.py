@@ -20,9 +20,10 @@ from credit_zoo.answers.grader import score_response
 from credit_zoo.question import Split
 from credit_zoo.twins import refcoco
 from credit_zoo.twins.canvas import CELL, GLYPHS, Canvas
+from credit_zoo.twins.checker import SolutionChecker
 from credit_zoo.twins.contract import Difficulty, Span, Steps, V
 from credit_zoo.twins.objects import Thing
-from credit_zoo.twins.solutions import CLOSE, END, OPEN, ErrorWriter, SolutionChecker, SolutionWriter
+from credit_zoo.twins.solutions import CLOSE, END, OPEN, ErrorWriter, SolutionWriter
 from credit_zoo.twins.twin import Example, Twin
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -17,3 +17,5 @@ from .grading import grade as grade
 from .harness import EvalConfig as EvalConfig
 from .harness import draws as draws
 from .harness import measure as measure
+from .temperatures import TEMPERATURES as TEMPERATURES
+from .temperatures import passes as passes

@@ -99,7 +99,9 @@ def _mean(rule: Rule, questions: Sequence[Question], sampled: Sequence[Completio
     return sum(means) / len(means)
 
 
-def evaluation_fields(measured: EvalResult, trained: str, baselines: Mapping[str, float]) -> dict[str, Any]:
+def evaluation_fields(
+    measured: EvalResult, trained: str, baselines: Mapping[str, float], temperatures: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """The fields of a record's `Evaluation` that say how it came out; `trained` is the set that is trained on."""
     unleaked = measured.without(trained)
     return {
@@ -111,5 +113,7 @@ def evaluation_fields(measured: EvalResult, trained: str, baselines: Mapping[str
         "unformatted": measured.unformatted,
         "truncated": measured.truncated,
         "categories": {key: Category(*pair) for key, pair in measured.categories().items()},
-        "beside": Beside(measured.official, Category(*unleaked) if unleaked else None, baselines),
+        "beside": Beside(
+            measured.official, Category(*unleaked) if unleaked else None, baselines, dict(temperatures or {})
+        ),
     }

@@ -38,6 +38,7 @@ class EvalConfig:
     batch: int = 16  # questions sampled together, fewer where they exceed `tokens`
     tokens: int = 262_144  # of prompts and responses sampled together
     seed: int = 1234  # of questions and draws: the same for runs that are compared
+    temperature_row: bool = False  # accuracy at T = 1, 0.6, 0.3 and 0 besides: what sharpening alone gives
     every: int = 0  # steps between measurements during training, for the log alone; 0: none
 
     def __post_init__(self) -> None:

@@ -136,8 +136,8 @@ def _evaluation(record: RunRecord, bench: str, stage: str) -> Evaluation:
 def _updated(old: Evaluation, measured: EvalResult) -> Evaluation:
     if len(measured.mean) != old.questions:
         raise UsageError(f"the log of {old.bench} holds {len(measured.mean)} questions, its record {old.questions}")
-    fields = evaluation_fields(measured, BENCHMARKS[old.bench].facts.trains_on, old.beside.baselines)
-    entry = BENCHMARKS[old.bench]
+    entry, beside = BENCHMARKS[old.bench], old.beside
+    fields = evaluation_fields(measured, entry.facts.trains_on, beside.baselines, beside.temperatures)
     code, version = code_digest([entry.file], within_package=False), entry.facts.version
     return replace(old, grader=f"rules v{GRADER_VERSION}", bench_version=version, code=code, **fields)
 

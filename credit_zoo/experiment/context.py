@@ -98,6 +98,7 @@ def evaluation(
     measured: EvalResult,
     stage: Stage,
     baselines: Mapping[str, float],
+    temperatures: Mapping[str, float],
 ) -> record.Evaluation:
     """One measurement as the record has it."""
     facts, e = BENCHMARKS[name].facts, config.eval
@@ -117,7 +118,7 @@ def evaluation(
         question_ids=digest(f"{q.id} {q.answer}" for q in asked.questions),
         code=bench_code(name),
         settings=settings_of(asked.bench),
-        **evaluation_fields(measured, facts.trains_on, baselines),
+        **evaluation_fields(measured, facts.trains_on, baselines, temperatures),
     )
 
 

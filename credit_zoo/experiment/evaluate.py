@@ -23,6 +23,7 @@ from credit_zoo.evaluation import (
     grade,
     key_of,
     measure,
+    passes,
     random_answers,
     read_generations,
 )
@@ -110,8 +111,29 @@ def evaluate_all(context: RunContext, sets: Mapping[str, EvalSet], stage: Stage)
         result = _ask(context, Asking(f"{name}-{stage}", head, questions_set, context.config.eval, rule))
         context.log(_result_line(name, result, stage, context.config.eval.samples))
         baselines = _baselines(context, name, questions_set, head) if stage == "after" else {}
-        evaluations.append(evaluation(context.config, name, questions_set, result, stage, baselines))
+        cooled = context.config.eval.temperature_row
+        row = _temperature_row(context, name, questions_set, head, stage, result) if cooled else {}
+        evaluations.append(evaluation(context.config, name, questions_set, result, stage, baselines, row))
     return evaluations
+
+
+def _temperature_row(
+    context: RunContext, name: str, questions_set: EvalSet, head: Mapping[str, Any], stage: Stage, result: EvalResult
+) -> dict[str, float]:
+    """Accuracy at each temperature of the row; `result` is the headline, which is one of them."""
+    known = {context.config.eval.temperature: result.accuracy, 0.0: result.greedy_accuracy}
+    found = {}
+    for temperature, settings in passes(context.config.eval):
+        if (share := known.get(temperature)) is not None:
+            found[f"{temperature:g}"] = share
+            continue
+        told = {"temperature": temperature, "samples": settings.samples, "greedy": False}
+        cooled = {**head, "eval": {**head["eval"], **told}}
+        asked = Asking(f"{name}-t{temperature:g}-{stage}", cooled, questions_set, settings)
+        found[f"{temperature:g}"] = _ask(context, asked).accuracy
+    row = ", ".join(f"T={key} {100 * share:.1f}" for key, share in found.items())
+    context.log(f"        {name}, sharpened alone: {row} (%)")
+    return found
 
 
 def evaluate_during(context: RunContext, sets: Mapping[str, EvalSet], trainer: Trainer, step: int) -> None:
@@ -206,7 +228,8 @@ def _weights(context: RunContext, stage: Stage) -> str:
 
 def _head(context: RunContext, name: str, questions_set: EvalSet, weights: str) -> dict[str, Any]:
     """Everything that the answers depend on, but the questions themselves."""
-    beside = ("questions", "split", "batch", "tokens", "every")  # they choose the questions, or change no answer
+    # They choose the questions, or change no answer.
+    beside = ("questions", "split", "batch", "tokens", "every", "temperature_row")
     return {
         **answers_key(context, questions_set),
         "bench": name,

@@ -29,12 +29,12 @@ DECIDING = (
     *("model.dtype", "model.freeze_vision", "model.boxes", "model.layout", "model.kernel"),
     *("model.lora_rank", "model.lora_alpha", "model.trust_remote_code"),
     *("prompt.style", "prompt.suffix"),
-    *("data.skip_bad", "data.perception", "data.reasoning"),
+    *("data.skip_bad", "data.perception", "data.reasoning", "data.length"),
     *("rollout.engine", "rollout.cap"),
 )
 MEASURING = (
     *("eval.questions", "eval.samples", "eval.temperature", "eval.top_p", "eval.top_k", "eval.max_tokens"),
-    *("eval.greedy", "eval.split", "eval.seed"),
+    *("eval.greedy", "eval.split", "eval.seed", "eval.temperature_row"),
 )
 BESIDE: Mapping[str, str] = {
     "train.micro_batch": "how many responses are read at once",
@@ -71,6 +71,8 @@ def _unused(config: ExperimentConfig) -> Iterator[str]:
         yield "train.view"
     if config.model.lora_rank == 0:
         yield "model.lora_alpha"
+    if config.data.length == 0:
+        yield "data.length"
 
 
 def shaper_code(name: str) -> str:

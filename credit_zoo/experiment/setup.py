@@ -10,7 +10,7 @@ from credit_zoo.cli import Command
 from credit_zoo.experiment.config import ExperimentConfig, settings_of
 from credit_zoo.experiment.context import RunContext
 from credit_zoo.experiment.setting_owners import looks_at_a_view
-from credit_zoo.policy import Policy, weights_digest
+from credit_zoo.policy import SHIPPED, Policy, weights_digest
 from credit_zoo.results import new_run_id, origin, utc_now
 from credit_zoo.rollout import sampler
 from credit_zoo.training import open_accelerator
@@ -46,7 +46,7 @@ def choose_threads(config: ExperimentConfig) -> None:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free = cores - round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else cores
-    torch.set_num_threads(1 if config.model.path == "small" else max(1, free))
+    torch.set_num_threads(1 if config.model.path in SHIPPED else max(1, free))
 
 
 def log_setup(context: RunContext) -> None:

@@ -4,7 +4,14 @@
 
 A Qwen2.5-VL of about one million parameters learns from worked solutions of the twins' easy range; in the last
 `error_steps` the solutions hold errors of two known kinds (a number misread from the image, a wrong result), so that
-reinforcement learning has something to do. A run that is started again goes on from its last checkpoint.
+reinforcement learning has something to do. With `mistakes=habits` the mistakes are systematic instead: the most
+probable answer is wrong wherever a habit applies, and tokens that decide nothing are free
+(`credit_zoo.twins.habit_writer`).
+
+    python -m credit_zoo.pretrain start=small mistakes=habits steps=240 error_steps=240 response_length=80 out=FOLDER
+
+tunes a checkpoint, whose vocabulary stays, instead of starting from nothing. A run that is started again goes on from
+its last checkpoint.
 """
 
 import importlib
@@ -14,7 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +29,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from credit_zoo.errors import UsageError
+from credit_zoo.errors import UsageError, check_range
 from credit_zoo.evaluation import EvalConfig, measure
 from credit_zoo.policy import (
     BatchLayout,
@@ -40,8 +47,14 @@ from credit_zoo.questions import Benchmark, DataConfig, PromptConfig, open_quest
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results import machine
 from credit_zoo.rollout import RolloutWorker
-from credit_zoo.twins import Difficulty, ErrorWriter, SolutionWriter, Span, Twin
+from credit_zoo.twins import Difficulty, ErrorWriter, Freedom, HabitWriter, SolutionWriter, Span, Twin
 from credit_zoo.types import Prompts
+
+# The settings that lie in [0, 1].
+SHARES = (
+    *("perception_errors", "reasoning_errors", "perception_habits", "reasoning_habits"),
+    *("free_order", "free_names", "length"),
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,14 @@ class Pretrain:
     error_steps: int = 200  # the last ones, on solutions with errors
     perception_errors: float = 0.35  # chance of a misread value in a solution, [0, 1]
     reasoning_errors: float = 0.35  # chance of a wrong result in a solution, [0, 1]
+    mistakes: Literal["errors", "habits"] = "errors"  # what the last steps hold: noise, or systematic mistakes
+    perception_habits: float = 0.75  # share of solutions that follow the habits of reading, [0, 1]
+    reasoning_habits: float = 0.75  # share of solutions that follow the habit of reasoning, [0, 1]
+    free_order: float = 0.5  # chance under habits that readings side by side are shuffled, [0, 1]
+    free_names: float = 0.5  # chance under habits that a result has any name, [0, 1]
+    remarks: int = 2  # remarks in a solution under habits, of which nothing depends
+    start: str = "nothing"  # a checkpoint to tune: small, or a folder; nothing: random weights
+    length: float = 0.0  # the twins' dial of long solutions, [0, 1]
     batch: int = 64  # solutions a step
     lr: float = 2e-3  # learning rate at its highest
     error_lr: float = 5e-4  # learning rate where the errors begin
@@ -63,6 +84,24 @@ class Pretrain:
     seed: int = 0  # of weights and data
     save_every: int = 250  # steps between checkpoints
     response_length: int = 56  # tokens, padding included
+    test_questions: int = 400  # asked of each twin at the end
+
+    def __post_init__(self) -> None:
+        for name in SHARES:
+            check_range(f"pretrain.{name}", getattr(self, name), 0, 1)
+        check_range("pretrain.remarks", self.remarks, 0)
+        check_range("pretrain.error_steps", self.error_steps, 0, self.steps)
+        if self.mistakes not in ("errors", "habits"):
+            raise UsageError(f"pretrain.mistakes must be errors or habits, got {self.mistakes!r}")
+
+    def writer(self, rng: np.random.Generator, step: int) -> SolutionWriter:
+        """Who writes a solution of a step."""
+        if step < self.steps - self.error_steps:
+            return SolutionWriter()
+        if self.mistakes == "errors":
+            return ErrorWriter(rng, self.perception_errors, self.reasoning_errors)
+        freedom = Freedom(self.free_order, self.free_names, self.remarks)
+        return HabitWriter(rng, self.perception_habits, self.reasoning_habits, freedom)
 
     def shares(self) -> dict[str, float]:
         """The twins and their shares of a batch, which add up to 1."""
@@ -94,14 +133,12 @@ class Solutions(IterableDataset[dict[str, Any]]):
         """The tensors of one step."""
         s = self.settings
         rng = np.random.default_rng([s.seed, step])
-        errors = step >= s.steps - s.error_steps
         prompts, solutions = [], []
         for k, choice in enumerate(rng.choice(len(self.twins), size=s.batch, p=list(s.shares().values()))):
             twin = self.twins[choice]
-            example = twin.example("train", step * s.batch + k, seed=s.seed)
-            writer = ErrorWriter(rng, s.perception_errors, s.reasoning_errors) if errors else SolutionWriter()
+            example = twin.example("train", step * s.batch + k, Difficulty(length=s.length), s.seed)
             prompts.append((example.question.image, short_text(example.question)))
-            solutions.append(self._fitting(twin.solution(example, writer), example.solution))
+            solutions.append(self._fitting(twin.solution(example, s.writer(rng, step)), example.solution))
         encoded = self.encoder.prompts(prompts)
         ids, mask = self.encoder.responses(solutions, s.response_length)
         return {"ids": encoded.ids, "mask": encoded.mask, "vision": encoded.vision, "response": ids, "sampled": mask}
@@ -179,15 +216,22 @@ def _save(settings: Pretrain, policy: Policy, optimizers: Sequence[torch.optim.O
     path.with_suffix(".tmp").replace(path)
 
 
+def _begin(settings: Pretrain) -> Policy:
+    """The policy before the first step: random weights, or those of a checkpoint with its vocabulary."""
+    if settings.start != "nothing":
+        return Policy.load(ModelConfig(path=settings.start, freeze_vision=False))
+    encoder = build_encoder(vocabulary(settings.vocabulary.split(",")), Size())
+    return Policy(build_model(encoder, Size(), settings.seed), encoder, ModelConfig(freeze_vision=False))
+
+
 def train(settings: Pretrain) -> Policy:
     """Runs the warm start, or what is left of it."""
     work = Path(settings.work)
     work.mkdir(parents=True, exist_ok=True)
-    encoder = build_encoder(vocabulary(settings.vocabulary.split(",")), Size())
-    policy = Policy(build_model(encoder, Size(), settings.seed), encoder, ModelConfig(freeze_vision=False))
+    policy = _begin(settings)
     optimizers = optimizers_of(policy, settings.weight_decay)
     first = _resume(settings, policy, optimizers)
-    loader = DataLoader(Solutions(settings, encoder, first), batch_size=None, num_workers=1, prefetch_factor=8)
+    loader = DataLoader(Solutions(settings, policy.encoder, first), batch_size=None, num_workers=1, prefetch_factor=8)
     started = time.time()
     bar = tqdm(loader, "warm start", total=settings.steps, initial=first, mininterval=5)
     for step, batch in enumerate(bar, start=first):
@@ -220,7 +264,7 @@ def _seconds(work: Path) -> float:
 def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
     """What the checkpoint was made of and what it can do before any reinforcement, per twin in percent."""
     accuracy = {}
-    asked = EvalConfig(questions=400, max_tokens=settings.response_length)
+    asked = EvalConfig(questions=settings.test_questions, max_tokens=settings.response_length)
     for name in settings.shares():
         bench: Benchmark = BENCHMARKS[name].factory()
         stream = open_questions(bench, "test", None, DataConfig(), asked.seed, shuffle=False)
@@ -231,7 +275,7 @@ def warm_start_record(settings: Pretrain, policy: Policy) -> dict[str, Any]:
     versions = {name: load_twin(name).version for name in settings.shares()}
     hours = round(_seconds(Path(settings.work)) / 3600, 2)
     return {
-        "settings": {k: v for k, v in asdict(settings).items() if k not in ("out", "work")},
+        "settings": {k: v for k, v in asdict(settings).items() if k not in ("out", "work", "test_questions")},
         "twin_versions": versions,
         "parameters": sum(p.numel() for p in policy.parameters()),
         "weights": weights_digest(policy),

@@ -12,12 +12,13 @@ a signal, or the weight W that a shaper gives, tells these apart (`probes.TASKS`
   are GRPO's, from the score alone; settings are the rule's defaults, progress 1; a rule of scope "batch" sees all
   responses at once. W multiplies advantages of both signs alike.
 
+Accuracy at T = 1, 0.6, 0.3 and 0 says what a lower temperature alone would give, which no reward is needed for.
 Chance is measured too: with blank pictures, by one answer for all questions, and by guessing among choices.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,20 @@ from credit_zoo.evaluation import (
     constant_answer,
     draws,
     measure,
+    passes,
     uniform_choice,
 )
 from credit_zoo.lab.probe_figures import Values, mistakes, separations, spreads, tasks
-from credit_zoo.lab.probe_record import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
+from credit_zoo.lab.probe_record import (
+    SCHEMA,
+    Accuracy,
+    AtTemperature,
+    ProbeRecord,
+    Separation,
+    rounded,
+    save,
+)
+from credit_zoo.lab.probe_tables import probe_text
 from credit_zoo.objective import Grpo, shape, weights
 from credit_zoo.policy import BatchLayout, ModelConfig, Patches, Policy, measure_tokens, weights_digest
 from credit_zoo.question import Question, Split
@@ -56,12 +67,12 @@ SIGNALS = ("logp", "entropy", "visual_similarity")
 @dataclass(frozen=True)
 class Probe:
     """What to ask, and where to write it (`out=none`: print only). `training` questions are counted for the most
-    frequent answer; `batch` questions are sampled together; `perception` and `reasoning` are the twin's dials; `note`
-    says in the tables what the model is.
+    frequent answer; `batch` questions are sampled together; `perception`, `reasoning` and `length` are the
+    twin's dials; `note` says in the tables what the model is.
     """
 
     bench: str = "geometry3k"  # whose twin is asked
-    model: str = "small"  # a folder, a hub id, or small
+    model: str = "small"  # a folder, a hub id, or a shipped one: small, habits
     out: str | None = None  # file of the record; none: print only
     note: str = ""  # says in tables what the model is
     questions: int = 200  # of the test split
@@ -70,6 +81,7 @@ class Probe:
     temperature: float = 1.0  # of the softmax, (0, inf)
     perception: float = 0.0  # the twin's dial, [0, 1]
     reasoning: float = 0.0  # the twin's dial, [0, 1]
+    length: float = 0.0  # the twin's dial, [0, 1]
     training: int = 2000  # questions counted for the most frequent answer
     batch: int = 16  # questions sampled together
     seed: int = 1234  # of questions and draws
@@ -79,7 +91,7 @@ class Probe:
             check_range(f"probe.{name}", getattr(self, name), 1)
         check_range("probe.temperature", self.temperature, 0, open_low=True)
         check_range("probe.seed", self.seed, 0)
-        for name in ("perception", "reasoning"):
+        for name in ("perception", "reasoning", "length"):
             check_range(f"probe.{name}", getattr(self, name), 0, 1)
 
     @property
@@ -120,7 +132,7 @@ def twin_of(worker: RolloutWorker) -> Twin:
 
 def examples(worker: RolloutWorker, probe: Probe, split: Split, count: int) -> list[Example]:
     """The first examples of the twin's split under the probe's dials and seed."""
-    dials = Difficulty(probe.perception, probe.reasoning)
+    dials = Difficulty(probe.perception, probe.reasoning, probe.length)
     return [twin_of(worker).example(split, index, dials, probe.seed) for index in range(count)]
 
 
@@ -173,11 +185,27 @@ def check(worker: RolloutWorker, asked: Sequence[Example], drawn: SampledRespons
     return [twin_of(worker).check(asked[place], text) for place, text in zip(places, texts, strict=True)]
 
 
-def accuracy(worker: RolloutWorker, asked: Sequence[Example], drawn: SampledResponses, probe: Probe) -> Accuracy:
+def temperature_row(
+    worker: RolloutWorker, asked: Sequence[Example], drawn: SampledResponses, probe: Probe
+) -> tuple[AtTemperature, ...]:
+    """Accuracy at each temperature, of which `drawn` is one: what sharpening alone gives."""
+    questions, found = [example.question for example in asked], []
+    for temperature, settings in passes(probe.eval):
+        if temperature == probe.temperature:
+            scores = drawn.score.view(len(questions), -1).double().numpy().mean(1)
+        else:
+            scores = np.array(measure(worker, questions, settings, f"T={temperature:g}").mean)
+        seen = interval(scores[None])
+        found.append(AtTemperature(temperature, seen.value, seen.low, seen.high))
+    return tuple(found)
+
+
+def accuracy(
+    worker: RolloutWorker, asked: Sequence[Example], drawn: SampledResponses, probe: Probe, greedy: float
+) -> Accuracy:
     """What the policy gets right, and what comes right without the picture or without any policy."""
     questions = [example.question for example in asked]
     blind = measure(worker, [blank_image(question) for question in questions], probe.eval, "blank pictures")
-    greedy = measure(worker, questions, replace(probe.eval, samples=1, temperature=0.0), "greedy")
     scores = drawn.score.view(len(questions), -1).double().numpy()
     seen, unseen = interval(scores.mean(1)[None]), interval(np.array([blind.mean]))
     passed, failed = (scores >= 1).any(1), (scores < 1).any(1)
@@ -186,7 +214,7 @@ def accuracy(worker: RolloutWorker, asked: Sequence[Example], drawn: SampledResp
         average=seen.value,
         average_low=seen.low,
         average_high=seen.high,
-        greedy=greedy.accuracy,
+        greedy=greedy,
         passed=float(passed.mean()),
         mixed=float((passed & failed).mean()),
         blind=unseen.value,
@@ -235,6 +263,7 @@ def probe_policy(policy: Policy, probe: Probe, arguments: Sequence[str]) -> Prob
     drawn = draw(worker, [example.question for example in asked], probe)
     verdicts = check(worker, asked, drawn)
     labels = token_labels(policy.encoder, drawn.ids, drawn.mask, verdicts)
+    row = temperature_row(worker, asked, drawn, probe)
     return ProbeRecord(
         schema=SCHEMA,
         created=created,
@@ -245,7 +274,8 @@ def probe_policy(policy: Policy, probe: Probe, arguments: Sequence[str]) -> Prob
         model=Path(probe.model).name,
         weights=weights_digest(policy),
         settings={name: value for name, value in asdict(probe).items() if name not in ("bench", "model", "out")},
-        accuracy=rounded(accuracy(worker, asked, drawn, probe)),
+        accuracy=rounded(accuracy(worker, asked, drawn, probe, row[-1].value)),
+        temperatures=rounded(row),
         mistakes=rounded(mistakes(drawn.wrong, verdicts)),
         spreads=rounded(tuple(spreads(reported(drawn), labels))),
         separations=rounded(credit(drawn, labels)),

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from credit_zoo.lab.auroc import auroc
 from credit_zoo.lab.probe_record import TASKS, Mistakes, Separation, Spread
 from credit_zoo.truth import ROLES, Labels
-from credit_zoo.twins import Verdict
+from credit_zoo.twins import ErrorKind, Verdict
 
 Values: TypeAlias = Float[np.ndarray, "B T"]
 Marks: TypeAlias = Bool[np.ndarray, "B T"]
@@ -34,7 +34,14 @@ def mistakes(wrong: Bool[np.ndarray, " B"], verdicts: Sequence[Verdict]) -> Mist
         unexplained=share("unexplained"),
         perception_slips=errors["perception"] / len(verdicts),
         reasoning_slips=errors["reasoning"] / len(verdicts),
+        perception_habits=_followed(verdicts, "perception"),
+        reasoning_habits=_followed(verdicts, "reasoning"),
     )
+
+
+def _followed(verdicts: Sequence[Verdict], kind: ErrorKind) -> float:
+    """The share of responses in which a habit of this kind was followed."""
+    return sum(any(one == kind for one, _, _ in verdict.habits) for verdict in verdicts) / len(verdicts)
 
 
 def _reason(verdict: Verdict) -> str:

@@ -1,15 +1,15 @@
-"""The record of a probe of a policy, and its tables. What the numbers mean is said in `credit_zoo.probe`."""
+"""The record of a probe of a policy. What the numbers mean is said in `credit_zoo.probe`."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from credit_zoo.errors import UsageError, check_range
-from credit_zoo.results import CorruptRecord, Machine, Origin, atomic_write, grid, plain
+from credit_zoo.results import CorruptRecord, Machine, Origin, atomic_write, plain
 
-SCHEMA = 1
+SCHEMA = 2  # 2: a temperature row, and mistakes that habits would have made
 DECIMALS = 4
 TASKS: Mapping[str, str] = {
     "read_rest": "read from the picture, against all other tokens",
@@ -56,7 +56,8 @@ class Mistakes:
     """What went wrong first in `wrong` of `responses` responses, as shares of the wrong ones (None without any).
 
     `left`: no error before it left the taught form; `unexplained`: it followed the form without an error.
-    `perception_slips` and `reasoning_slips` are means over all responses.
+    `perception_slips` and `reasoning_slips` are means over all responses; `perception_habits` and `reasoning_habits`
+    the shares of all responses in which a habit was followed (`credit_zoo.twins.habits`), None where not measured.
     """
 
     responses: int
@@ -67,10 +68,29 @@ class Mistakes:
     unexplained: float | None
     perception_slips: float
     reasoning_slips: float
+    perception_habits: float | None = None
+    reasoning_habits: float | None = None
 
     def __post_init__(self) -> None:
         check_range("wrong", self.wrong, 0, self.responses)
-        check_shares(self, "perception", "reasoning", "left", "unexplained")
+        names = ("perception", "reasoning", "left", "unexplained", "perception_habits", "reasoning_habits")
+        check_shares(self, *names)
+
+
+@dataclass(frozen=True)
+class AtTemperature:
+    """The share of right answers drawn at a temperature, in [0, 1], with its 95% interval over questions, None where
+    it is not known; at 0 answers are greedy, one a question.
+    """
+
+    temperature: float
+    value: float
+    low: float | None
+    high: float | None
+
+    def __post_init__(self) -> None:
+        check_range("temperature", self.temperature, 0)
+        check_shares(self, "value", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -127,6 +147,7 @@ class ProbeRecord:
     weights: str
     settings: Mapping[str, Scalar]
     accuracy: Accuracy
+    temperatures: tuple[AtTemperature, ...]
     mistakes: Mistakes
     spreads: tuple[Spread, ...]
     separations: tuple[Separation, ...]
@@ -141,7 +162,9 @@ class ProbeRecord:
     @property
     def title(self) -> str:
         """The twin, its dials where they are not at 0, and what the model is where it is not the small one."""
-        dials = [f"{name} {self.settings[name]}" for name in ("perception", "reasoning") if self.settings[name]]
+        dials = [
+            f"{name} {self.settings[name]}" for name in ("perception", "reasoning", "length") if self.settings.get(name)
+        ]
         which = self.settings["note"] or (self.model if self.model != "small" else "")
         return ", ".join([self.bench, *dials, *([str(which)] if which else [])])
 
@@ -163,10 +186,11 @@ def save(record: ProbeRecord, path: Path) -> None:
 def load(path: Path) -> ProbeRecord:
     """The record of a file; raises `CorruptRecord` naming the file where it is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _of_today(json.loads(path.read_text(encoding="utf-8")))
         parts = {
             "command": tuple(found["command"]),
             "accuracy": Accuracy(**found["accuracy"]),
+            "temperatures": tuple(AtTemperature(**one) for one in found["temperatures"]),
             "mistakes": Mistakes(**found["mistakes"]),
             "spreads": tuple(Spread(**one) for one in found["spreads"]),
             "separations": tuple(Separation(**one) for one in found["separations"]),
@@ -178,81 +202,19 @@ def load(path: Path) -> ProbeRecord:
         raise CorruptRecord(f"{path} is not the record of a probe: {error}") from None
 
 
+def _of_today(found: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 1 in the words of schema 2: of its temperatures two were measured, its habits were not."""
+    if found["schema"] != 1:
+        return found
+    seen = found["accuracy"]
+    row = [
+        {"temperature": found["settings"]["temperature"], "value": seen["average"], "low": seen["average_low"],
+         "high": seen["average_high"]},
+        {"temperature": 0.0, "value": seen["greedy"], "low": None, "high": None},
+    ]  # fmt: skip
+    return {**found, "schema": SCHEMA, "temperatures": row}
+
+
 def load_all(folder: Path) -> list[ProbeRecord]:
     """The records of every `*.json` of a folder, by title."""
     return sorted((load(path) for path in folder.glob("*.json")), key=lambda record: record.title)
-
-
-def mistakes_table(records: Sequence[ProbeRecord]) -> str:
-    """What the policy can do, with and without its eyes, and what goes wrong, as markdown."""
-    return grid(_CAN, map(_can_row, records)) if records else "No probes yet.\n"
-
-
-def credit_table(records: Sequence[ProbeRecord]) -> str:
-    """What tells its tokens apart, as markdown."""
-    return grid(_TELL, [row for one in records for row in _tell_rows(one)]) if records else "No probes yet.\n"
-
-
-_CAN = (
-    "twin", "questions", "N", "avg@N [95%]", "greedy", "pass@N", "mixed groups", "blank picture", "majority",
-    "guessed choice", "wrong: misread", "wrong: misreasoned", "wrong: left the form",
-)  # fmt: skip
-_TELL = ("twin", "signal or weight", *(f"AUROC: {task}" for task in ("read vs rest", "read vs filler", "first error")))
-
-
-def percent(value: float | None) -> str:
-    """A share in percent; nothing for None."""
-    return "" if value is None else f"{100 * value:.1f}"
-
-
-def _can_row(record: ProbeRecord) -> list[str]:
-    a, m = record.accuracy, record.mistakes
-    average = f"{percent(a.average)} [{percent(a.average_low)}, {percent(a.average_high)}]"
-    shares = (a.greedy, a.passed, a.mixed, a.blind, a.majority, a.uniform_choice, m.perception, m.reasoning, m.left)
-    counts = (str(record.settings["questions"]), str(record.settings["samples"]))
-    return [record.title, *counts, average, *map(percent, shares)]
-
-
-def separation_cell(one: Separation) -> str:
-    """An AUROC with its interval, to three decimals; nothing where it is not defined."""
-    return "" if one.value is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
-
-
-def separation_rows(record: ProbeRecord) -> Iterator[list[str]]:
-    """For every signal and every shaper its name and a cell for each task."""
-    cells = {(one.kind, one.name, one.task): separation_cell(one) for one in record.separations}
-    for kind, name in dict.fromkeys((one.kind, one.name) for one in record.separations):
-        yield [name if kind == "signal" else f"W of {name}", *(cells[kind, name, task] for task in TASKS)]
-
-
-def _tell_rows(record: ProbeRecord) -> list[list[str]]:
-    return [[record.title, *row] for row in separation_rows(record)]
-
-
-def probe_text(record: ProbeRecord) -> str:
-    """The record as aligned text for a terminal."""
-    facts = f"{record.title}: twin version {record.twin_version}, model {record.model} ({record.weights})"
-    can = list(zip(_CAN[1:], _can_row(record)[1:], strict=True))
-    slips = [
-        ("perception errors", record.mistakes.perception_slips),
-        ("reasoning errors", record.mistakes.reasoning_slips),
-    ]
-    can += [(f"{name} a response", f"{mean:.3f}") for name, mean in slips]
-    can.append(("wrong: unexplained", percent(record.mistakes.unexplained)))
-    spreads = [
-        [s.signal, s.role, str(s.count), *(f"{value:.3f}" for value in (s.mean, s.sd, s.p05, s.p50, s.p95))]
-        for s in record.spreads
-    ]
-    parts = [
-        aligned([[name, value] for name, value in can if value]),
-        aligned([["signal", "role", "tokens", "mean", "sd", "5%", "50%", "95%"], *spreads]),
-        aligned([list(_TELL[1:]), *separation_rows(record)]),
-    ]
-    return "\n\n".join([facts, *parts])
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as columns of equal width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)

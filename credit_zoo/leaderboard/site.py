@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from credit_zoo.errors import UsageError
+from credit_zoo.lab import gates_table, load_all_gates, mistakes_table, temperature_table
 from credit_zoo.lab import load_all as probed
-from credit_zoo.lab import mistakes_table
 from credit_zoo.leaderboard.locations import page_folder, records_folder
 from credit_zoo.leaderboard.markdown_page import page
 from credit_zoo.leaderboard.readme import credit_block, fill, leaderboard_block, shapers_block, warm_start_block
@@ -51,6 +51,8 @@ def build(results: Path) -> Built:
         "shapers": shapers_block(listings),
         "warm_start": warm_start_block(WARM_START),
         "mistakes": mistakes_table(probes),
+        "temperatures": temperature_table([*probes, *probed(results.parent / "gates" / "probes")]),
+        "gates": gates_table(load_all_gates(results.parent / "gates")),
         "credit": credit_block(probes),
         "speed": costs.summary(speed),
     }

@@ -17,6 +17,7 @@ from .model_size import sizes as sizes
 from .packing import MicroBatch as MicroBatch
 from .packing import pack as pack
 from .packing import split as split
+from .policy import SHIPPED as SHIPPED
 from .policy import SMALL_MODEL as SMALL_MODEL
 from .policy import ModelConfig as ModelConfig
 from .policy import Policy as Policy

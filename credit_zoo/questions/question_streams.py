@@ -25,20 +25,21 @@ Refusal = Callable[[Question], str | None]  # why a model does not take a questi
 class DataConfig:
     """Settings of real data and of the twins. `skip_bad` leaves out rows that cannot be asked, and counts them: their
     picture does not decode, a cell is empty, the model does not take them. All pictures are decoded first for it.
-    `perception` and `reasoning` in [0, 1] are the twins' dials of difficulty.
+    `perception`, `reasoning` and `length` in [0, 1] are the twins' dials of difficulty.
     """
 
     skip_bad: bool = False  # drop rows that cannot be used, and count them; false: stop and name them
     perception: float = 0.0  # a twin's dial: noise, contrast, stray labels, [0, 1]
     reasoning: float = 0.0  # a twin's dial: steps and range of numbers, [0, 1]
+    length: float = 0.0  # a twin's dial: long solutions of 7 or 8 steps above 0, [0, 1]
 
     @property
     def difficulty(self) -> Difficulty:
         """The twins' dials."""
-        return Difficulty(self.perception, self.reasoning)
+        return Difficulty(self.perception, self.reasoning, self.length)
 
     def __post_init__(self) -> None:
-        for name in ("perception", "reasoning"):
+        for name in ("perception", "reasoning", "length"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"data.{name} must be in [0, 1], got {getattr(self, name)!r}")
 
@@ -65,6 +66,7 @@ class TwinQuestions:
     @property
     def source(self) -> Source:
         dials = f"dials {self.difficulty.perception:g}/{self.difficulty.reasoning:g}"
+        dials += f"/{self.difficulty.length:g}" if self.difficulty.length else ""
         return Source(self.twin.name, twin=True, revision=f"v{self.twin.version}, {dials}", rows=0)
 
     def __getitem__(self, index: int) -> Question:

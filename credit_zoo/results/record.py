@@ -171,17 +171,20 @@ class Beside:
 
     `official` is avg@N under the set's published rule, None for a set without one; `unleaked` the headline over the
     questions that do not come from the set that is trained on, None where none does; `baselines` the scores of those
-    who do not look (`credit_zoo.evaluation.baselines`), by name.
+    who do not look (`credit_zoo.evaluation.baselines`), by name; `temperatures` accuracy by the temperature at which
+    answers were drawn, where a row of them was measured.
     """
 
     official: float | None = None
     unleaked: Category | None = None
     baselines: Mapping[str, float] = field(default_factory=dict)
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_share("official", self.official)
-        for name, share in self.baselines.items():
-            _check_share(f"baselines.{name}", share)
+        for kind, shares in (("baselines", self.baselines), ("temperatures", self.temperatures)):
+            for name, share in shares.items():
+                _check_share(f"{kind}.{name}", share)
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ class RolloutServer(ThreadingHTTPServer):
 class VllmServer:
     """What is served, and where."""
 
-    model: str = "small"  # a checkpoint's folder or hub id, or small
+    model: str = "small"  # a checkpoint's folder or hub id, or a shipped one: small, habits
     revision: str = "main"  # a branch, tag or commit of the hub, as model.revision
     trust_remote_code: bool = False  # as model.trust_remote_code
     host: str = "127.0.0.1"  # who may reach it: this machine alone by default
@@ -217,9 +217,9 @@ def serve(settings: VllmServer) -> int:
         raise UsageError(
             f"vllm_server needs vllm in this environment ({first_line(error)}): pip install 'credit_zoo[vllm]'"
         ) from None
-    from credit_zoo.policy import SMALL_MODEL
+    from credit_zoo.policy import SHIPPED
 
-    path = str(SMALL_MODEL) if settings.model == "small" else settings.model
+    path = str(SHIPPED.get(settings.model, settings.model))
     options = json.loads(settings.option)
     engine = VllmEngine(
         path, settings.dtype, settings.max_length, settings.revision, settings.trust_remote_code, **options

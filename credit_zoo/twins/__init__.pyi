@@ -1,7 +1,10 @@
 from .contract import Difficulty as Difficulty
+from .contract import ErrorKind as ErrorKind
 from .contract import Role as Role
 from .contract import Span as Span
 from .contract import Verdict as Verdict
+from .habit_writer import Freedom as Freedom
+from .habit_writer import HabitWriter as HabitWriter
 from .solutions import ErrorWriter as ErrorWriter
 from .solutions import SolutionWriter as SolutionWriter
 from .twin import Example as Example

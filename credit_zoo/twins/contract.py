@@ -1,7 +1,7 @@
 """The plain types that twins, pens and canvases share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, Protocol, TypeVar, runtime_checkable
@@ -25,17 +25,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Two dials in [0, 1]; (0, 0) is the easy range.
+    """Three dials in [0, 1]; (0, 0, 0) is the easy range.
 
     `perception` adds noise, lower contrast, stray strokes and labels; `reasoning` adds steps and larger
-    numbers.
+    numbers; `length` above 0 makes solutions long (`credit_zoo.twins.long_solutions`).
     """
 
     perception: float = 0.0
     reasoning: float = 0.0
+    length: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in (("perception", self.perception), ("reasoning", self.reasoning)):
+        for name, value in asdict(self).items():
             if not 0 <= value <= 1:
                 raise ValueError(f"difficulty.{name} must be in [0, 1], got {value}")
 
@@ -45,13 +46,15 @@ class Verdict:
     """What a checker found in a response.
 
     `followed` is False where the text left the taught form; `errors` holds (kind, start, end) and `roles`
-    holds (start, end, role), both in characters of the text, in its order, up to where it left the form.
+    holds (start, end, role), both in characters of the text, in its order, up to where it left the form. `habits` are
+    those of the errors that a habit would have made (`credit_zoo.twins.habits`).
     """
 
     followed: bool
     first_error: ErrorKind | None
     errors: tuple[tuple[ErrorKind, int, int], ...]
     roles: tuple[tuple[int, int, Role], ...]
+    habits: tuple[tuple[ErrorKind, int, int], ...] = ()
 
 
 @runtime_checkable

@@ -3,25 +3,15 @@
 The taught form is `<think> A=50; B=60; sum=50+60=110; x=180-110=70</think><answer>70</answer>`.
 """
 
-import re
 from collections.abc import Sequence
 from decimal import Decimal
-from fractions import Fraction
 from typing import cast
 
 import numpy as np
 
-from credit_zoo.twins.contract import ErrorKind, Procedure, Role, Span, V, Value, Verdict
+from credit_zoo.twins.contract import ErrorKind, Procedure, Role, Span, V, Value
 
 OPEN, BETWEEN, CLOSE, END = "<think> ", "; ", "</think><answer>", "</answer>"
-# Lengths are bounded: Python refuses to convert very long digit strings, and no taught number is longer.
-_INTEGER = re.compile(r"-?[0-9]{1,9}")
-_FRACTION = re.compile(r"-?[0-9]{1,9}/[0-9]{1,9}")
-_DECIMAL = re.compile(r"-?[0-9]{1,9}\.[0-9]{1,9}")
-_WORD = re.compile(r"[A-Za-z]+")
-_STATED = re.compile(r"[^;<=\s]+")
-_LISTED = re.compile(r"[^;<=,\]\s]+")
-_ANSWER = re.compile(r"[^<]+")
 
 
 class SolutionWriter:
@@ -175,96 +165,3 @@ def _wrong_integer(value: int, rng: np.random.Generator) -> int:
         wrong = size + step * int(rng.choice((-2, -1, 1, 2)))
     # Zero and negative lengths are not plausible, and later steps may divide by the value.
     return sign * (wrong if wrong > 0 else size + 1)
-
-
-class _LeftError(Exception):
-    """The text left the taught form."""
-
-
-class SolutionChecker:
-    """Follows a sampled response along the procedure and finds its errors; never raises."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = len(text) - len(text.lstrip())
-        self._lead = OPEN
-        self._errors: list[tuple[ErrorKind, int, int]] = []
-        self._roles: list[tuple[int, int, Role]] = []
-
-    def follow(self, procedure: Procedure) -> Verdict:
-        """Run the procedure against the text."""
-        followed = True
-        try:
-            procedure(self)
-            if self._text[self._at :].strip():
-                raise _LeftError
-        except (_LeftError, ArithmeticError, ValueError, TypeError, LookupError):
-            # A stated value out of range can make the procedure itself fail: nothing taught goes on there.
-            followed = False
-        errors = tuple(self._errors)
-        return Verdict(followed, errors[0][0] if errors else None, errors, tuple(self._roles))
-
-    def read(self, label: str, value: V, near: Sequence[V] = ()) -> V:
-        """Take the value that the text states for the label."""
-        self._expect(re.escape(f"{self._lead}{label}="))
-        return self._stated(value, _STATED, "read", "perception")
-
-    def reads(self, label: str, values: Sequence[V], near: Sequence[V] = ()) -> tuple[V, ...]:
-        """Take the values that the text lists for the label."""
-        stated = []
-        for place, value in enumerate(values):
-            self._expect("," if place else re.escape(f"{self._lead}{label}="))
-            stated.append(self._stated(value, _LISTED, "read", "perception"))
-        return tuple(stated)
-
-    def derive(self, label: str, expression: str, value: V, near: Sequence[V] = ()) -> V:
-        """Take the result that the text states; operands copied wrongly are a reasoning error."""
-        form = re.sub(r"[0-9]+", "[0-9]+", re.escape(expression))
-        start = self._at + len(f"{self._lead}{label}=")
-        end = self._expect(re.escape(f"{self._lead}{label}=") + form + "=")
-        if self._text[start : end - 1] != expression:
-            self._errors.append(("reasoning", start, end - 1))
-            return self._stated(value, _STATED, "derived", None)
-        return self._stated(value, _STATED, "derived", "reasoning")
-
-    def answer(self, value: Value | tuple[Value, ...]) -> None:
-        """Compare the stated answer with the one carried here."""
-        listed = isinstance(value, tuple)
-        for place, each in enumerate(value if isinstance(value, tuple) else (value,)):
-            self._expect("," if place else re.escape(CLOSE + "[" * listed))
-            self._stated(each, _LISTED if listed else _ANSWER, "derived", "reasoning")
-        self._expect(re.escape("]" * listed + END))
-
-    def _expect(self, pattern: str) -> int:
-        match = re.compile(pattern).match(self._text, self._at)
-        if match is None:
-            raise _LeftError
-        self._roles.append((self._at, match.end(), "filler"))
-        self._at = match.end()
-        self._lead = BETWEEN
-        return self._at
-
-    def _stated(self, value: V, pattern: re.Pattern[str], role: Role, error: ErrorKind | None) -> V:
-        match = pattern.match(self._text, self._at)
-        if match is None:
-            raise _LeftError
-        stated = _parse(match.group().strip(), value)
-        self._roles.append((self._at, match.end(), role))
-        if error is not None and stated != value:
-            self._errors.append((error, self._at, match.end()))
-        self._at = match.end()
-        return stated
-
-
-def _parse(text: str, like: V) -> V:
-    """The value that a text states, of the kind (word or number) of `like`."""
-    if isinstance(like, str):
-        if _WORD.fullmatch(text) or text == like:
-            return cast(V, text)
-    elif _INTEGER.fullmatch(text):
-        return cast(V, int(text))
-    elif _FRACTION.fullmatch(text):
-        return cast(V, Fraction(text))
-    elif _DECIMAL.fullmatch(text):
-        return cast(V, Decimal(text) if isinstance(like, Decimal) else Fraction(text))
-    raise _LeftError

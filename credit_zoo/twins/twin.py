@@ -6,17 +6,19 @@ straight procedure that serves teaching, making errors and checking alike (see `
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from credit_zoo.errors import UsageError
 from credit_zoo.question import Kind, Question, Split
 from credit_zoo.twins.canvas import Canvas
+from credit_zoo.twins.checker import SolutionChecker
 from credit_zoo.twins.contract import Difficulty, Span, Steps, Verdict
-from credit_zoo.twins.solutions import SolutionChecker, SolutionWriter
+from credit_zoo.twins.solutions import SolutionWriter
 
 Scene = Mapping[str, Any]
 BUCKETS: Mapping[Split, range] = {"train": range(0, 7), "val": range(7, 8), "test": range(8, 10)}
@@ -73,13 +75,15 @@ class Example:
 class Twin:
     """A benchmark's procedural double; `version` rises when any example of it changes.
 
-    `shaded` pictures have a ground from which a place can be told (see `Canvas`).
+    `shaded` pictures have a ground from which a place can be told (see `Canvas`); `longer` are the families with long
+    solutions, under their names, empty where the twin has none.
     """
 
     name: str
     version: int
     families: Mapping[str, Family]
     shaded: bool = False
+    longer: Mapping[str, Family] = field(default_factory=dict)
 
     def example(self, split: Split, index: int, difficulty: Difficulty = EASY, seed: int = 0) -> Example:
         """The example at `index` (from 0), the same bytes at each call; splits share nothing."""
@@ -100,19 +104,24 @@ class Twin:
         return SolutionChecker(response).follow(partial(self._family(example).solve, example.scene))
 
     def _family(self, example: Example) -> Family:
-        return self.families[str(example.scene["family"])]
+        return self._named(example.scene)
+
+    def _named(self, scene: Scene) -> Family:
+        return (self.longer if "more" in scene else self.families)[str(scene["family"])]
 
     def _compose(
         self, split: Split, index: int, difficulty: Difficulty, seed: int
     ) -> tuple[Example, Canvas, np.random.Generator]:
         if split not in BUCKETS:
             raise ValueError(f"split must be one of {', '.join(BUCKETS)}, got {split!r}")
-        dials = (float(difficulty.perception), float(difficulty.reasoning))
+        dials: tuple[float, ...] = (float(difficulty.perception), float(difficulty.reasoning))
+        # Examples without the younger dial are what they were before there was one.
+        dials += (float(difficulty.length),) if difficulty.length else ()
         key = repr((self.name, self.version, split, int(index), dials, int(seed)))
         rng = np.random.default_rng(int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big"))
         scene, ask, canvas = self._scene(rng, split, difficulty)
         steps = SolutionWriter()
-        spans = steps.write(partial(self.families[scene["family"]].solve, scene))
+        spans = steps.write(partial(self._named(scene).solve, scene))
         question = Question(
             id=f"{self.name}-{split}-{seed}-{index}",
             image=None,
@@ -129,8 +138,11 @@ class Twin:
     def _scene(
         self, rng: np.random.Generator, split: Split, difficulty: Difficulty
     ) -> tuple[dict[str, Any], Ask, Canvas]:
-        name = list(self.families)[rng.integers(len(self.families))]
-        family = self.families[name]
+        families = self.longer if difficulty.length else self.families
+        if not families:
+            raise UsageError(f"the twin of {self.name} has no long solutions; set the dial of length to 0")
+        name = list(families)[rng.integers(len(families))]
+        family = families[name]
         for _ in range(_TRIES):
             scene = {"family": name, **family.sample(rng, difficulty)}
             canvas = Canvas(bool(scene.get("mirror")), bool(scene.get("flip")), self.shaded)
