@@ -24,7 +24,7 @@ FLOORS = (
     ("truth",),
     ("evaluation", "training"),
     ("cli", "testing"),
-    ("lab", "speed"),
+    ("lab", "speed", "credit"),
     ("leaderboard",),
     ("experiment",),
     ("commands",),
@@ -44,7 +44,7 @@ COMMANDS = (
         "vllm_server",
         "sheet",
     ),
-    "leaderboard.__main__",
+    *("leaderboard.__main__", "credit.__main__"),
 )
 
 

@@ -11,6 +11,7 @@ MODULES: Mapping[str, str] = {
     "leaderboard": "credit_zoo.leaderboard.__main__",
     "show": "credit_zoo.show",
     "probe": "credit_zoo.probe",
+    "credit": "credit_zoo.credit.__main__",
     "curves": "credit_zoo.curves",
     "rescore": "credit_zoo.rescore",
     "profile": "credit_zoo.profile",

@@ -32,6 +32,7 @@ from .stats import DRAWS as DRAWS
 from .stats import LEVEL as LEVEL
 from .stats import Interval as Interval
 from .stats import interval as interval
+from .stats import student_t as student_t
 from .store import CorruptRecord as CorruptRecord
 from .store import atomic_bytes as atomic_bytes
 from .store import atomic_write as atomic_write

@@ -1,0 +1,100 @@
+"""The command: measures what is not there yet, tells the numbers of all that is there, prints and writes them."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from credit_zoo.cli import as_arguments
+from credit_zoo.credit.drawing import Bench, open_bench
+from credit_zoo.credit.estimates import LEAST
+from credit_zoo.credit.measuring import Instrument, measure_batch, measure_reference, measure_truth
+from credit_zoo.credit.record import SCHEMA, CreditRecord, save
+from credit_zoo.credit.settings import Credit, rule_names
+from credit_zoo.credit.summary import Summary, summarise
+from credit_zoo.credit.text import record_text
+from credit_zoo.credit.workspace import Workspace, file_name
+from credit_zoo.errors import UsageError
+from credit_zoo.policy import ModelConfig, Policy, encoder_digest, weights_digest
+from credit_zoo.registry import BENCHMARKS
+from credit_zoo.results import machine, origin, repeatable, utc_now
+
+VERSION = 1  # of how batches are drawn and gradients measured: another one makes other files
+
+
+def identity(bench: Bench, weights: str) -> Mapping[str, Any]:
+    """What everything below a work folder depends on."""
+    made = {"setup": bench.settings.setup, "weights": weights, "encoder": encoder_digest(bench.policy.encoder)}
+    bench_version = BENCHMARKS[bench.settings.bench].facts.version
+    return {**made, "source": str(bench.questions.source), "bench": bench_version, "version": VERSION}
+
+
+def measure_all(instrument: Instrument, started: float) -> int:
+    """Measures batch by batch until all are there or the minutes are used up; returns how many are there."""
+    settings = instrument.bench.settings
+    measure_reference(instrument)
+    if instrument.bench.twin is not None:
+        measure_truth(instrument)
+    for number in tqdm(range(settings.batches), "batches", disable=None):
+        if settings.minutes and time.monotonic() - started > 60 * settings.minutes:
+            return int(number)
+        measure_batch(instrument, number)
+    return settings.batches
+
+
+def made_record(instrument: Instrument, weights: str, summary: Summary, seconds: float) -> CreditRecord:
+    """The record of what was told."""
+    bench, settings = instrument.bench, instrument.bench.settings
+    return CreditRecord(
+        schema=SCHEMA,
+        created=utc_now(),
+        command=("credit_zoo.credit", *repeatable(word for word in as_arguments(settings) if "work=" not in word)),
+        bench=settings.bench,
+        bench_version=BENCHMARKS[settings.bench].facts.version,
+        source=str(bench.questions.source),
+        model=Path(settings.model).name,
+        note=settings.note,
+        weights=weights,
+        settings={
+            **settings.setup,
+            "data": settings.data and Path(settings.data).name,
+            "model": Path(settings.model).name,
+        },
+        setup=instrument.work.folder.name,
+        parameters=instrument.projection.total,
+        numbers=instrument.projection.width,
+        machine=machine(torch.get_num_threads()),
+        origin=origin(),
+        seconds=seconds,
+        **summary.fields,
+    )
+
+
+def run_credit(settings: Credit) -> int:
+    """Measures, prints and writes; returns the exit status: 0."""
+    started = time.monotonic()
+    if settings.model == "small":
+        torch.set_num_threads(1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    policy = Policy.load(ModelConfig(path=settings.model, dtype=settings.dtype)).to(device).eval()
+    bench = open_bench(settings, policy)
+    weights = weights_digest(policy)
+    names = rule_names(settings, twin=bench.twin is not None)
+    work = Workspace.of(Path(settings.work), identity(bench, weights))
+    instrument = Instrument(bench, work, names)
+    batches = measure_all(instrument, started)
+    if batches < LEAST:
+        raise UsageError(
+            f"minutes={settings.minutes:g} were enough for {batches} batches, and numbers are told from {LEAST} on: "
+            "the same words again go on from here"
+        )
+    summary = summarise(instrument, batches)
+    record = made_record(instrument, weights, summary, round(time.monotonic() - started, 1))
+    print(record_text(record))
+    path = Path(settings.out) / f"{file_name(record.title)}-{record.weights[:6]}.json"
+    save(record, path)
+    print(f"\nwrote {path}")
+    return 0
