@@ -1,10 +1,10 @@
 """The batches: questions asked, answers sampled and scored, what is measured of them, and the credit of every rule."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from credit_zoo import masked
@@ -18,13 +18,29 @@ from credit_zoo.rollout import RolloutWorker, SamplingParams
 from credit_zoo.training import Collector
 from credit_zoo.truth import truth_signals
 from credit_zoo.twins import Example, Twin
-from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
+from credit_zoo.types import Prompts, RolloutBatch, ShaperInputs, TokenSignals
 
 # Another stream of draws for the second answers to the same questions.
 AGAIN = 7_919
 # Questions of the exact gradient: far behind those of the batches, of which it is to be independent.
 TRUTH_FROM = 1_000_000
 TRUTH_SIGNALS = ("truth_advantage", "truth_role", "truth_error")
+
+
+@dataclass(frozen=True)
+class Solved:
+    """N questions of a twin, and to each the tokens `[N, S]` of its worked solution, the stop token among them."""
+
+    prompts: Prompts
+    ids: Int64[Tensor, "N S"]
+    mask: Bool[Tensor, "N S"]
+
+    def follows(self, batch: RolloutBatch) -> Bool[Tensor, " B"]:
+        """Whether a response to these questions is the worked solution, token for token."""
+        drawn, row_of = batch.responses, batch.responses.row_of.tolist()
+        wanted = [row[kept].tolist() for row, kept in zip(self.ids, self.mask, strict=True)]
+        given = [row[kept].tolist() for row, kept in zip(drawn.ids, drawn.mask, strict=True)]
+        return torch.tensor([one == wanted[row] for one, row in zip(given, row_of, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -44,37 +60,59 @@ class Bench:
     def policy(self) -> Policy:
         return self.worker.policy
 
-    def first(self, batch: int) -> int:
-        """The number of a batch's first question; those of uniform alone have the numbers -1, -2, ..."""
+    def numbers(self, batch: int) -> range:
+        """The numbers of a batch's questions; the batches of uniform alone are -1, -2, ..."""
         slot = batch + self.settings.reference if batch >= 0 else -batch - 1
-        return slot * self.settings.prompts
-
-    def example(self, number: int) -> Example:
-        """A twin's question with its worked solution."""
-        assert isinstance(self.questions, TwinQuestions)
-        return self.questions.example(number)
+        return range(slot * self.settings.prompts, (slot + 1) * self.settings.prompts)
 
     def draw(self, batch: int, again: bool = False) -> RolloutBatch:
         """The answers to a batch's questions; `again`: other answers to the same questions."""
         reward = Reward(format=0.0, accuracy=1.0)
         collector = Collector(self.worker, self.base, self.sampling, reward, self.settings.prompts)
-        seed = self.settings.seed + (AGAIN if again else 0)
-        return collector(self.questions, self.first(batch), seed).batch
+        return collector(self.questions, self.numbers(batch)[0], self.draws(again)).batch
+
+    def draws(self, again: bool) -> int:
+        """The seed of the answers."""
+        return self.settings.seed + (AGAIN if again else 0)
+
+    def examples(self, numbers: Iterable[int]) -> list[Example]:
+        """A twin's questions with their worked solutions."""
+        assert isinstance(self.questions, TwinQuestions)
+        return [self.questions.example(number) for number in numbers]
+
+    def solved(self, numbers: Iterable[int]) -> Solved:
+        """A twin's questions, encoded, with the tokens of their solutions."""
+        examples = self.examples(numbers)
+        texts = ["".join(span.text for span in example.solution) for example in examples]
+        prompts = self.worker.encode([example.question for example in examples])
+        return Solved(prompts, *self.policy.encoder.responses(texts))
+
+    def truth(self, batch: RolloutBatch) -> Mapping[str, Float[Tensor, "B T"]]:
+        """What the twin alone can tell of the responses."""
+        assert self.twin is not None
+        examples = self.examples(asked(batch))
+        return truth_signals(TRUTH_SIGNALS, self.policy, self.twin, examples, batch, self.sampling)
 
 
-def open_bench(settings: Credit, policy: Policy) -> Bench:
+def asked(batch: RolloutBatch) -> list[int]:
+    """The numbers of the questions behind a batch's prompts."""
+    numbers = dict(zip(batch.responses.row_of.tolist(), batch.group.tolist(), strict=True))
+    return [numbers[row] for row in range(len(batch.prompts))]
+
+
+def open_bench(settings: Credit, policy: Policy, kind: type[Bench] = Bench) -> Bench:
     """The questions of a benchmark's twin, or of a real set where `data` is given."""
     made = BENCHMARKS[settings.bench].factory()
     dials = DataConfig(perception=settings.perception, reasoning=settings.reasoning)
     rows = open_questions(made, settings.split, settings.data, dials, settings.seed, shuffle=True)
     twin = rows.twin if isinstance(rows, TwinQuestions) else None
-    asked = rows if twin else FramedQuestions(rows, policy.settings.boxes, policy.encoder.input_size)
+    put = rows if twin else FramedQuestions(rows, policy.settings.boxes, policy.encoder.input_size)
     base = Base(
         estimator=ESTIMATORS[settings.estimator].factory(), aggregation=AGGREGATIONS[settings.aggregation].factory()
     )
     sampling = SamplingParams(settings.group, settings.temperature, max_tokens=settings.max_tokens)
     worker = RolloutWorker(policy, made, PromptConfig(style=settings.style))
-    return Bench(settings, worker, asked, twin, base, sampling)
+    return kind(settings, worker, put, twin, base, sampling)
 
 
 @dataclass(frozen=True)
@@ -98,9 +136,8 @@ def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str]) -> Measured
     signals[UPDATE_SIGNAL] = torch.zeros_like(signals["logp"])
     another_way = torch.zeros(len(batch.correct), dtype=torch.bool)
     if bench.twin is not None:
-        examples = examples_of(bench, batch)
-        signals |= truth_signals(TRUTH_SIGNALS, bench.policy, bench.twin, examples, batch, bench.sampling)
-        another_way = (batch.correct >= 1) & ~_follows(bench, batch, solutions(examples))
+        signals |= bench.truth(batch)
+        another_way = (batch.correct >= 1) & ~bench.solved(asked(batch)).follows(batch)
     inputs = ShaperInputs(
         bench.base.estimator(batch.reward, batch.group).to(device),
         TokenSignals({name: masked.fill(values, rows.mask) for name, values in signals.items()}),
@@ -120,26 +157,6 @@ def measured_signals(bench: Bench, rows: BatchLayout, names: Iterable[str]) -> M
     with listen(bench.policy, rows, wanted) as cosines:
         found = bench.policy(rows, bench.sampling.temperature, bench.sampling.truncation)
     return token_signals(wanted, found, cosines, rows.mask).values
-
-
-def examples_of(bench: Bench, batch: RolloutBatch) -> list[Example]:
-    """The worked examples behind a batch's prompts."""
-    numbers = dict(zip(batch.responses.row_of.tolist(), batch.group.tolist(), strict=True))
-    return [bench.example(numbers[row]) for row in range(len(batch.prompts))]
-
-
-def solutions(examples: Sequence[Example]) -> list[str]:
-    """The worked solutions as texts."""
-    return ["".join(span.text for span in example.solution) for example in examples]
-
-
-def _follows(bench: Bench, batch: RolloutBatch, texts: Sequence[str]) -> Bool[Tensor, " B"]:
-    """Whether a response is the worked solution, token for token."""
-    ids, mask = bench.policy.encoder.responses(texts)
-    drawn, row_of = batch.responses, batch.responses.row_of
-    wanted = [row[kept].tolist() for row, kept in zip(ids, mask, strict=True)]
-    given = [row[kept].tolist() for row, kept in zip(drawn.ids, drawn.mask, strict=True)]
-    return torch.tensor([one == wanted[row] for one, row in zip(given, row_of.tolist(), strict=True)])
 
 
 @torch.no_grad()

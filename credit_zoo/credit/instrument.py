@@ -12,6 +12,7 @@ from credit_zoo.cli import as_arguments
 from credit_zoo.credit.drawing import Bench, open_bench
 from credit_zoo.credit.estimates import LEAST
 from credit_zoo.credit.measuring import Instrument, measure_batch, measure_reference, measure_truth
+from credit_zoo.credit.one_token import OneToken
 from credit_zoo.credit.record import SCHEMA, CreditRecord, save
 from credit_zoo.credit.settings import Credit, rule_names
 from credit_zoo.credit.summary import Summary, summarise
@@ -80,7 +81,7 @@ def run_credit(settings: Credit) -> int:
         torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     policy = Policy.load(ModelConfig(path=settings.model, dtype=settings.dtype)).to(device).eval()
-    bench = open_bench(settings, policy)
+    bench = open_bench(settings, policy, OneToken if settings.forced else Bench)
     weights = weights_digest(policy)
     names = rule_names(settings, twin=bench.twin is not None)
     work = Workspace.of(Path(settings.work), identity(bench, weights))

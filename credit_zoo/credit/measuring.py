@@ -1,17 +1,16 @@
 """From a bench to files: the scale and the direction, then batch by batch the credit and the gradient of every rule."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from credit_zoo.credit.drawing import TRUTH_FROM, Bench, Measured, credit_of, examples_of, measure, solutions
+from credit_zoo.credit.drawing import TRUTH_FROM, Bench, Measured, asked, credit_of, measure
 from credit_zoo.credit.gradients import backward_passes, coefficients, rule_gradients
 from credit_zoo.credit.projection import Projection, second_moment_scale
 from credit_zoo.credit.settings import REFERENCE
@@ -20,7 +19,6 @@ from credit_zoo.credit.workspace import Arrays, Workspace, load_object, save_arr
 from credit_zoo.errors import UsageError
 from credit_zoo.facts import UPDATE_SIGNAL
 from credit_zoo.registry import SHAPERS
-from credit_zoo.twins import Example
 from credit_zoo.types import RolloutBatch
 
 # Parts of the exact gradient, from which its own error is told.
@@ -69,6 +67,14 @@ class Instrument:
         moment = [one.to(like.device) for one, like in zip(kept, self.parameters, strict=True)]
         return Projection(self.parameters, settings.numbers, settings.seed, second_moment_scale(moment))
 
+    def rollout(self, batch: int) -> RolloutBatch:
+        """A batch's answers, which are drawn once and kept."""
+        path = self.work.batch(batch) / "rollout.pt"
+        if not path.exists():
+            save_object(path, self.bench.draw(batch))
+        found: RolloutBatch = load_object(path)
+        return found
+
     def upstream(self, measured: Measured, credit: Tensor) -> Tensor:
         """The coefficients of the log-probabilities under the base."""
         base, limit = self.bench.base, self.bench.settings.max_tokens
@@ -100,7 +106,7 @@ def measure_reference(instrument: Instrument) -> None:
     for number, batch in enumerate(tqdm(batches, "uniform alone", leave=False, disable=None)):
         path = work.direction(REFERENCE, number)
         if not path.exists():
-            measured, upstream = instrument.uniform(bench.draw(batch))
+            measured, upstream = instrument.uniform(instrument.rollout(batch))
             (found,) = instrument.gradients(measured, {REFERENCE: upstream}).values()
             save_arrays(path, {"gradient": found.cpu().numpy()})
 
@@ -115,7 +121,7 @@ def _whole_gradient(instrument: Instrument, batch: int) -> list[Tensor]:
             if one is not None:
                 into += one
 
-    measured, upstream = instrument.uniform(bench.draw(batch))
+    measured, upstream = instrument.uniform(instrument.rollout(batch))
     size = bench.settings.micro_batch
     given = {REFERENCE: upstream}
     backward_passes(bench.policy, measured.rows, bench.sampling, given, instrument.plain(), size, put)
@@ -130,16 +136,12 @@ def measure_truth(instrument: Instrument) -> None:
         path = work.direction("truth", number)
         if not path.exists():
             first = TRUTH_FROM + number * size
-            examples = [bench.example(first + place) for place in range(size)]
-            save_arrays(path, _closed_form(instrument, examples))
+            save_arrays(path, _closed_form(instrument, range(first, first + size)))
 
 
-def _closed_form(instrument: Instrument, examples: Sequence[Example]) -> Arrays:
-    bench = instrument.bench
-    prompts = bench.worker.encode([one.question for one in examples]).to(bench.policy.model.device)
-    found, values = true_gradient(
-        bench.policy, prompts, solutions(examples), bench.sampling, instrument.projection, bench.settings.micro_batch
-    )
+def _closed_form(instrument: Instrument, numbers: Iterable[int]) -> Arrays:
+    bench, size = instrument.bench, instrument.bench.settings.micro_batch
+    found, values = true_gradient(bench.policy, bench.solved(numbers), bench.sampling, instrument.projection, size)
     return {"gradient": found.cpu().numpy(), "value": values.cpu().numpy()}
 
 
@@ -150,7 +152,7 @@ def measure_batch(instrument: Instrument, number: int) -> None:
     beside = [work.batch(number) / f"{name}.npz" for name in ("tokens", CLOSED_FORM, ANOTHER_SAMPLE)]
     if not missing and all(path.exists() for path in beside if bench.twin or path.stem != CLOSED_FORM):
         return
-    rollout = _kept(work.batch(number) / "rollout.pt", lambda: bench.draw(number))
+    rollout = instrument.rollout(number)
     measured = measure(bench, rollout, instrument.needs)
     credit = {name: credit_of(name, measured) for name in missing}
     given = {name: instrument.upstream(measured, one) for name, one in credit.items()}
@@ -173,7 +175,7 @@ def _measure_beside(instrument: Instrument, number: int, rollout: RolloutBatch, 
     """What is measured of a batch whatever the rules are."""
     bench, folder = instrument.bench, instrument.work.batch(number)
     if bench.twin is not None and not (path := folder / f"{CLOSED_FORM}.npz").exists():
-        save_arrays(path, _closed_form(instrument, examples_of(bench, rollout)))
+        save_arrays(path, _closed_form(instrument, asked(rollout)))
     if not (path := folder / f"{ANOTHER_SAMPLE}.npz").exists():
         other, upstream = instrument.uniform(bench.draw(number, again=True))
         started = time.perf_counter()
@@ -186,10 +188,3 @@ def _measure_beside(instrument: Instrument, number: int, rollout: RolloutBatch, 
         about = {"mask": x.mask, "group": x.group, "correct": x.correct, "advantage": x.advantage}
         kept = {**about, "another_way": measured.another_way, **told}
         save_arrays(path, {name: values.cpu().numpy() for name, values in kept.items()})
-
-
-def _kept(path: Path, make: Callable[[], RolloutBatch]) -> RolloutBatch:
-    if not path.exists():
-        save_object(path, make())
-    found: RolloutBatch = load_object(path)
-    return found

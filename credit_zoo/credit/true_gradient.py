@@ -5,36 +5,32 @@
 One teacher-forced pass over the worked solutions y*. It misses what comes right by another way than y*.
 """
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from credit_zoo import masked
+from credit_zoo.credit.drawing import Solved
 from credit_zoo.credit.projection import Projection
 from credit_zoo.policy import BatchLayout, Policy, pack
 from credit_zoo.rollout import SamplingParams
-from credit_zoo.types import Prompts
 
 
 def true_gradient(
     policy: Policy,
-    prompts: Prompts,
-    solutions: Sequence[str],
+    solved: Solved,
     sampling: SamplingParams,
     projection: Projection,
     micro_batch: int,
 ) -> tuple[Float[Tensor, "2 K"], Float[Tensor, " N"]]:
     """The projected gradient of the mean of V over N questions, and V of each."""
-    device = prompts.ids.device
-    ids, mask = (values.to(device) for values in policy.encoder.responses(solutions))
-    rows = BatchLayout(prompts, torch.arange(len(prompts), device=device), ids, mask)
-    into, values = projection.zeros(), torch.zeros(len(prompts), device=device)
-    for part in pack(rows.row_of, rows.lengths, rows.prompt_length, mask.shape[1], micro_batch, 0):
+    count, device = len(solved.prompts), policy.model.device
+    rows = BatchLayout(solved.prompts, torch.arange(count), solved.ids, solved.mask).to(device)
+    into, values = projection.zeros(), torch.zeros(count, device=device)
+    for part in pack(rows.row_of, rows.lengths, rows.prompt_length, rows.mask.shape[1], micro_batch, 0):
         logp = policy(rows.select(part), sampling.temperature, sampling.truncation).logp
-        value = masked.total(logp, part.cut(mask))[:, 0].exp()
+        value = masked.total(logp, part.cut(rows.mask))[:, 0].exp()
         values[part.rows] = value.detach()
-        mean = value.sum() / len(prompts)
+        mean = value.sum() / count
         projection.add(into, torch.autograd.grad(mean, projection.parameters, allow_unused=True))
     return into, values

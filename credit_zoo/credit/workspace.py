@@ -57,7 +57,7 @@ class Workspace:
 
     def batch(self, number: int) -> Path:
         """The folder of a batch."""
-        return self.folder / f"batch-{number:04d}"
+        return self.folder / (f"batch-{number:04d}" if number >= 0 else f"reference-{-1 - number:04d}")
 
     def rule(self, batch: int, name: str) -> Path:
         """The file of a rule in a batch."""
