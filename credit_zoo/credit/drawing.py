@@ -12,6 +12,7 @@ from credit_zoo.credit.settings import Credit
 from credit_zoo.facts import UPDATE_SIGNAL
 from credit_zoo.objective import Base, Reward, shape
 from credit_zoo.policy import BatchLayout, Policy, listen, token_signals
+from credit_zoo.question import Question
 from credit_zoo.questions import DataConfig, FramedQuestions, PromptConfig, Questions, TwinQuestions, open_questions
 from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, SHAPERS
 from credit_zoo.rollout import RolloutWorker, SamplingParams
@@ -74,6 +75,10 @@ class Bench:
     def draws(self, again: bool) -> int:
         """The seed of the answers."""
         return self.settings.seed + (AGAIN if again else 0)
+
+    def asked(self, batch: RolloutBatch) -> list[Question]:
+        """The questions behind a batch's prompts."""
+        return [self.questions[number] for number in asked(batch)]
 
     def examples(self, numbers: Iterable[int]) -> list[Example]:
         """A twin's questions with their worked solutions."""

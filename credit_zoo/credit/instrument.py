@@ -17,6 +17,7 @@ from credit_zoo.credit.record import SCHEMA, CreditRecord, save
 from credit_zoo.credit.settings import Credit, rule_names
 from credit_zoo.credit.summary import Summary, summarise
 from credit_zoo.credit.text import record_text
+from credit_zoo.credit.values import measure_values
 from credit_zoo.credit.workspace import Workspace, file_name
 from credit_zoo.errors import UsageError
 from credit_zoo.policy import ModelConfig, Policy, encoder_digest, weights_digest
@@ -43,6 +44,8 @@ def measure_all(instrument: Instrument, started: float) -> int:
         if settings.minutes and time.monotonic() - started > 60 * settings.minutes:
             return int(number)
         measure_batch(instrument, number)
+        if settings.mc:
+            measure_values(instrument, number)
     return settings.batches
 
 

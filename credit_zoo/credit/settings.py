@@ -64,6 +64,8 @@ class Credit:
         ESTIMATORS[self.estimator], AGGREGATIONS[self.aggregation]
         if self.forced and self.data is not None:
             raise UsageError("credit.forced=true needs worked solutions, which a twin alone has: leave data= out")
+        if self.forced and self.mc:
+            raise UsageError("credit.mc must be 0 under forced=true: behind its one token nothing is left to sample")
 
     @property
     def setup(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from credit_zoo.credit.estimates import Estimate, Products, ceiling, jackknife, 
 from credit_zoo.credit.measuring import ANOTHER_SAMPLE, CLOSED_FORM, TRUTH_PARTS, Instrument
 from credit_zoo.credit.record import RuleCredit, Way
 from credit_zoo.credit.settings import REFERENCE, facts
+from credit_zoo.credit.values import compared, path_of
 from credit_zoo.credit.workspace import load_arrays, rule_digest
 
 GEOMETRIES = ("", "adam_")  # plain, and divided by the roots of the second moments
@@ -53,7 +54,7 @@ def summarise(instrument: Instrument, batches: int) -> Summary:
             "noise": {name: uniform[name] for name in ("sampling", "ceiling", "adam_sampling", "adam_ceiling")},
             "way": _way(instrument, tokens, batches, told[CLOSED_FORM]) if twin else None,
             "rules": rules,
-            "monte_carlo": {},
+            "monte_carlo": compared(instrument, batches) if twin and instrument.bench.settings.mc else {},
         }
     )
 
@@ -121,6 +122,7 @@ def _rule(
     mass = sum(float(np.abs(one["credit"]).sum()) for one in kept)
     uniform = sum(float((np.abs(one["advantage"]) * one["mask"].sum(1)).sum()) for one in tokens)
     agreed = _agreement([one["credit"] for one in kept], tokens) if instrument.bench.twin is not None else {}
+    sampled = _sampled_agreement(instrument, [one["credit"] for one in kept], tokens)
     told = {key: value for key, value in numbers.items() if not key.endswith(("sampling", "ceiling"))}
     seconds = float(np.mean([one["seconds"][0] for one in kept]))
     steps = [
@@ -133,7 +135,7 @@ def _rule(
         mass=mass / uniform if uniform else 0.0,
         seconds=seconds,
         cost=seconds / float(np.mean(steps)),
-        numbers={**told, **agreed},
+        numbers={**told, **agreed, **sampled},
     )
 
 
@@ -154,6 +156,27 @@ def _agreement(
         joined("correct") >= 1,
         joined("group"),
     )
+
+
+def _sampled_agreement(
+    instrument: Instrument, credits: Sequence[NDArray[Any]], tokens: Sequence[Mapping[str, NDArray[Any]]]
+) -> Mapping[str, Estimate | None]:
+    """The same with values by Monte Carlo, over the responses that have them; nothing without any."""
+    if not instrument.bench.settings.mc:
+        return {}
+    values = [load_arrays(path_of(instrument, number)) for number in range(len(tokens))]
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([one[name][value["rows"]] for one, value in zip(tokens, values, strict=True)])
+
+    mask = joined("mask")
+    credit = np.concatenate([one[value["rows"]] for one, value in zip(credits, values, strict=True)])
+    truth = np.concatenate([value["advantage"] for value in values])
+    nothing = np.zeros_like(mask)
+    found = agreement(
+        credit.astype(np.float64), truth.astype(np.float64), nothing, mask, joined("correct") >= 1, joined("group")
+    )
+    return {f"mc_{name}": one for name, one in found.items() if name != "first_error"}
 
 
 def _way(

@@ -35,6 +35,9 @@ def record_text(record: CreditRecord) -> str:
             f"right answers came another way; without any sampling noise {exact} x uniform"
         )
     head = ["rule", *COLUMNS.values(), "mass", "cost"]
+    if record.monte_carlo:
+        sampled = ", ".join(f"{name} {_number(one)}" for name, one in record.monte_carlo.items())
+        facts.append(f"values by Monte Carlo against the closed form: {sampled}")
     return "\n".join([*facts, "", _aligned([head, *map(_row, ordered(record.rules))])])
 
 

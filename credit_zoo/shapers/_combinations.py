@@ -7,7 +7,7 @@ its own (`permuted.seed`), and those of its parts (`pepo.alpha`). Its class is m
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import gin
 import torch
@@ -22,6 +22,7 @@ from credit_zoo.rule_names import gin_name, parts_of
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 
+@runtime_checkable
 class _Rule(Protocol):
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]: ...
 
