@@ -3,25 +3,33 @@
 import dataclasses
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from steps import pictures
 
+from credit_zoo.credit import forest
 from credit_zoo.credit.drawing import Solved, credit_of, measure, open_bench
+from credit_zoo.credit.estimates import Estimate
 from credit_zoo.credit.gradients import coefficients, rule_gradients
-from credit_zoo.credit.instrument import run_credit
-from credit_zoo.credit.measuring import trained_part
+from credit_zoo.credit.instrument import measure_all, run_credit
+from credit_zoo.credit.measuring import Instrument, trained_part
+from credit_zoo.credit.page import page
 from credit_zoo.credit.projection import Projection, second_moment_scale
-from credit_zoo.credit.record import load
+from credit_zoo.credit.record import CreditRecord, RuleCredit, Way, load, load_all
+from credit_zoo.credit.record import save as save_record
 from credit_zoo.credit.settings import Credit, rule_names
+from credit_zoo.credit.summary import summarise
 from credit_zoo.credit.true_gradient import true_gradient
+from credit_zoo.credit.workspace import Workspace
 from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.question import Question, Score
 from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import SHAPERS
+from credit_zoo.results import Machine, Origin
 from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.truth.exact_values import token_advantage, values_of
@@ -349,6 +357,22 @@ def test_the_command_goes_on_where_it_stopped_and_adds_rules_to_the_same_batches
     assert "uniform's noise: sampling" in capsys.readouterr().out
 
 
+def test_a_record_keeps_the_rules_that_it_has(tmp_path):
+    command(tmp_path, shapers="pepo")
+    assert [one.name for one in command(tmp_path, shapers="entropy").rules] == ["uniform", "entropy", "pepo"]
+
+
+def test_without_a_twin_the_direction_is_uniforms_own_on_other_batches(tmp_path, small):
+    bench = dataclasses.replace(small[0], twin=None, settings=Credit(prompts=2, group=4, batches=4, reference=4))
+    instrument = Instrument(bench, Workspace(tmp_path), ("uniform", "entropy"))
+    assert measure_all(instrument, 0.0) == 4
+    found = summarise(instrument, 4).fields
+    assert found["direction"] == "uniform's gradient of other batches" and found["way"] is None
+    numbers = {one.name: one.numbers for one in found["rules"]}
+    assert numbers["uniform"]["efficiency"].value == 1
+    assert numbers["entropy"]["efficiency"].error > 0 and "decisive" not in numbers["entropy"]
+
+
 def test_too_few_minutes_are_told_with_what_to_do(tmp_path):
     with pytest.raises(UsageError, match="the same words again go on from here"):
         command(tmp_path, shapers="pepo", minutes=1e-9)
@@ -358,6 +382,63 @@ def test_values_by_sampling_stand_beside_the_closed_form(tmp_path):
     record = command(tmp_path, shapers="oracle_exact", mc=8, mc_responses=4, mc_every=8)
     assert set(record.monte_carlo) == {"difference", "distance", "sampling_error", "sign", "same_token"}
     assert "mc_rank_wrong" in record.rules[1].numbers
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+PAGE = Path(__file__).parents[1] / "leaderboard" / "CREDIT.md"
+
+
+def estimate(value, half=0.1):
+    return Estimate(value, half / 2, value - half, value + half)
+
+
+def made_record(**changes):
+    numbers = {name: estimate(1.0) for name in ("efficiency", "adam_efficiency", "snr", "cosine", "removed")}
+    rule = RuleCredit("uniform", "0" * 16, False, 1.0, 0.5, 1.0, numbers)
+    oracle = dataclasses.replace(rule, name="oracle_exact", control=True, numbers={"efficiency": estimate(1.5)})
+    worse = dataclasses.replace(rule, name="entropy", numbers={"efficiency": estimate(0.9)})
+    shuffle = dataclasses.replace(worse, name="permuted(entropy)", control=True, numbers={"efficiency": estimate(1.01)})
+    return CreditRecord(
+        **{
+            "schema": 1, "created": "2026-01-31T12:00:00Z", "command": ("credit_zoo.credit",), "bench": "geometry3k",
+            "bench_version": 1, "source": "geometry3k", "model": "small", "note": "", "weights": "0" * 12,
+            "settings": {"bench": "geometry3k", "prompts": 8, "group": 8, "perception": 0.0, "reasoning": 0.0, "forced": False, "data": None},
+            "setup": "0" * 16, "batches": 24, "responses": 1536, "accuracy": 0.3, "length": 36.0, "live": 0.9,
+            "direction": "the exact gradient of V", "parameters": 10, "numbers": 10, "projection_error": 0.0,
+            "noise": {"sampling": estimate(0.6), "ceiling": estimate(2.5)}, "way": Way(0.27, 0.31, 0.18, {}),
+            "rules": (rule, worse, shuffle, oracle), "monte_carlo": {},
+            "machine": Machine("a cpu", 2, 1), "origin": Origin(None, None, {}), "seconds": 1.0, **changes,
+        }
+    )  # fmt: skip
+
+
+def test_a_record_is_read_as_it_was_written_and_holes_stay_holes(tmp_path):
+    broken = dataclasses.replace(made_record().rules[0], numbers={"cosine": Estimate(1.0, float("inf"), -1.0, 1.0)})
+    save_record(made_record(rules=(broken,)), tmp_path / "one.json")
+    assert load(tmp_path / "one.json").rules[0].numbers == {"cosine": None}
+    save_record(made_record(), tmp_path / "one.json")
+    assert load(tmp_path / "one.json") == made_record()
+
+
+def test_the_page_has_a_row_for_every_rule_and_controls_behind_them():
+    text = page([made_record()], None)
+    overview = text.partition("## Efficiency, times uniform")[2].partition("\n## ")[0]
+    rows = [line.split(" | ")[0].strip("| ") for line in overview.splitlines() if line.startswith("| ")][2:]
+    assert rows == ["uniform", "entropy", "oracle_exact (control)"]
+    (_, entropy) = (line for line in text.splitlines() if line.startswith("| entropy |"))
+    assert "0.900 [0.800, 1.000]" in entropy and "1.010 [0.910, 1.110]" in entropy  # its shuffle stands beside it
+    assert "18.0% of right answers came another way" in text
+
+
+def test_the_page_and_the_picture_follow_from_the_records_alone(tmp_path):
+    pytest.importorskip("matplotlib")
+    for name in ("one.svg", "two.svg"):
+        forest.draw([made_record(), made_record(note="other")], tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    records = load_all(PAGE.parent / "credit")
+    assert PAGE.read_text("utf-8") == page(records, "credit.svg" if records else None)
 
 
 def test_a_damaged_record_is_named(tmp_path):

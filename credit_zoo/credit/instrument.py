@@ -13,7 +13,7 @@ from credit_zoo.credit.drawing import Bench, open_bench
 from credit_zoo.credit.estimates import LEAST
 from credit_zoo.credit.measuring import Instrument, measure_batch, measure_reference, measure_truth
 from credit_zoo.credit.one_token import OneToken
-from credit_zoo.credit.record import SCHEMA, CreditRecord, save
+from credit_zoo.credit.record import SCHEMA, CreditRecord, load, save, title
 from credit_zoo.credit.settings import Credit, rule_names
 from credit_zoo.credit.summary import Summary, summarise
 from credit_zoo.credit.text import record_text
@@ -21,7 +21,7 @@ from credit_zoo.credit.values import measure_values
 from credit_zoo.credit.workspace import Workspace, file_name
 from credit_zoo.errors import UsageError
 from credit_zoo.policy import ModelConfig, Policy, encoder_digest, weights_digest
-from credit_zoo.registry import BENCHMARKS
+from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results import machine, origin, repeatable, utc_now
 
 VERSION = 1  # of how batches are drawn and gradients measured: another one makes other files
@@ -49,6 +49,11 @@ def measure_all(instrument: Instrument, started: float) -> int:
     return settings.batches
 
 
+def recorded_rules(path: Path) -> list[str]:
+    """The rules that the record of the same setup holds already, as far as they are still there: it keeps them."""
+    return [one.name for one in load(path).rules if one.name in SHAPERS] if path.exists() else []
+
+
 def made_record(instrument: Instrument, weights: str, summary: Summary, seconds: float) -> CreditRecord:
     """The record of what was told."""
     bench, settings = instrument.bench, instrument.bench.settings
@@ -62,11 +67,7 @@ def made_record(instrument: Instrument, weights: str, summary: Summary, seconds:
         model=Path(settings.model).name,
         note=settings.note,
         weights=weights,
-        settings={
-            **settings.setup,
-            "data": settings.data and Path(settings.data).name,
-            "model": Path(settings.model).name,
-        },
+        settings={**settings.setup, "data": settings.data and Path(settings.data).name},
         setup=instrument.work.folder.name,
         parameters=instrument.projection.total,
         numbers=instrument.projection.width,
@@ -86,9 +87,13 @@ def run_credit(settings: Credit) -> int:
     policy = Policy.load(ModelConfig(path=settings.model, dtype=settings.dtype)).to(device).eval()
     bench = open_bench(settings, policy, OneToken if settings.forced else Bench)
     weights = weights_digest(policy)
-    names = rule_names(settings, twin=bench.twin is not None)
     work = Workspace.of(Path(settings.work), identity(bench, weights))
-    instrument = Instrument(bench, work, names)
+    path = (
+        Path(settings.out)
+        / f"{file_name(title(settings.setup, settings.note or Path(settings.model).name))}-{work.folder.name[:6]}.json"
+    )
+    names = dict.fromkeys((*rule_names(settings, twin=bench.twin is not None), *recorded_rules(path)))
+    instrument = Instrument(bench, work, tuple(names))
     batches = measure_all(instrument, started)
     if batches < LEAST:
         raise UsageError(
@@ -98,7 +103,6 @@ def run_credit(settings: Credit) -> int:
     summary = summarise(instrument, batches)
     record = made_record(instrument, weights, summary, round(time.monotonic() - started, 1))
     print(record_text(record))
-    path = Path(settings.out) / f"{file_name(record.title)}-{record.weights[:6]}.json"
     save(record, path)
     print(f"\nwrote {path}")
     return 0

@@ -18,8 +18,9 @@ DIGITS = 5  # significant ones
 class RuleCredit:
     """One rule. `mass` is its sum of |credit|, relative to uniform's; `seconds` of one batch's gradient, and `cost` as
     a share of uniform's forward and backward pass. `numbers` holds the estimates by their names: snr, cosine,
-    efficiency, removed, each plain and, with `adam_` before it, in Adam's geometry, and with `by_uniform_` before it
-    along uniform's own gradient from other batches; decisive, first_error, rank_right and rank_wrong on a twin.
+    efficiency, removed and over_shuffle (efficiency relative to its own shuffle); with `adam_` before it in Adam's
+    geometry, with `by_uniform_` before it along uniform's own gradient from other batches; on a twin decisive,
+    first_error, rank_right and rank_wrong, with `mc_` before it against values by Monte Carlo.
     """
 
     name: str
@@ -85,10 +86,15 @@ class CreditRecord:
     @property
     def title(self) -> str:
         """The twin or set, its dials where they are not at 0, the policy, the size of the groups."""
-        dials = [f"{name} {self.settings[name]:g}" for name in ("perception", "reasoning") if self.settings[name]]
-        forced = ["one token"] if self.settings["forced"] else []
-        data = ["real"] if self.settings["data"] else []
-        return ", ".join([self.bench, *data, *dials, *forced, self.note or self.model, f"G {self.settings['group']}"])
+        return title(self.settings, self.note or self.model)
+
+
+def title(settings: Mapping[str, Any], policy: str) -> str:
+    """What a measurement is called."""
+    dials = [f"{name} {settings[name]:g}" for name in ("perception", "reasoning") if settings[name]]
+    forced = ["one token"] if settings["forced"] else []
+    data = ["real"] if settings["data"] else []
+    return ", ".join([settings["bench"], *data, *dials, *forced, policy, f"G {settings['group']}"])
 
 
 def shortened(value: Any) -> Any:

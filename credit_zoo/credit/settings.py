@@ -9,8 +9,8 @@ from credit_zoo.registry import AGGREGATIONS, ESTIMATORS, SHAPERS
 from credit_zoo.rule_names import canonical, parts_of
 
 REFERENCE = "uniform"
-# Neither what is measured nor what its numbers are: where files go, and how much of it is done now.
-_BESIDE = ("out", "work", "shapers", "nulls", "batches", "minutes", "mc", "mc_responses", "mc_every", "note")
+# What no kept file depends on: where files go, how much is done now. Which policy it is, its weights tell.
+_BESIDE = ("model", "out", "work", "shapers", "nulls", "batches", "minutes", "mc", "mc_responses", "mc_every", "note")
 
 
 @dataclass(frozen=True)

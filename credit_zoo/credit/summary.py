@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from credit_zoo.credit.agreement import agreement
-from credit_zoo.credit.estimates import Estimate, Products, ceiling, jackknife, sampling_share, statistics
+from credit_zoo.credit.estimates import Estimate, Products, ceiling, efficiency, jackknife, sampling_share, statistics
 from credit_zoo.credit.measuring import ANOTHER_SAMPLE, CLOSED_FORM, TRUTH_PARTS, Instrument
 from credit_zoo.credit.record import RuleCredit, Way
 from credit_zoo.credit.settings import REFERENCE, facts
@@ -80,6 +80,9 @@ def _gradient_numbers(instrument: Instrument, batches: int) -> dict[str, dict[st
             before = f"{prefix}{direction}"
             for name, numbers in statistics(by_name, REFERENCE).items():
                 found[name] |= {f"{before}{key}": value for key, value in numbers.items()}
+            for name, one in by_name.items():
+                if shuffle := by_name.get(f"permuted({name})"):
+                    found[name][f"{before}over_shuffle"] = jackknife(efficiency, one, shuffle)
         uniform = next(iter(products.values()))[REFERENCE]
         found[REFERENCE] |= {
             f"{prefix}sampling": jackknife(sampling_share, uniform),
