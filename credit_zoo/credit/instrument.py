@@ -49,6 +49,12 @@ def measure_all(instrument: Instrument, started: float) -> int:
     return settings.batches
 
 
+def record_path(settings: Credit, work: Workspace) -> Path:
+    """Where the record of a setup goes."""
+    name = title(settings.setup, settings.note or Path(settings.model).name)
+    return Path(settings.out) / f"{file_name(name)}-{work.folder.name[:6]}.json"
+
+
 def recorded_rules(path: Path) -> list[str]:
     """The rules that the record of the same setup holds already, as far as they are still there: it keeps them."""
     return [one.name for one in load(path).rules if one.name in SHAPERS] if path.exists() else []
@@ -88,10 +94,7 @@ def run_credit(settings: Credit) -> int:
     bench = open_bench(settings, policy, OneToken if settings.forced else Bench)
     weights = weights_digest(policy)
     work = Workspace.of(Path(settings.work), identity(bench, weights))
-    path = (
-        Path(settings.out)
-        / f"{file_name(title(settings.setup, settings.note or Path(settings.model).name))}-{work.folder.name[:6]}.json"
-    )
+    path = record_path(settings, work)
     names = dict.fromkeys((*rule_names(settings, twin=bench.twin is not None), *recorded_rules(path)))
     instrument = Instrument(bench, work, tuple(names))
     batches = measure_all(instrument, started)
