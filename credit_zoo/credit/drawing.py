@@ -132,15 +132,15 @@ class Measured:
     another_way: Bool[Tensor, " B"]
 
 
-def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str]) -> Measured:
-    """Everything that is measured of a batch, once for all rules; on a twin also the truth."""
+def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str], truth: bool = True) -> Measured:
+    """Everything that is measured of a batch, once for all rules; on a twin also the `truth`, if it is asked for."""
     device = bench.policy.model.device
     rows = BatchLayout.of(batch.prompts, batch.responses).to(device)
     measured = [one for one in needs if one not in TRUTH_SIGNALS and one != UPDATE_SIGNAL]
     signals = dict(measured_signals(bench, rows, {"logp", *measured}))
     signals[UPDATE_SIGNAL] = torch.zeros_like(signals["logp"])
     another_way = torch.zeros(len(batch.correct), dtype=torch.bool)
-    if bench.twin is not None:
+    if truth and bench.twin is not None:
         signals |= bench.truth(batch)
         another_way = (batch.correct >= 1) & ~bench.solved(asked(batch)).follows(batch)
     inputs = ShaperInputs(

@@ -35,13 +35,18 @@ def identity(bench: Bench, weights: str) -> Mapping[str, Any]:
 
 
 def measure_all(instrument: Instrument, started: float) -> int:
-    """Measures batch by batch until all are there or the minutes are used up; returns how many are there."""
+    """Measures step by step until all is there or the minutes are used up; returns how many batches are there."""
     settings = instrument.bench.settings
-    measure_reference(instrument)
-    if instrument.bench.twin is not None:
-        measure_truth(instrument)
+
+    def over() -> bool:
+        return bool(settings.minutes) and time.monotonic() - started > 60 * settings.minutes
+
+    for step in (measure_reference, *([measure_truth] if instrument.bench.twin is not None else [])):
+        if over():
+            return 0
+        step(instrument)
     for number in tqdm(range(settings.batches), "batches", disable=None):
-        if settings.minutes and time.monotonic() - started > 60 * settings.minutes:
+        if over():
             return int(number)
         measure_batch(instrument, number)
         if settings.mc:

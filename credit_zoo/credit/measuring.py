@@ -88,7 +88,7 @@ class Instrument:
 
     def uniform(self, batch: RolloutBatch) -> tuple[Measured, Tensor]:
         """A batch of which nothing but uniform's coefficients is wanted."""
-        measured = measure(self.bench, batch, ())
+        measured = measure(self.bench, batch, (), truth=False)
         return measured, self.upstream(measured, credit_of(REFERENCE, measured))
 
 
