@@ -24,7 +24,7 @@ FLOORS = (
     ("truth",),
     ("evaluation", "training"),
     ("cli", "testing"),
-    ("lab", "speed", "hosts"),
+    ("lab", "speed", "hosts", "credit"),
     ("leaderboard", "hardware"),
     ("experiment",),
     ("commands",),
@@ -49,7 +49,7 @@ COMMANDS = (
         "verl",
         "ms_swift",
     ),
-    "leaderboard.__main__",
+    *("leaderboard.__main__", "credit.__main__"),
 )
 
 

@@ -28,7 +28,15 @@ from architecture import (
 WITHOUT_TORCH = (
     *("registry", "question", "answers.*", "twins.*", "questions.*", "benchmarks.*", "results.*", "leaderboard.*"),
     *("objective.rewards", "evaluation.baselines", "evaluation.generations", "evaluation.grading"),
-    *("evaluation.rescore", "lab.auroc", "lab.probe_figures", "lab.probe_record", "truth.token_roles"),
+    *(
+        "evaluation.rescore",
+        "credit.page",
+        "credit.forest",
+        "lab.auroc",
+        "lab.probe_figures",
+        "lab.probe_record",
+        "truth.token_roles",
+    ),
     *("speed.plots", "speed.table", "cli.*", "experiment.config", "run", "rescore", "curves"),
 )
 MODEL_LIBRARIES = {"transformers", "tokenizers", "accelerate", "deepspeed", "vllm", "safetensors"}

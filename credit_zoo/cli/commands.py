@@ -12,6 +12,7 @@ MODULES: Mapping[str, str] = {
     "show": "credit_zoo.show",
     "probe": "credit_zoo.probe",
     "gates": "credit_zoo.gates",
+    "credit": "credit_zoo.credit.__main__",
     "curves": "credit_zoo.curves",
     "rescore": "credit_zoo.rescore",
     "profile": "credit_zoo.profile",

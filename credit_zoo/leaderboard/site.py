@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from credit_zoo.credit import draw as forest
+from credit_zoo.credit import load_all as credit_records
+from credit_zoo.credit import page as credit_page
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import gates_table, load_all_gates, mistakes_table, temperature_table
 from credit_zoo.lab import load_all as probed
@@ -21,15 +24,19 @@ from credit_zoo.registry import SHAPERS
 from credit_zoo.results import atomic_write, load_all, record_path
 from credit_zoo.speed import table as costs
 
+FOREST = "credit.svg"  # beside the page of credit
 WARM_START = Path(__file__).parents[1] / "policy" / "small" / "warm_start.json"
 
 
 @dataclass(frozen=True)
 class Built:
-    """The page, the page of what a step costs, what the README shows of both, and the records that were left out."""
+    """The page, those of what a step costs and of the instrument, what the README shows of them, and the records that
+    were left out.
+    """
 
     page: str
     costs: str
+    credit: str
     blocks: Mapping[str, str]
     problems: tuple[str, ...]
 
@@ -57,7 +64,8 @@ def build(results: Path) -> Built:
         "speed": costs.summary(speed),
     }
     shown = page(board, reported(results.parent / "reported.csv"), rules, problems, trials)
-    return Built(shown, costs.page(speed), blocks, tuple(problems))
+    credit = credit_records(results.parent / "credit")
+    return Built(shown, costs.page(speed), credit_page(credit, FOREST if credit else None), blocks, tuple(problems))
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ def write_pages(settings: Pages) -> int:
     readme = results.parent.parent / "README.md"
     if settings.out == "none" and page_folder(results) == results.parent and readme.exists():
         pages[results.parent / "SPEED.md"] = built.costs
+        pages[results.parent / "CREDIT.md"] = built.credit
         pages[readme] = fill(readme.read_text(encoding="utf-8"), built.blocks)
     for problem in built.problems:
         print(f"left out: {problem}", file=sys.stderr)
@@ -88,4 +97,7 @@ def write_pages(settings: Pages) -> int:
     for path, text in pages.items():
         atomic_write(path, text)
         print(f"wrote {path}")
+    if (shown := credit_records(results.parent / "credit")) and results.parent / "CREDIT.md" in pages:
+        forest(shown, results.parent / FOREST)
+        print(f"wrote {results.parent / FOREST}")
     return 0

@@ -33,11 +33,18 @@ class ExactValues:
     value: Float[Tensor, "N V"]
 
 
-@torch.no_grad()
 def exact_values(policy: Policy, prompts: Prompts, solutions: Sequence[str], sampling: SamplingParams) -> ExactValues:
     """The values under the distribution that `sampling` draws from; one pass over the solutions."""
+    return values_of(policy, prompts, *policy.encoder.responses(solutions), sampling)
+
+
+@torch.no_grad()
+def values_of(
+    policy: Policy, prompts: Prompts, ids: Int64[Tensor, "N S"], mask: Bool[Tensor, "N S"], sampling: SamplingParams
+) -> ExactValues:
+    """The same where the one right response to prompt n are the tokens `ids[n]`, whatever they are."""
     device = prompts.ids.device
-    ids, mask = (values.to(device) for values in policy.encoder.responses(solutions))
+    ids, mask = ids.to(device), mask.to(device)
     rows = BatchLayout(prompts, torch.arange(len(prompts), device=device), ids, mask)
     logp = masked.fill(policy(rows, sampling.temperature, sampling.truncation).logp, mask)
     left = logp.flip(1).cumsum(1).flip(1)  # of the tokens from k on

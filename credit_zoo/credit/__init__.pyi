@@ -1,0 +1,3 @@
+from .forest import draw as draw
+from .page import page as page
+from .record import load_all as load_all
