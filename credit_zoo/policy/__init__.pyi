@@ -18,6 +18,7 @@ from .policy import ModelConfig as ModelConfig
 from .policy import Policy as Policy
 from .processor import Encoder as Encoder
 from .processor import joint_processor as joint_processor
+from .response_text import text_signals as text_signals
 from .signals import layer_similarity as layer_similarity
 from .signals import listen as listen
 from .signals import token_signals as token_signals

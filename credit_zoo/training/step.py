@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from credit_zoo import masked
 from credit_zoo.facts import UPDATE_SIGNAL
 from credit_zoo.objective import LossStats, TokenBatch, Totals, scheduled, shape
-from credit_zoo.policy import BatchLayout, MicroBatch, listen, pack, split, token_signals
+from credit_zoo.policy import BatchLayout, MicroBatch, listen, pack, split, text_signals, token_signals
 from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
@@ -31,12 +31,13 @@ def prepare(
     given: Mapping[str, Tensor] | None = None,
 ) -> UpdateBatch:
     """Advantages, the loss mask, and the totals that the loss is divided by; no row of an `idle` process counts.
-    `given` are signals `[B, T]` that no pass of the policy measures.
+    `given` are signals `[B, T]` that neither a pass of the policy nor the responses' text tells.
 
     Every process gets as many rows as the fullest, so that all go through the same passes: a row that is there for
     that alone has an empty mask.
     """
     device = trainer.accelerator.device
+    text = text_signals(trainer.facts.text, trainer.policy.encoder, batch.responses.ids, batch.responses.mask)
     mask = batch.responses.mask & torch.tensor(not idle)
     if trainer.base.overlong_filter:
         mask = mask & ~batch.responses.truncated[:, None]
@@ -55,7 +56,7 @@ def prepare(
     advantage = grown(trainer.base.estimator(batch.reward, batch.group), 0.0)
     inputs = ShaperInputs(
         advantage,
-        TokenSignals({name: grown(values, 0.0) for name, values in (given or {}).items()}),
+        TokenSignals({name: grown(values, 0.0) for name, values in {**text, **(given or {})}.items()}),
         grown(mask, False),
         grown(batch.group, -1),
         rows.response_ids,
