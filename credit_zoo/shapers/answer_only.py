@@ -3,8 +3,8 @@
     A[b,t] = A[b] * T[b] * [ section[b,t] = 1 ] / n[b]        n[b] tokens of that section, of T[b]
 
 Paper: none. A rule that does not beat it has found no more than the response's tags tell. Never ranked.
-Implemented: the tokens share the response's credit, so that the mean stays. A response without such a token, as one that
-has no tags, is left uniform. Tags and the stop token are of neither section.
+Implemented: the tokens share the response's credit, so that the mean stays. A response without such a token, as one
+that has no tags, is left uniform. Tags and the stop token are of neither section.
 """
 
 from dataclasses import dataclass

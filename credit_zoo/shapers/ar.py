@@ -5,8 +5,8 @@
 Paper: AR-Lopti, arXiv:2505.12929, advantage reweighting. Reference: zhyang2226/AR-Lopti@cbeb333.
 Reports: rare tokens have the largest gradients and dominate the update; alpha = 0.2 alone, 0.3 beside Lopti.
 Implemented: the weight on both signs, from the probability under the policy that sampled.
-Departs: Lopti, two optimizer steps a batch, is left out. The mean weight is below 1, which lowers the learning rate, as in
-the release: `renormalised(ar)` undoes that. Reduces to `uniform` at alpha = 0.
+Departs: Lopti, two optimizer steps a batch, is left out. The mean weight is below 1, which lowers the learning rate,
+as in the release: `renormalised(ar)` undoes that. Reduces to `uniform` at alpha = 0.
 """
 
 from dataclasses import dataclass

@@ -5,8 +5,8 @@
 Paper: Reasoning with Exploration, arXiv:2506.14758. No official code is named; several ports agree on the equation.
 Reports: longer reasoning and a higher pass@K with alpha = 0.4 and kappa = 2, on GRPO and on PPO.
 Implemented: the equation, with the entropy of the distribution that the token was drawn from, without gradient.
-Departs: nothing known. The bonus is never negative: advantages of a group no longer sum to 0, and right answers gain what
-wrong ones are spared. Reduces to `uniform` at alpha = 0.
+Departs: nothing known. The bonus is never negative: advantages of a group no longer sum to 0, and right answers gain
+what wrong ones are spared. Reduces to `uniform` at alpha = 0.
 """
 
 from dataclasses import dataclass

@@ -1,16 +1,17 @@
 """Tokens after which the update has made the response likelier get more credit.
 
-    F[b,t] = sum_{k>=t} gamma^(k-t) log r[b,k] [ r[b,k] <= cap ]      r ratio to the policy that sampled, gamma 2^(-1/half_life)
+    F[b,t] = sum_{k>=t} gamma^(k-t) log r[b,k] [ r[b,k] <= cap ]  r ratio to the sampler, gamma = 2^(-1/half_life)
     f[b,t] = clip( exp F[b,t], 1, 1 + span )                          at most 1 where A[b] < 0 and r[b,t] > safety
     A[b,t] = A[b] * f[b,t]                                            0 for responses that were clipped too often
 
 Paper: FIPO, arXiv:2603.19835. Reference: its release in vukrosic/FIPO@17e630a.
-Reports: AIME 2024 from 50 to 56 at 32B over DAPO, and answers that go on growing longer, over several updates a rollout.
-Implemented: half-life 32, span 0.2 upwards alone, cap 10 as in the launch file (3 is the code's own), safety 4 as in the
-code (10 in the launch file). Log-ratios are cut at +-20. A sum by doubling takes log2(T) steps.
-Departs: a response with A < 0 and more than `tolerated` tokens above the cap gets no credit but goes on counting in the
-loss's denominator, which it leaves in the release. On the first update after sampling every ratio is 1, and so is every
-weight. Reduces to `uniform` at span 0 with any number tolerated.
+Reports: AIME 2024 from 50 to 56 at 32B over DAPO, and answers that go on growing longer, over several updates a
+rollout.
+Implemented: half-life 32, span 0.2 upwards alone, cap 10 as in the launch file (3 is the code's own), safety 4 as in
+the code (10 in the launch file). Log-ratios are cut at +-20. A sum by doubling takes log2(T) steps.
+Departs: a response with A < 0 and more than `tolerated` tokens above the cap gets no credit but goes on counting in
+the loss's denominator, which it leaves in the release. On the first update after sampling every ratio is 1, and so is
+every weight. Reduces to `uniform` at span 0 with any number tolerated.
 """
 
 import math

@@ -4,13 +4,14 @@
     r-[b,t] = -a1 - a2 * n-_t * (1 / H[b,t]) / sum_k (1 / H[k,t])       b wrong; k: wrong answers with a t-th token
     A[b,t]  = (r[b,t] - mean r) / std r                                 over a set of tokens; H entropy [nats]
 
-Paper: GTPO and GRPO-S, arXiv:2508.04349, equations 2 to 7, as a reimplementation quotes them (teilomillet/textpolicy@e88fc30).
+Paper: GTPO and GRPO-S, arXiv:2508.04349, equations 2 to 7, as a reimplementation quotes them
+(teilomillet/textpolicy@e88fc30).
 Reports: higher rewards and longer reasoning than DAPO, with a1 = 1 and a2 = 0.1. No code was published.
-Implemented: both readings of the set. "separate", the paper's equation 6: right and wrong tokens each on their own, so
-that both means are 0 and what is left of the outcome is the contrast of entropies. "group": all tokens of the prompt's
-answers, so that the outcome stays. A score above 0.5 is right; A[b] is not read.
-Departs: entropies are at least `floor`, for one that is all but 0 would take all the blame. Answers that are all right or
-all wrong get nothing, as under the filter of DAPO, which the paper trains with.
+Implemented: both readings of the set. "separate", the paper's equation 6: right and wrong tokens each on their own,
+so that both means are 0 and what is left of the outcome is the contrast of entropies. "group": all tokens of the
+prompt's answers, so that the outcome stays. A score above 0.5 is right; A[b] is not read.
+Departs: entropies are at least `floor`, for one that is all but 0 would take all the blame. Answers that are all
+right or all wrong get nothing, as under the filter of DAPO, which the paper trains with.
 """
 
 from dataclasses import dataclass

@@ -4,12 +4,13 @@
     A[b,t] = A[b] * M[b,t]            divided by the mean of M over the step for denominator="kept"; H entropy [nats]
 
 Paper: Beyond the 80/20 Rule, arXiv:2506.01939.
-Reports: a fifth of the tokens learns as well as all of them at 8B and better at 32B; the threshold is one over a batch.
-Implemented: both thresholds and both denominators that are in use. "all": the loss goes on counting every token, as in
-TRL, ms-swift and VPPO, so that gradients shrink to about rho of their size. "kept": as if it counted those that are kept,
-as in VEPO. Tokens that tie with the threshold are kept.
-Departs: the paper's batch may be a micro-batch; here it is the whole step over all processes, because a threshold over a
-micro-batch depends on how the step was cut, and so is not offered. Reduces to `uniform` at rho = 1.
+Reports: a fifth of the tokens learns as well as all of them at 8B and better at 32B; the threshold is one over a
+batch.
+Implemented: both thresholds and both denominators that are in use. "all": the loss goes on counting every token, as
+in TRL, ms-swift and VPPO, so that gradients shrink to about rho of their size. "kept": as if it counted those that
+are kept, as in VEPO. Tokens that tie with the threshold are kept.
+Departs: the paper's batch may be a micro-batch; here it is the whole step over all processes, because a threshold
+over a micro-batch depends on how the step was cut, and so is not offered. Reduces to `uniform` at rho = 1.
 """
 
 from dataclasses import dataclass

@@ -7,12 +7,14 @@
     f      = 3 q / (q + 1 + n / mean n)                                q: share of a side's n tokens that are v
     A[b,t] = A[b] + k_v(y[b,t])
 
-Paper: KTAE, arXiv:2505.16826. Reference: xiaolizh1/KTAE@ea9fb77, whose scripts set a weight of 2 for I that it never reads.
+Paper: KTAE, arXiv:2505.16826. Reference: xiaolizh1/KTAE@ea9fb77, whose scripts set a weight of 2 for I that it never
+reads.
 Reports: higher accuracy and shorter answers than GRPO and DAPO, without another model; groups of 16.
 Implemented: the equations, from one table of p over (a, b) a prompt. 0 where answers are all right or all wrong.
 Departs: a score of one half is right (the release: any reward above 0). The last token of a response gets A[b] (the
-release: the id 151643 does). Tables as likely as the one seen count in p, which rounding leaves out in the release. Types
-seen on one side alone have ratios near 1/eps and end at +-strength, as in the release. Reduces to `uniform` at strength 0.
+release: the id 151643 does). Tables as likely as the one seen count in p, which rounding leaves out in the release.
+Types seen on one side alone have ratios near 1/eps and end at +-strength, as in the release. Reduces to `uniform` at
+strength 0.
 """
 
 from dataclasses import dataclass
@@ -102,8 +104,8 @@ def _evidence(seen: Int64[Tensor, "2 V"], right: Bool[Tensor, " N"]) -> Float[Te
 
 
 def _fisher(a: Float[Tensor, " R"], b: Float[Tensor, " W"]) -> Float[Tensor, "R W"]:
-    """Fisher's p of a right and b wrong answers that have a type: of the tables in which k right ones and a + b - k wrong
-    ones have it, the share of those that are no likelier than this one.
+    """Fisher's p of a right and b wrong answers that have a type: of the tables in which k right ones and a + b - k
+    wrong ones have it, the share of those that are no likelier than this one.
     """
     rest = a[:, None, None] + b[:, None] - a
     there = (rest >= 0) & (rest <= b[-1])

@@ -4,8 +4,8 @@
     A[b,t] = A[b] * w[b]
 
 Paper: none. A rule whose weights follow length has to beat length itself. Never ranked.
-Implemented: one weight a response, 1 on average over the prompt's answers. Reduces to `uniform` at power = 0; a negative
-power favours long answers.
+Implemented: one weight a response, 1 on average over the prompt's answers. Reduces to `uniform` at power = 0; a
+negative power favours long answers.
 """
 
 from dataclasses import dataclass

@@ -2,9 +2,10 @@
 
     A[b,t] = A[b] * T[b] * [ the token's text has a digit ] / n[b]       n[b] such tokens, of T[b]
 
-Paper: none. In mathematics most of what can be wrong is a number; a rule that does not beat it has found no more. Never
-ranked.
-Implemented: the tokens share the response's credit, so that the mean stays; a response without digits is left uniform.
+Paper: none. In mathematics most of what can be wrong is a number; a rule that does not beat it has found no more.
+Never ranked.
+Implemented: the tokens share the response's credit, so that the mean stays; a response without digits is left
+uniform.
 """
 
 from dataclasses import dataclass

@@ -6,10 +6,10 @@
 
 Paper: Optimal Token Baseline, arXiv:2602.07078. Reference: verl-project/verl@1dda039.
 Reports: a lower variance of the gradient than group means have, and stable long runs, without another pass.
-Implemented: the paper's reward-to-go is the outcome at every token, so that estimators which shift and scale a group's
-rewards give this form. Energies below 0, which rounding makes, are 0.
-Departs: where a response is the only one left it keeps A[b]; verl leaves it its reward without any baseline. The answer's
-own reward is in its baseline, as in the reference: a bias of the order of one over the group's size.
+Implemented: the paper's reward-to-go is the outcome at every token, so that estimators which shift and scale a
+group's rewards give this form. Energies below 0, which rounding makes, are 0.
+Departs: where a response is the only one left it keeps A[b]; verl leaves it its reward without any baseline. The
+answer's own reward is in its baseline, as in the reference: a bias of the order of one over the group's size.
 """
 
 from dataclasses import dataclass

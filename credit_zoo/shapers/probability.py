@@ -5,9 +5,9 @@
 Paper: SPO, arXiv:2505.23564, probability mask. Reference: AIFrameResearch/SPO@b9fc6a2.
 Reports: tokens drawn with a probability of 0.9 or more are no decisions; they are left out of the loss.
 Implemented: the mask alone, beside any estimator of the advantage.
-Departs: SPO's advantages of segments need rollouts of their own. It averages over the tokens that are kept; here the loss
-goes on counting every token: `renormalised(probability)` undoes that per response. What is below 0.9 depends on the
-sampling temperature. Reduces to `uniform` for a bound above 1.
+Departs: SPO's advantages of segments need rollouts of their own. It averages over the tokens that are kept; here the
+loss goes on counting every token: `renormalised(probability)` undoes that per response. What is below 0.9 depends on
+the sampling temperature. Reduces to `uniform` for a bound above 1.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,8 @@
 
     A[b,t] = A[b] * T[b] * u[b,t] / sum_t u[b,t]             u exponential, drawn from the seed and the response's ids
 
-Paper: none. Each share of the credit is as likely as any other: a rule has to beat noise of its own spread. Never ranked.
+Paper: none. Each share of the credit is as likely as any other: a rule has to beat noise of its own spread. Never
+ranked.
 Implemented: the draws follow from a hash of the seed and of the response's valid token ids in their order, so that
 padding, the rows' order, micro-batches and processes leave them alone.
 """

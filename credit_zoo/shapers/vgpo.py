@@ -8,10 +8,10 @@
 Paper: VGPO, arXiv:2604.09349, equations 5 to 11. Reference: wzb-bupt/VGPO@d773c71.
 Reports: attention to the picture fades along a response; 63.8 to 66.6 on mathematics at 7B, single runs.
 Implemented: both factors and the compensation, with the defaults of its script.
-Departs: the release takes the first min-max over a micro-batch with its padding, whose cosine is 0, and calls 8 rows that
-lie side by side a group, though balancing has mixed the prompts; here both run over the valid tokens, and the answers, of
-one prompt. As there, the mean of VS goes over all picture tokens, sums favour long answers, and the floor of 0.9 lifts
-the mean. Reduces to `uniform` without both factors.
+Departs: the release takes the first min-max over a micro-batch with its padding, whose cosine is 0, and calls 8 rows
+that lie side by side a group, though balancing has mixed the prompts; here both run over the valid tokens, and the
+answers, of one prompt. As there, the mean of VS goes over all picture tokens, sums favour long answers, and the floor
+of 0.9 lifts the mean. Reduces to `uniform` without both factors.
 """
 
 from dataclasses import dataclass
