@@ -103,7 +103,8 @@ class PieceFacts:
 
 @dataclass(frozen=True)
 class CombinationFacts:
-    """How many rules a combination takes, from and to."""
+    """How many rules a combination takes, from and to, and whether it makes a control of them."""
 
     least: int = 1
     most: int = 1
+    control: bool = False

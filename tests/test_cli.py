@@ -150,7 +150,9 @@ def test_a_dry_run_prints_what_was_resolved_and_runs_nothing(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("word", "nearest", "listed"),
     [
-        ("shaper=peppo", "pepo", ["uniform", "permuted_pepo", "dapo"]),
+        ("shaper=peppo", "pepo", ["uniform", "permuted(...)", "dapo"]),
+        ("shaper=permutd(pepo)", "permuted", ["position_only", "mean"]),
+        ("shaper=permuted:peppo", "pepo", ["uniform", "entropy"]),
         ("bench=mathvistas", "mathvista", ["geometry3k", "puzzles"]),
         ("bench=geometry3k,puzles", "puzzles", ["geometry3k", "mathvista"]),
         ("base=grop", "grpo", ["dapo", "dr_grpo"]),

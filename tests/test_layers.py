@@ -87,8 +87,10 @@ def test_shapers_never_import_each_other_nor_the_loop():
                 "shapers._gated_fusion",
                 "shapers._table",
                 "errors",
+                "facts",
                 "masked",
                 "registry",
+                "rule_names",
                 "types",
             }, name
 

@@ -125,8 +125,14 @@ def examples(worker: RolloutWorker, probe: Probe, split: Split, count: int) -> l
 
 
 def needs() -> tuple[str, ...]:
-    """The signals that the probe reports, and those that any shaper needs."""
-    return tuple(sorted({*SIGNALS, *(need for name in SHAPERS for need in SHAPERS[name].facts.needs)}))
+    """The signals that the probe reports, and those that its rules need."""
+    return tuple(sorted({*SIGNALS, *(need for name in rules() for need in SHAPERS[name].facts.needs)}))
+
+
+def rules() -> tuple[str, ...]:
+    """The rules whose weights tell something: no controls, and none that acts on the update alone."""
+    entries = (SHAPERS[name] for name in SHAPERS if name != "uniform")
+    return tuple(entry.name for entry in entries if not entry.facts.control and entry.facts.stage == "rollout")
 
 
 def draw(worker: RolloutWorker, questions: Sequence[Question], probe: Probe) -> SampledResponses:
@@ -201,9 +207,8 @@ def shaper_inputs(drawn: SampledResponses) -> ShaperInputs:
 
 
 def shaper_weights(x: ShaperInputs) -> dict[str, Values]:
-    """The weights of every rule but the uniform one."""
-    names = [name for name in SHAPERS if name != "uniform"]
-    return {name: weights(shape(SHAPERS[name].factory(), x), x).numpy() for name in names}
+    """The weights of every rule of `rules`."""
+    return {name: weights(shape(SHAPERS[name].factory(), x), x).numpy() for name in rules()}
 
 
 def credit(drawn: SampledResponses, labels: Labels) -> tuple[Separation, ...]:

@@ -12,14 +12,7 @@ from credit_zoo.rollout import SamplerMismatch
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
 from credit_zoo.training.rollout_collection import Rollout, Sums
-from credit_zoo.training.step import (
-    UpdateStats,
-    measure_step,
-    old_policy_pass,
-    prepare,
-    shaped_first,
-    update,
-)
+from credit_zoo.training.step import UpdateStats, before_updates, measure_step, prepare, update
 from credit_zoo.training.step_report import StepReport
 from credit_zoo.training.trainer import Trainer, UpdateBatch
 from credit_zoo.truth import truth_signals
@@ -68,10 +61,7 @@ def _updates(trainer: Trainer, update_batch: UpdateBatch, rate: float, without_e
     """The updates of a step; of one without effect, its measurements alone."""
     if without_effect:
         return [measure_step(trainer, update_batch)]
-    if trainer.two_pass:
-        update_batch = old_policy_pass(trainer, update_batch)
-    elif trainer.facts.scope != "response":
-        update_batch = shaped_first(trainer, update_batch)
+    update_batch = before_updates(trainer, update_batch)
     return [update(trainer, update_batch, rate) for _ in range(trainer.train.updates)]
 
 

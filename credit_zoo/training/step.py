@@ -110,9 +110,15 @@ def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
     return replace(update_batch, inputs=inputs, shaped=shaped, old_logp=old_logp)
 
 
-def shaped_first(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
-    """The token advantages of a shaper that looks at several responses and wants nothing measured of them."""
-    return replace(update_batch, shaped=_shape_all(trainer, update_batch.inputs))
+def before_updates(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
+    """What has to be known before the first gradient: all that a pass of the old policy tells, or the token advantages
+    of a shaper that looks at several responses and wants nothing measured of them; else nothing.
+    """
+    if trainer.two_pass:
+        return old_policy_pass(trainer, update_batch)
+    if trainer.facts.scope != "response":
+        return replace(update_batch, shaped=_shape_all(trainer, update_batch.inputs))
+    return update_batch
 
 
 def _shape_all(trainer: Trainer, x: ShaperInputs) -> Tensor:

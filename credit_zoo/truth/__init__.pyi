@@ -1,9 +1,4 @@
-from .exact_values import ExactValues as ExactValues
-from .exact_values import exact_values as exact_values
-from .exact_values import token_advantage as token_advantage
-from .token_roles import NO_ROLE as NO_ROLE
 from .token_roles import ROLES as ROLES
 from .token_roles import Labels as Labels
-from .token_roles import label as label
 from .truth_signals import token_labels as token_labels
 from .truth_signals import truth_signals as truth_signals
