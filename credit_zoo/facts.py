@@ -10,6 +10,7 @@ SCOPES = ("response", "group", "batch")  # from the narrowest to the widest
 TRUTH_PREFIX = "truth_"
 VIEW_PREFIX = "view_"
 UPDATE_SIGNAL = "log_ratio"
+TEXT_SIGNALS = ("section", "digit")  # read from the response's text: they need the tokenizer alone
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,23 @@ class ShaperFacts:
         return tuple(name for name in self.needs if name.startswith(VIEW_PREFIX))
 
     @property
+    def text(self) -> tuple[str, ...]:
+        """The needs that the response's text alone meets."""
+        return tuple(name for name in self.needs if name in TEXT_SIGNALS)
+
+    @property
     def measured(self) -> tuple[str, ...]:
         """The needs that a pass of the policy over the responses meets."""
-        return tuple(name for name in self.needs if name != UPDATE_SIGNAL and name not in self.truth)
+        given = (UPDATE_SIGNAL, *self.truth, *self.text)
+        return tuple(name for name in self.needs if name not in given)
+
+    @property
+    def extra_passes(self) -> int:
+        """Passes without gradient that a step of one update makes for it, beside the pass that is learned from: one for
+        signals of several responses together, one more under a degraded picture.
+        """
+        views = [name for name in self.measured if name.startswith(VIEW_PREFIX)]
+        return int(self.scope != "response" and len(views) < len(self.measured)) + bool(views)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ SIGNALS: Mapping[str, str] = {
     "view_entropy": "entropy of the distribution of that token, under the degraded picture [nats]",
     "view_divergence": "Jensen-Shannon divergence of the two distributions of the token [nats, 0 to log 2]",
     "log_ratio": "log of the token's probability now over that when it was sampled, in the update that is made [nats]",
+    "section": "where the token stands, by the tags of the response: 0 thought, 1 answer, -1 tags and what is outside",
+    "digit": "1 for a token whose text holds a digit, 0 for others",
     "truth_advantage": "what the token changed in the chance of the right answer: a twin's closed form [-1, 1]",
     "truth_role": "what the token is for, by the twin's checker: 0 read, 1 derived, 2 filler, -1 none",
     "truth_error": "1 at the tokens of the response's first error by the twin's checker, 0 elsewhere",

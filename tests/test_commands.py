@@ -165,8 +165,9 @@ def test_the_console_script_starts_a_command_and_names_the_nearest(capsys, monke
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_an_old_name_of_a_setting_goes_on_working_with_a_warning(old, new, capsys):
-    value = {"base.max_refills": "2"}.get(old, "linear")
-    assert parse([f"{old}={value}"]).settings == parse([f"{new}={value}"]).settings
+    value = {"base.max_refills": "2", "high_entropy.rescale": "true"}.get(old, "linear")
+    now = {"high_entropy.rescale": "kept"}.get(old, value)
+    assert parse([f"{old}={value}"]).settings == parse([f"{new}={now}"]).settings
     assert f"{old} is called {new} now" in capsys.readouterr().err
 
 

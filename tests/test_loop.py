@@ -99,7 +99,11 @@ def test_the_ramp_is_uniform_at_the_first_step_and_the_shaper_at_the_end(tiny):
     assert (uniform[1] - shaped[1]).norm() > 0.01 * uniform[1].norm()
 
 
-@pytest.mark.parametrize("shaper", sorted(set(SHAPERS) - {"uniform"}))
+# What shows only where the policy has moved, is sure of something, or has learnt to give answers.
+LATER = {"uniform", "fipo", "probability", "answer_only"}
+
+
+@pytest.mark.parametrize("shaper", sorted(set(SHAPERS) - LATER))
 def test_every_rule_but_uniform_changes_the_gradient(tiny, shaper):
     data = batch(tiny)
     uniform, shaped = (loss_and_gradient(trainer(tiny, name), data)[1] for name in ("uniform", shaper))

@@ -1,9 +1,10 @@
-"""The published rules, on vectors worked out by hand from their descriptions, holes included."""
+"""Published code: graders on vectors by hand, holes included, and rules on numbers that the released code gave."""
 
 import json
 import time
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,9 +12,11 @@ from credit_zoo.answers.bounding_boxes import to_frame
 from credit_zoo.answers.choices import same_letter
 from credit_zoo.answers.grader import score_response
 from credit_zoo.answers.published_graders import RULES, distance
+from credit_zoo.objective import shaping
 from credit_zoo.question import Question, Source
 from credit_zoo.questions.question_streams import FramedQuestions, SetQuestions
-from credit_zoo.registry import BENCHMARKS
+from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.types import ShaperInputs, TokenSignals
 
 CHOICE = {"kind": "choice", "choices": ("7.5", "8", "8.5", "17"), "answer": "8.5"}
 WHOLE, TENTH = {"kind": "integer", "answer": "14"}, {"kind": "float", "answer": "1.2", "precision": 1}
@@ -217,3 +220,133 @@ def test_long_texts_are_judged_at_once(rule, piece):
     started = time.process_time()
     RULES[rule](question, text)
     assert time.process_time() - started < 0.2
+
+
+def credit(name, advantage, mask, ids=None, group=None, settings=None, **signals):
+    """Token advantages of a rule, 0 outside the mask."""
+    kept = torch.tensor(mask, dtype=torch.bool)
+    x = ShaperInputs(
+        advantage=torch.tensor(advantage),
+        signals=TokenSignals({one: torch.tensor(values) for one, values in signals.items()}),
+        mask=kept,
+        group=torch.tensor([0] * len(kept) if group is None else group),
+        ids=torch.zeros(kept.shape, dtype=torch.int64) if ids is None else torch.tensor(ids),
+        progress=1.0,
+        correct=(torch.tensor(advantage) > 0).float(),
+    )
+    return shaping.shape(SHAPERS[name].factory(**settings or {}), x)
+
+
+def assert_published(found, published, tolerance=2e-6):
+    torch.testing.assert_close(found, torch.tensor(published), atol=tolerance, rtol=0)
+
+
+def prefixes(*lengths):
+    return [[True] * n + [False] * (max(lengths) - n) for n in lengths]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "published"),
+    [
+        (0.2, [[0.784774, 0.6757008, 0.647966], [-1.1691122, -1.2974129, -1.0688088]]),
+        (0.3, [[0.777161, 0.6135513, 0.5719489], [-1.1036682, -1.2961193, -0.9532132]]),
+    ],
+)
+def test_advantage_reweighting_gives_the_numbers_of_the_release(alpha, published):
+    """zhyang2226/AR-Lopti@cbeb333, compute_reweight_advantage, both_linear_normal."""
+    logp = [[-0.1, -1.5, -3.0], [-0.7, -0.01, -2.2]]
+    assert_published(credit("ar", [0.8, -1.3], prefixes(3, 3), logp=logp, settings={"alpha": alpha}), published)
+
+
+@pytest.mark.parametrize(
+    ("group", "published"),
+    [
+        ([0, 0, 0, 0], [[1.8034141, 1.3223149, 0.9082557, 0.3359347, 1.2], [-0.196586, -0.6776852, -1.0917443, 0, 0],
+                        [-0.196586, -0.6776852, 0, 0, 0], [1.003414, 0.5223148, 0.1082557, -0.4640653, 0]]),
+        ([0, 0, 1, 1], [[1.8073959, 0.9474235, 0.948035, 1.2, 1.2], [-0.1926041, -1.0525767, -1.0519651, 0, 0],
+                        [-0.1991348, -0.4189393, 0, 0, 0], [1.0008652, 0.7810608, 0.4, 0.4, 0]]),
+    ],
+)  # fmt: skip
+def test_optimal_baseline_gives_the_numbers_of_verl(group, published):
+    """verl-project/verl@1dda039, compute_optimal_token_baseline_advantage, with the advantages as rewards."""
+    logp = [
+        [-0.2, -1.1, -0.5, -2.0, -0.3],
+        [-0.9, -0.1, -0.4, 0, 0],
+        [-1.6, -0.6, 0, 0, 0],
+        [-0.3, -0.8, -0.05, -1.2, 0],
+    ]
+    collision = [[0.7, 0.3, 0.5, 0.2, 0.6], [0.4, 0.85, 0.6, 0, 0], [0.25, 0.5, 0, 0, 0], [0.65, 0.4, 0.92, 0.3, 0]]
+    found = credit(
+        "optimal_baseline", [1.2, -0.8, -0.8, 0.4], prefixes(5, 3, 2, 4), group=group, logp=logp, collision=collision
+    )
+    assert_published(found, [[float(v) for v in row] for row in published])
+
+
+FIPO_RATIOS = [
+    [0.05, -0.02, 0.1, 0.3, -0.4, 0.02, 0.08], [-0.1, 1.5, 2.4, 0.2, -0.05, 0.01, 0.0],
+    [0.4, -0.3, 0.02, 0.01, -0.2, 0.6, 0.05], [0.1, 2.5, 2.4, 0.2, -0.05, 0.01, 0.0],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept", "published"),
+    [
+        ({}, [1, 1, 1, 0],
+         [[1.1373597, 1.0837563, 1.1080838, 1.0026935, 1.0, 1.103278, 1.0832871],
+          [1.2, 1.0, 1.0, 1.1742709, 1.0, 1.0100502, 0.0], [1.2, 1.1465998, 1.2, 1.2, 1.2, 1.2, 1.0512711],
+          [1.2, 1.0, 1.0, 1.1742709, 1.0, 1.0100502, 1.0]]),
+        ({"cap": 3.0, "half_life": 2.0, "high_only": False}, [1, 0, 1, 0],
+         [[1.111221, 1.0815892, 1.1493576, 1.0570072, 0.8, 1.0795761, 1.0832871],
+          [0.9607688, 1.0, 1.0, 1.1848837, 0.9579794, 1.0100502, 0.0],
+          [1.2, 0.8247048, 1.1638147, 1.2, 1.2, 1.2, 1.0512711],
+          [1.1734856, 1.0, 1.0, 1.1848837, 0.9579794, 1.0100502, 1.0]]),
+    ],
+)  # fmt: skip
+def test_fipo_gives_the_weights_of_the_release_and_leaves_out_the_same_responses(settings, kept, published):
+    """vukrosic/FIPO@17e630a, compute_future_kl_chunked_reference, compute_influence_weights_torch and the filter of
+    compute_policy_loss_future_kl.
+    """
+    advantage = [1.0, -0.5, -1.0, -1.0]
+    weights = torch.tensor(published) * torch.tensor(kept)[:, None]
+    for changed, expected in (({}, weights), ({"tolerated": float("inf")}, torch.tensor(published))):
+        found = credit("fipo", advantage, prefixes(7, 6, 7, 7), log_ratio=FIPO_RATIOS, settings={**settings, **changed})
+        assert_published(found, (expected * torch.tensor(advantage)[:, None]).tolist())
+
+
+@pytest.mark.parametrize(
+    ("right", "published"),
+    [
+        ([1, 1, 0, 0, 1, 0],
+         [[-0.0461699, 1.0, 0.0466793, -0.0261835, 0.0], [-0.0461699, 1.0, 0.0, 0.0, 0.0],
+          [-0.0461699, -1.0, 0.0466793, -0.0261835, 0.0], [-0.0461699, -1.0, -1.0, 0.0, 0.0],
+          [1.0, 1.0, 0.0466793, 0.0, 0.0], [-1.0, -0.0461699, -1.0, -0.0261835, 0.0]]),
+        ([1, 0, 0, 0, 1, 0],
+         [[-0.2647809, 0.9612558, 0.8926921, 0.0, 0.0], [-0.2647809, 0.9612558, -1.0, 0.0, 0.0],
+          [-0.2647809, -1.0, 0.8926921, 0.0, 0.0], [-0.2647809, -1.0, -1.0, -1.0, 0.0],
+          [0.9612558, 0.9612558, 0.8926921, 0.0, 0.0], [-1.0, -0.2647809, -1.0, 0.0, 0.0]]),
+    ],
+)  # fmt: skip
+def test_key_tokens_get_the_credit_of_the_release(right, published):
+    """xiaolizh1/KTAE@ea9fb77, ComputeKeyTokens with its weights of 1; every answer ends with its end token, 151643."""
+    end = 151_643
+    ids = [[5, 6, 7, 8, end], [5, 6, 9, end, end], [5, 10, 7, 8, end], [5, 10, 11, 9, end], [6, 6, 7, end, end],
+           [10, 5, 10, 8, end]]  # fmt: skip
+    advantage = [1.0 if one else -1.0 for one in right]
+    mask = prefixes(5, 4, 5, 5, 4, 5)
+    found = credit("ktae", advantage, mask, ids=ids) - credit("uniform", advantage, mask)
+    assert_published(found, published, tolerance=5e-6)
+
+
+def test_vgpo_gives_the_factors_of_the_release():
+    """wzb-bupt/VGPO@d773c71, the reweighting of DataParallelPPOActor.update_policy and
+    compute_trajectory_visual_weighting, given one prompt's answers whose similarities span [0, 1].
+    """
+    similarity = [[0.1, 0.5, 0.3, 0.9, 0.2, 0.7, 0.4, 0.6, 0.0, 0.8], [1.0, 0.2, 0.2, 0.6, 0.5, 0.1, 0, 0, 0, 0],
+                  [0.4, 0.45, 0.3, 0, 0, 0, 0, 0, 0, 0]]  # fmt: skip
+    tokens = [[0.6403846, 1.025, 0.8326923, 1.4096154, 0.7365385, 1.2173077, 0.9288461, 1.1211538, 0.5442308, 1.5442307],
+              [1.6096296, 0.7207407, 0.7207407, 1.2851852, 1.054074, 0.6096296, 0, 0, 0, 0],
+              [0.9731801, 1.5134099, 0.51341, 0, 0, 0, 0, 0, 0, 0]]  # fmt: skip
+    answers = torch.tensor([1.5717157, 0.9, 0.9])[:, None]
+    given = {"advantage": [1.0, 1.0, 1.0], "mask": prefixes(10, 6, 3), "visual_similarity_last": similarity}
+    assert_published(credit("vgpo", settings={"of_answers": False}, **given), tokens)
+    assert_published(credit("vgpo", **given), (torch.tensor(tokens) * answers).tolist(), tolerance=5e-6)

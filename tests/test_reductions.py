@@ -142,7 +142,7 @@ def test_high_entropy_keeps_the_top_fifth_of_the_batch():
     mask = [[True, True, True, False, True, True], [True, True, False, True, True, True]]
     x = inputs(entropy=entropy, mask=mask, advantage=[1.0, -1.0])
     assert shaped("high_entropy", x).tolist() == [[0, 1, 0, 0, 0, 0], [-1, 0, 0, 0, 0, 0]]
-    rescaled = shaped("high_entropy", x, rescale=True)
+    rescaled = shaped("high_entropy", x, denominator="kept")
     assert rescaled.flatten().tolist() == pytest.approx([0, 5, 0, 0, 0, 0, -5, 0, 0, 0, 0, 0])
     assert (shaped("high_entropy", x, rho=0.5) != 0).sum() == 5
 

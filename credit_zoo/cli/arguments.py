@@ -31,7 +31,10 @@ RENAMED = {
     "permuted_pepo.alpha": "pepo.alpha",
     "permuted_pepo.temperature": "pepo.temperature",
     "permuted_pepo.seed": "permuted.seed",
+    "high_entropy.rescale": "high_entropy.denominator",
 }
+# The values that settings under an old name have now.
+RENAMED_VALUES = {"high_entropy.rescale": {"true": "kept", "false": "all"}}
 # The groups of settings by the word that a user types, and where the class of each stands.
 GROUPS: Mapping[str, str] = {
     "train": "credit_zoo.training.train_config:TrainConfig",
@@ -100,7 +103,7 @@ def parse(arguments: Sequence[str]) -> Command:
     plain: dict[str, str] = {}
     settings: list[tuple[str, str, str]] = []
     for word in arguments:
-        name, equals, text = current_name(word, RENAMED).partition("=")
+        name, equals, text = current_name(_with_current_value(word), RENAMED).partition("=")
         if not equals or not text:
             raise UsageError(f"'{word}' is not of the form NAME=VALUE; `--help` shows the grammar")
         if "." in name:
@@ -115,6 +118,12 @@ def parse(arguments: Sequence[str]) -> Command:
     plain.pop("recipe", None)
     last = {(thing, key): text for thing, key, text in settings}  # of several words for one setting the last counts
     return _command(tuple(typed), plain, tuple((*name, text) for name, text in last.items()))
+
+
+def _with_current_value(word: str) -> str:
+    """The word with the value that it has under its setting's new name."""
+    name, equals, value = word.partition("=")
+    return name + equals + RENAMED_VALUES.get(name, {}).get(value.lower(), value)
 
 
 def _with_recipe(arguments: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from credit_zoo import masked
 from credit_zoo.credit.settings import Credit
 from credit_zoo.facts import UPDATE_SIGNAL
 from credit_zoo.objective import Base, Reward, shape
-from credit_zoo.policy import BatchLayout, Policy, listen, token_signals
+from credit_zoo.policy import BatchLayout, Patches, Policy, measure_tokens
 from credit_zoo.question import Question
 from credit_zoo.questions import DataConfig, FramedQuestions, PromptConfig, Questions, TwinQuestions, open_questions
 from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, SHAPERS
@@ -144,7 +144,7 @@ def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str], truth: bool
         signals |= bench.truth(batch)
         another_way = (batch.correct >= 1) & ~bench.solved(asked(batch)).follows(batch)
     inputs = ShaperInputs(
-        bench.base.estimator(batch.reward, batch.group).to(device),
+        bench.base.estimator(batch.reward, batch.group, batch.responses.mask.sum(1).float()).to(device),
         TokenSignals({name: masked.fill(values, rows.mask) for name, values in signals.items()}),
         rows.mask,
         batch.group.to(device),
@@ -159,9 +159,11 @@ def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str], truth: bool
 def measured_signals(bench: Bench, rows: BatchLayout, names: Iterable[str]) -> Mapping[str, Float[Tensor, "B T"]]:
     """The signals that passes of the policy tell."""
     wanted = sorted(set(names))
-    with listen(bench.policy, rows, wanted) as cosines:
-        found = bench.policy(rows, bench.sampling.temperature, bench.sampling.truncation)
-    return token_signals(wanted, found, cosines, rows.mask).values
+    sampling = bench.sampling
+    _, found = measure_tokens(
+        bench.policy, bench.policy, rows, wanted, sampling.temperature, sampling.truncation, view=Patches()
+    )
+    return found.values
 
 
 @torch.no_grad()

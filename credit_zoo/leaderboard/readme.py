@@ -10,7 +10,7 @@ import pandas as pd
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import ProbeRecord, credit_table
 from credit_zoo.leaderboard.markdown_page import difference_cell, recorded_before, section_settings
-from credit_zoo.registry import Listing
+from credit_zoo.registry import SHAPERS, Listing, ShaperFacts
 from credit_zoo.results import base_labels, distinct_labels, escape, grid, kind, label, number
 
 
@@ -46,9 +46,20 @@ def leaderboard_block(board: pd.DataFrame) -> str:
 
 
 def shapers_block(listings: Mapping[str, Listing]) -> str:
-    """The zoo."""
-    rows = [(f"`{name}`", one.summary, one.paper) for name, one in sorted(listings.items()) if one.paper]
-    return grid(("shaper", "rule", "paper"), rows)
+    """The zoo, with what each rule has measured."""
+    rows = [
+        (f"`{name}`", one.summary, one.paper, _cost(SHAPERS[name].facts))
+        for name, one in sorted(listings.items())
+        if one.paper
+    ]
+    return grid(("shaper", "rule", "paper", "signals, extra passes"), rows)
+
+
+def _cost(facts: ShaperFacts) -> str:
+    """The signals of a rule, and how many passes without gradient a step makes for them."""
+    signals = ", ".join(f"`{name}`" for name in facts.needs) or "none"
+    several = "; several updates a rollout" if facts.stage == "update" else ""
+    return f"{signals}; {facts.extra_passes}{several}"
 
 
 def warm_start_block(path: Path) -> str:

@@ -5,7 +5,7 @@ of the log-probabilities, and, where a signal of a degraded view is wanted, one 
 behind the degraded prompts. In both a prompt is read once for its group.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,10 +13,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from credit_zoo.errors import UsageError
-from credit_zoo.facts import VIEW_PREFIX
+from credit_zoo.facts import TEXT_SIGNALS, VIEW_PREFIX
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.lm_head import TokenStatistics
 from credit_zoo.policy.policy import Policy
+from credit_zoo.policy.response_text import text_signals
 from credit_zoo.policy.signals import listen, token_signals
 from credit_zoo.policy.truncation import WHOLE, Truncation
 from credit_zoo.policy.views import View, seen_through
@@ -38,21 +39,22 @@ def measure_tokens(
     unless another is told).
 
     `model` is the policy, or what wraps it for training. Signals of a degraded view are those of `rows.degraded`, or
-    of `view` where the rows have none; neither raises `UsageError`. With `entropy_gradient` the entropy of the
+    of `view` where the rows have none; neither raises `UsageError`. Signals of the text are read from the tokens. With `entropy_gradient` the entropy of the
     statistics has one.
     """
     wanted = tuple(needs)
     compared = "view_divergence" in wanted
     with listen(policy, rows, wanted) as cosines, _head_inputs(policy, compared) as states:
         found: TokenStatistics = model(rows, temperature, truncation, entropy_gradient=entropy_gradient)
-    viewed: Mapping[str, Tensor] = {}
+    text = [name for name in wanted if name in TEXT_SIGNALS]
+    beside_model = dict(text_signals(text, policy.encoder, rows.response_ids, rows.mask))
     if any(name.startswith(VIEW_PREFIX) for name in wanted):
         behind = _degraded(policy, rows, view)
         beside = states[0].view(*rows.response_ids.shape, -1) if compared else None
         with torch.no_grad():
             seen = model(behind, temperature, truncation, beside=beside)
-        viewed = {VIEW_PREFIX + name: values for name, values in seen._asdict().items()}
-    return found, token_signals(wanted, found, cosines, rows.mask if mask is None else mask, viewed)
+        beside_model |= {VIEW_PREFIX + name: values for name, values in seen._asdict().items()}
+    return found, token_signals(wanted, found, cosines, rows.mask if mask is None else mask, beside_model)
 
 
 def _degraded(policy: Policy, rows: BatchLayout, view: View | None) -> BatchLayout:

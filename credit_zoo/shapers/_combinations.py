@@ -4,7 +4,6 @@ A combination is a piece that takes the token advantages of its parts, and is a 
 its own (`permuted.seed`), and those of its parts (`pepo.alpha`). Its class is made when its name is first asked for.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Any, Protocol, cast, runtime_checkable
@@ -18,6 +17,7 @@ from credit_zoo.errors import UsageError, check_range, unknown
 from credit_zoo.facts import SCOPES, ShaperFacts
 from credit_zoo.registry import COMBINATIONS, SHAPERS, Entry
 from credit_zoo.rule_names import parts_of
+from credit_zoo.shapers._seeds import seed_of
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 
@@ -83,8 +83,7 @@ class Permuted(_Combination):
 
 def drawn_order(seed: int, ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """A permutation of a response's tokens that is drawn from the seed and the ids alone."""
-    digest = hashlib.blake2b(repr((seed, ids.tolist())).encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+    generator = torch.Generator().manual_seed(seed_of(seed, ids))
     return torch.randperm(len(ids), generator=generator).to(ids.device)
 
 

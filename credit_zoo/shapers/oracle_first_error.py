@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from credit_zoo import masked
 from credit_zoo.registry import SHAPERS
+from credit_zoo.shapers._positions import evenly
 from credit_zoo.types import ShaperInputs
 
 
@@ -32,7 +32,4 @@ class OracleFirstError:
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
         content = (x.signals.truth_role == 0) | (x.signals.truth_role == 1)
-        chosen = torch.where((x.advantage < 0)[:, None], x.signals.truth_error == 1, content) & x.mask
-        chosen = torch.where(chosen.any(1, keepdim=True), chosen, x.mask)
-        share = masked.count(x.mask) / masked.count(chosen).clamp(min=1)
-        return x.weighted(share * chosen)
+        return x.weighted(evenly(torch.where((x.advantage < 0)[:, None], x.signals.truth_error == 1, content), x.mask))

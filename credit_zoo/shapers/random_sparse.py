@@ -6,7 +6,6 @@ Paper: none. As sparse as the truth and right by chance alone: the instrument an
 `uniform`. Never ranked.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from credit_zoo.errors import check_range
 from credit_zoo.registry import SHAPERS
+from credit_zoo.shapers._seeds import seed_of
 from credit_zoo.types import ShaperInputs
 
 
@@ -35,9 +35,5 @@ class RandomSparse:
         for row, valid in enumerate(mask.bool()):
             places = valid.nonzero()[:, 0]
             if len(places):
-                weights[row, places[self._draw(ids[row, valid].tolist())]] = len(places)
+                weights[row, places[seed_of(self.seed, ids[row, valid]) % len(places)]] = len(places)
         return x.weighted(weights.to(x.mask.device))
-
-    def _draw(self, ids: list[int]) -> int:
-        digest = hashlib.blake2b(repr((self.seed, ids)).encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % len(ids)

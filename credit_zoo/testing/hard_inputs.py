@@ -49,6 +49,8 @@ def _random(rows: int, width: int) -> ShaperInputs:
         "view_entropy": normal["view_entropy"].abs(),
         "view_divergence": 0.1 * normal["view_divergence"].abs().clamp(max=6),
         "log_ratio": 0.1 * normal["log_ratio"],
+        "section": normal["section"].round().clamp(-1, 1),
+        "digit": (normal["digit"] > 0.8).float(),
         "truth_advantage": 0.3 * normal["truth_advantage"].clamp(-3, 3),
         "truth_role": normal["truth_role"].round().clamp(-1, 2),
         "truth_error": (normal["truth_error"] > 1.2).float(),

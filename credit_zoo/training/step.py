@@ -24,6 +24,7 @@ from credit_zoo.policy import (
     pictures,
     seen_through,
     split,
+    text_signals,
 )
 from credit_zoo.registry import ESTIMATORS
 from credit_zoo.rollout import truncated_importance_ratio
@@ -44,12 +45,13 @@ def prepare(
     given: Mapping[str, Tensor] | None = None,
 ) -> UpdateBatch:
     """Advantages, the loss mask, and the totals that the loss is divided by; no row of an `idle` process counts.
-    `given` are signals `[B, T]` that no pass of the policy measures.
+    `given` are signals `[B, T]` that neither a pass of the policy nor the responses' text tells.
 
     Every process gets as many rows as the fullest, so that all go through the same passes: a row that is there for
     that alone has an empty mask.
     """
     device = trainer.accelerator.device
+    text = text_signals(trainer.facts.text, trainer.policy.encoder, batch.responses.ids, batch.responses.mask)
     mask = batch.responses.mask & torch.tensor(not idle)
     if trainer.base.overlong_filter:
         mask = mask & ~batch.responses.truncated[:, None]
@@ -69,7 +71,7 @@ def prepare(
     known = (grown(batch.reward.float(), 0.0), grown(batch.group, -1), grown(lengths, 0.0))
     inputs = ShaperInputs(
         _advantages(trainer, *known, torch.arange(widest, device=device) < (0 if idle else len(mask))),
-        TokenSignals({name: grown(values, 0.0) for name, values in (given or {}).items()}),
+        TokenSignals({name: grown(values, 0.0) for name, values in {**text, **(given or {})}.items()}),
         grown(mask, False),
         grown(batch.group, -1),
         rows.response_ids,
