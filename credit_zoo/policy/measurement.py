@@ -39,8 +39,8 @@ def measure_tokens(
     unless another is told).
 
     `model` is the policy, or what wraps it for training. Signals of a degraded view are those of `rows.degraded`, or
-    of `view` where the rows have none; neither raises `UsageError`. Signals of the text are read from the tokens. With `entropy_gradient` the entropy of the
-    statistics has one.
+    of `view` where the rows have none; neither raises `UsageError`. Signals of the text are read from the tokens. With
+    `entropy_gradient` the entropy of the statistics has one.
     """
     wanted = tuple(needs)
     compared = "view_divergence" in wanted
