@@ -50,8 +50,8 @@ def compared_statistics(
     both, tokens = torch.cat([hidden.flatten(0, -2), degraded.flatten(0, -2)]), torch.cat([ids.flatten()] * 2)
     settings = (temperature, tuple(forbidden), truncation)
 
-    def forward(states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weight, bias = head.weight, head.bias
+    def forward(linear: nn.Linear, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weight, bias = linear.weight, linear.bias
         found, logsumexp, floor = reduced(states, weight, bias, tokens, settings, at_once, kernel or TorchKernel())
         total = torch.zeros_like(found.logp)
         for part, z in blocks(states, weight, bias, max(at_once // AT_A_TIME, 1)):

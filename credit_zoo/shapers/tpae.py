@@ -49,7 +49,7 @@ class Tpae:
         points = torch.stack([picture.dependence(x.signals, x.mask), x.signals.entropy], -1)[x.mask].double()
         kinds = torch.stack([x.group[:, None].expand_as(x.ids), x.ids], -1)[x.mask]
         right = (x.correct > 0.5)[:, None].expand_as(x.mask)[x.mask]
-        kind = kinds.unique(dim=0, return_inverse=True)[1]
+        kind = torch.unique(kinds, dim=0, return_inverse=True)[1]
         penalty = torch.zeros_like(x.mask, dtype=torch.float32)
         if len(points):
             beyond = (self.tau - _distance(points, kind, right, self.least)).clamp(max=0)
