@@ -9,7 +9,7 @@ log-probability and entropy under q, then JS. Under top-k or top-p each distribu
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -50,8 +50,8 @@ def compared_statistics(
     both, tokens = torch.cat([hidden.flatten(0, -2), degraded.flatten(0, -2)]), torch.cat([ids.flatten()] * 2)
     settings = (temperature, tuple(forbidden), truncation)
 
-    def forward(states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weight, bias = cast(Tensor, head.weight), cast("Tensor | None", head.bias)
+    def forward(linear: nn.Linear, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weight, bias = linear.weight, linear.bias
         found, logsumexp, floor = reduced(states, weight, bias, tokens, settings, at_once, kernel or TorchKernel())
         total = torch.zeros_like(found.logp)
         for part, z in blocks(states, weight, bias, max(at_once // AT_A_TIME, 1)):

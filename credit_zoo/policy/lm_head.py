@@ -22,6 +22,7 @@ left: rounding, or an update since it was sampled, must not make its probability
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -285,22 +286,22 @@ def token_statistics(
     """
     tokens, settings = ids.flatten(), (temperature, tuple(forbidden), truncation)
 
-    def forward(states: Tensor) -> Any:
+    def forward(linear: nn.Linear, states: Tensor) -> Any:
         how = (settings, at_once, kernel or TorchKernel(), entropy_gradient)
-        return _Statistics.apply(states, head.weight, head.bias, tokens, *how)
+        return _Statistics.apply(states, linear.weight, linear.bias, tokens, *how)
 
     found = in_place_of(head, forward, hidden.flatten(0, -2))
     return TokenStatistics(*(values.view(ids.shape) for values in found))
 
 
-def in_place_of(head: nn.Module, forward: Callable[[Tensor], Any], states: Float[Tensor, "N D"]) -> Any:
-    """`forward(states)`, called as the head itself, so that whoever gathers a layer's weights before it runs (ZeRO-3),
-    or looks at its inputs, does so here. Raises `UsageError` for a head that is no linear layer.
+def in_place_of(head: nn.Module, forward: Callable[[nn.Linear, Tensor], Any], states: Float[Tensor, "N D"]) -> Any:
+    """`forward(head, states)`, called as the head itself, so that whoever gathers a layer's weights before it runs
+    (ZeRO-3), or looks at its inputs, does so here. Raises `UsageError` for a head that is no linear layer.
     """
     if not isinstance(head, nn.Linear):
         raise UsageError(f"the language head must be a linear layer, this model's is a {type(head).__name__}")
     own = {name: vars(head)[name] for name in ("forward",) if name in vars(head)}
-    vars(head)["forward"] = forward
+    vars(head)["forward"] = partial(forward, head)
     try:
         return head(states)
     finally:
