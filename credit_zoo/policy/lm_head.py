@@ -36,8 +36,7 @@ from credit_zoo.policy.truncation import WHOLE, Truncation
 # Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
 FORBIDDEN_LOGIT = -1e4
 
-
-HeadSettings = tuple[float, tuple[int, ...], Truncation]
+HeadSettings = tuple[float, tuple[int, ...], Truncation]  # temperature, forbidden tokens, what is left
 
 
 class TokenStatistics(NamedTuple):
