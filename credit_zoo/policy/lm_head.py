@@ -31,14 +31,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from credit_zoo.errors import UsageError
+from credit_zoo.policy.entropy_slope import entropy_slope
 from credit_zoo.policy.truncation import WHOLE, Truncation
 
 # Low enough that a forbidden token has probability 0 in float32, finite so that p * z stays 0.
 FORBIDDEN_LOGIT = -1e4
 
-
-# Temperature, forbidden tokens, and what is left of the distribution.
-HeadSettings = tuple[float, tuple[int, ...], Truncation]
+HeadSettings = tuple[float, tuple[int, ...], Truncation]  # temperature, forbidden tokens, what is left
 
 
 class TokenStatistics(NamedTuple):
@@ -89,6 +88,10 @@ def finish_logits(logits: Float[Tensor, "*N V"], temperature: float, forbidden: 
     for token in forbidden:
         logits[..., token] = FORBIDDEN_LOGIT
     return logits
+
+
+def _finished_copy(logits: Tensor, *how: Any) -> Tensor:
+    return finish_logits(logits.to(torch.float32, copy=True), *how)
 
 
 class TorchKernel:
@@ -153,7 +156,7 @@ class _Statistics(torch.autograd.Function):
         live = ((upstream != 0) | (to_entropy != 0)).nonzero()[:, 0]
         states, ids, logsumexp, upstream = (x.index_select(0, live) for x in (hidden, ids, logsumexp, upstream))
         floor = None if floor is None else floor.index_select(0, live)
-        bonus = None if entropy is None else (entropy.index_select(0, live), to_entropy.index_select(0, live))
+        kept = None if entropy is None else (entropy[live], to_entropy[live] / temperature)
         d_states = torch.zeros_like(states, dtype=torch.float32) if to_hidden else None
         d_weight = torch.empty_like(weight) if to_weight else None
         d_bias = torch.empty_like(bias) if to_bias else None
@@ -161,7 +164,7 @@ class _Statistics(torch.autograd.Function):
             near = shifted(forbidden, part)
             if floor is not None:
                 cut(z, ids - part.start, floor, temperature)
-            slope = None if bonus is None else _entropy_slope(z, temperature, near, logsumexp, *bonus)
+            slope = None if kept is None else entropy_slope(_finished_copy(z, temperature, near), logsumexp, *kept)
             dz = ctx.kernel.gradient(z, ids - part.start, temperature, near, logsumexp, upstream)
             if slope is not None:
                 dz = dz.add_(slope)
@@ -175,16 +178,6 @@ class _Statistics(torch.autograd.Function):
         if d_states is not None:
             d_hidden = torch.zeros_like(hidden).index_copy_(0, live, d_states.to(hidden.dtype))
         return d_hidden, d_weight, d_bias, None, None, None, None, None
-
-
-def _entropy_slope(
-    logits: Tensor, temperature: float, forbidden: Sequence[int], logsumexp: Tensor, entropy: Tensor, upstream: Tensor
-) -> Tensor:
-    """The gradient with respect to a block of raw logits, which stay as they are, given that with respect to entropy;
-    float32, for any kernel.
-    """
-    log_p = finish_logits(logits.to(torch.float32, copy=True), temperature, forbidden).sub_(logsumexp[:, None])
-    return log_p.exp().mul_(log_p.add_(entropy[:, None])).mul_(-(upstream / temperature)[:, None])
 
 
 def reduced(
@@ -282,7 +275,6 @@ def token_statistics(
 ) -> TokenStatistics:
     """The statistics of `ids`, each emitted by the state beside it, of the distribution that `truncation` leaves;
     `at_once` logits exist at a time, or one token's. `head` is a linear layer; anything else raises `UsageError`.
-    With `entropy_gradient` the entropy has one too.
     """
     tokens, settings = ids.flatten(), (temperature, tuple(forbidden), truncation)
 
