@@ -17,6 +17,7 @@ Types seen on one side alone have ratios near 1/eps and end at +-strength, as in
 strength 0.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,7 @@ class Ktae:
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
         found = torch.zeros(x.mask.shape, device=x.mask.device)
         counted = x.mask.any(1)
-        for number in x.group[counted].unique():
+        for number in sorted(set(x.group[counted].tolist())):
             rows = (x.group == number) & counted
             right = x.correct[rows] >= 0.5
             if right.any() and not right.all():
@@ -63,7 +64,7 @@ class Ktae:
 
     def _of_types(self, x: ShaperInputs, right: Bool[Tensor, " N"]) -> Float[Tensor, "N T"]:
         """The credit of every token of the N answers to one prompt."""
-        types, which = x.ids[x.mask].unique(return_inverse=True)
+        types, which = x.ids[x.mask].unique(return_inverse=True)  # type: ignore[no-untyped-call]
         row = torch.arange(len(x.mask), device=x.mask.device)[:, None].expand(x.mask.shape)[x.mask]
         times = torch.zeros(len(right), len(types), dtype=torch.float64, device=x.mask.device)
         times.index_put_((row, which), torch.ones_like(row, dtype=torch.float64), accumulate=True)
@@ -94,13 +95,15 @@ def _evidence(seen: Int64[Tensor, "2 V"], right: Bool[Tensor, " N"]) -> Float[Te
     a, b = (torch.arange(n + 1, dtype=torch.float64, device=right.device) for n in (rights, wrongs))
     p = _fisher(a, b)
     test = torch.where(p < 1 - TIE, (-2 * p).exp(), 0.0)
-    cells = torch.stack(torch.broadcast_tensors(a[:, None], b, (rights - a)[:, None], wrongs - b)) / len(right)
+    there = torch.stack([a[:, None] + 0 * b, 0 * a[:, None] + b])
+    cells = torch.cat([there, torch.tensor([rights, wrongs], device=b.device)[:, None, None] - there]) / len(right)
     joint = -torch.special.xlogy(cells, cells).sum(0)
     with_type = cells[0] + cells[1]
     margins = torch.stack([with_type, 1 - with_type])
     outcome = torch.tensor([rights, wrongs], dtype=torch.float64, device=right.device) / len(right)
     information = -torch.special.xlogy(margins, margins).sum(0) - torch.special.xlogy(outcome, outcome).sum() - joint
-    return ((test + information / torch.tensor(2.0).log()) / 2)[seen[0], seen[1]]
+    evidence: Tensor = (test + information / math.log(2)) / 2
+    return evidence[seen[0], seen[1]]
 
 
 def _fisher(a: Float[Tensor, " R"], b: Float[Tensor, " W"]) -> Float[Tensor, "R W"]:
