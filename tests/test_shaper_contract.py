@@ -43,7 +43,7 @@ class Mine:
 
 
 @pytest.mark.parametrize("name", list(SHAPERS))
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(data=st.data())
 def test_contract(name, data):
     """Every check on the same few drawn inputs: what a check finds it says by its own sentence."""

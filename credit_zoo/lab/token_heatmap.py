@@ -60,7 +60,8 @@ def answer(settings: Show) -> Answer:
     for name in names:
         if name not in SHAPERS:
             raise unknown("shaper", name, SHAPERS)
-        if beyond := {*SHAPERS[name].facts.needs} - {*SHAPERS[name].facts.measured}:
+        facts = SHAPERS[name].facts
+        if beyond := {*facts.needs} - {*facts.measured, *facts.text}:
             raise UsageError(f"'{name}' needs {', '.join(sorted(beyond))}, which one answer does not tell")
     policy, bench = Policy.load(ModelConfig(path=settings.model)).eval(), BENCHMARKS[settings.bench].factory()
     stream = open_questions(bench, "test", None, DataConfig(), settings.seed, shuffle=False)
