@@ -390,7 +390,13 @@ def test_a_record_says_what_decides_its_numbers(words, tmp_path):
     assert found.shaper.code == code_digest([SHAPERS["pepo"].file])
     assert all((found.base.code, found.training.source.code, *(one.code for one in found.evaluations)))
     told = {*found.identity.settings, *found.training.settings, *(f"base.{key}" for key in found.base.settings)}
-    told |= {"train.steps", "train.shaper_schedule", "rollout.cap", "model.lora_alpha"}  # elsewhere, or not in use
+    told |= {
+        "train.steps",
+        "train.shaper_schedule",
+        "rollout.cap",
+        "model.lora_alpha",
+        "data.length",
+    }  # not here, or unused
     assert told == set(deciding.DECIDING)
 
 
