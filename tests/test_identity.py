@@ -397,6 +397,7 @@ def test_a_record_says_what_decides_its_numbers(words, tmp_path):
         "rollout.cap",
         "model.lora_alpha",
         "train.view",
+        "data.length",
     }  # elsewhere, or not in use
     assert told == set(deciding.DECIDING)
 
