@@ -64,3 +64,12 @@ def quantile(values: Values, mask: Mask, q: float) -> Tensor:
     low = int(place)
     high = min(low + 1, ordered.numel() - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def row_quantile(values: Values, mask: Mask, q: float) -> Column:
+    """Quantile of the valid entries of each row (linear interpolation), `[B, 1]`; 0 for an empty row."""
+    ordered = fill(values, mask, torch.inf).sort(-1).values
+    place = q * (count(mask) - 1).clamp(min=0).double()
+    low, high = (end.long() for end in (place.floor(), place.ceil()))
+    below, above = (torch.where(mask.any(-1, keepdim=True), ordered.gather(-1, end), 0.0) for end in (low, high))
+    return below + (above - below) * (place - low).float()

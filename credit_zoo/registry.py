@@ -284,6 +284,11 @@ BENCHMARKS = Registry[BenchFacts](
     own_name="trains_on",
 )
 ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module="credit_zoo.objective.advantages")
-RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.losses")
-LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.objective.losses")
+RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.ratios")
+LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.objective.policy_losses")
 AGGREGATIONS = Registry[PieceFacts]("aggregation", "AGGREGATIONS", PieceFacts, module="credit_zoo.objective.losses")
+VIEWS = Registry[PieceFacts]("view", "VIEWS", PieceFacts, module="credit_zoo.policy.views")
+# The slots of a base and where their pieces are registered.
+PIECES: Mapping[str, Registry[PieceFacts]] = {
+    "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
+}  # fmt: skip

@@ -26,7 +26,7 @@ from credit_zoo.cli import (
     start,
     summary,
 )
-from credit_zoo.registry import BENCHMARKS, SHAPERS, Registry
+from credit_zoo.registry import BENCHMARKS, SHAPERS, VIEWS, Registry
 
 if TYPE_CHECKING:
     from credit_zoo.results import RunRecord
@@ -52,10 +52,11 @@ def help_text() -> str:
     ]
     for axis in ("base", "model", "scale"):
         lines += _block(axis, [(name, summary(path)) for name, path in gin_files(axis).items()])
+    lines += _block("view", _registered(VIEWS))
     lines += _block("options", OPTIONS.items())
     lines += [
-        "settings; those of a rule, a base or a benchmark: explain=NAME. The files of scale, model, base, bench and",
-        "rule set some of them: dry_run=true shows what a run takes",
+        "settings; those of a rule, a base, a piece of one, a benchmark or a view: explain=NAME. The files of scale,",
+        "model, base, bench and rule set some of them: dry_run=true shows what a run takes",
     ]
     for group, target in GROUPS.items():
         lines += [*setting_lines(settings_of_class(target), group)]

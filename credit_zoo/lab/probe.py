@@ -40,7 +40,7 @@ from credit_zoo.evaluation import (
 from credit_zoo.lab.probe_figures import Values, mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
 from credit_zoo.objective import Grpo, shape, weights
-from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals, weights_digest
+from credit_zoo.policy import BatchLayout, ModelConfig, Patches, Policy, measure_tokens, weights_digest
 from credit_zoo.question import Question, Split
 from credit_zoo.questions import PromptConfig
 from credit_zoo.registry import BENCHMARKS, SHAPERS
@@ -161,9 +161,7 @@ def _draw_some(
     drawn = draws(probe.seed, questions)
     scores, responses = worker.generate_and_score(questions, prompts, probe.eval.sampling(), drawn)
     rows = BatchLayout.of(prompts, responses)
-    with listen(policy, rows, wanted) as cosines:
-        found = policy(rows, probe.temperature)
-    signals = token_signals(wanted, found, cosines, rows.mask)
+    _, signals = measure_tokens(policy, policy, rows, wanted, probe.temperature, view=Patches())
     correct = torch.tensor([score.correct for group in scores for score in group], dtype=torch.float32)
     return SampledResponses(correct, responses.row_of, responses.ids, responses.mask, signals)
 

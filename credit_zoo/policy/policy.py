@@ -22,6 +22,7 @@ from credit_zoo.answers import Frame
 from credit_zoo.errors import UsageError, check_range, first_line
 from credit_zoo.policy import lora
 from credit_zoo.policy.batch_layout import BatchLayout, Read, stacked
+from credit_zoo.policy.divergence import ComparedStatistics, compared_statistics
 from credit_zoo.policy.head_kernels import KernelName, kernel_of
 from credit_zoo.policy.lm_head import TokenStatistics, finish_logits, token_statistics
 from credit_zoo.policy.processor import Encoder
@@ -220,17 +221,21 @@ class Policy(nn.Module):
         states = self.read_on(behind, shift, rows.response_ids, rows.attention_mask)
         return torch.cat([read.hidden[:, -1:].index_select(0, row_of), states[:, :-1]], dim=1)
 
-    def forward(self, rows: BatchLayout, temperature: float, truncation: Truncation = WHOLE) -> TokenStatistics:
+    def forward(
+        self,
+        rows: BatchLayout,
+        temperature: float,
+        truncation: Truncation = WHOLE,
+        beside: Float[Tensor, "B T D"] | None = None,
+        entropy_gradient: bool = False,
+    ) -> TokenStatistics | ComparedStatistics:
         """The statistics of every response token, `[B, T]`, under the distribution that temperature and truncation make
-        of the model's; junk outside the mask.
+        of the model's; junk outside the mask. With the states of another pass `beside` them, both are compared; with
+        `entropy_gradient` the entropy has one.
         """
-        return token_statistics(
-            self._before_responses(rows),
-            self.model.get_output_embeddings(),
-            rows.response_ids,
-            temperature,
-            self.encoder.vision_tokens,
-            self.settings.logits_at_once,
-            self.kernel,
-            truncation,
-        )
+        states, head = self._before_responses(rows), self.model.get_output_embeddings()
+        at_once, forbidden = self.settings.logits_at_once, self.encoder.vision_tokens
+        settings = (rows.response_ids, temperature, forbidden, at_once, self.kernel, truncation)
+        if beside is not None:
+            return compared_statistics(beside, states, head, *settings)
+        return token_statistics(states, head, *settings, entropy_gradient)

@@ -85,7 +85,7 @@ def random_policy(config: Any, work: Work, kind: type[Policy] = Policy) -> Polic
     settings = ModelConfig(path=work.model, gradient_checkpointing=work.checkpointing)
     if torch.cuda.is_available():
         settings = replace(settings, logits_at_once=2**26)
-    return kind(model, Encoder(small.tokenizer, None, None, ids[0], ids, stops=(never,)), settings)
+    return kind(model, Encoder(small.tokenizer, small.image_processor, None, ids[0], ids, stops=(never,)), settings)
 
 
 def with_layout(policy: Policy, layout: Any, kind: type[Policy] = Policy) -> Policy:

@@ -12,9 +12,10 @@ from credit_zoo.rollout import SamplerMismatch
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
 from credit_zoo.training.rollout_collection import Rollout, Sums
-from credit_zoo.training.step import UpdateStats, before_updates, measure_step, prepare, update
+from credit_zoo.training.step import before_updates, measure_step, prepare, update
 from credit_zoo.training.step_report import StepReport
 from credit_zoo.training.trainer import Trainer, UpdateBatch
+from credit_zoo.training.update_stats import UpdateStats
 from credit_zoo.truth import truth_signals
 
 
@@ -93,11 +94,12 @@ def _summary(
     last = updates[-1]
     clipped = sum(one.stats.clipped for one in updates) / len(updates)
     sampled, kept = (Sums(*trainer.total(*astuple(sums))) for sums in (rollout.sums_asked, rollout.sums_kept))
-    stats = (last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl)
-    tokens, clips, entropy, old_kl, reference_kl = trainer.total(*stats)
+    of_last = (last.stats.old_kl, last.stats.reference_kl, last.stats.perception)
+    tokens, clips, entropy, *distances = trainer.total(last.stats.tokens, clipped, last.entropy, *of_last)
     asked, left = trainer.total(rollout.asked, rollout.kept)
     sampler = SamplerMismatch(*trainer.total(*astuple(last.mismatch))).numbers()
     per_token = 1 / max(tokens, 1)
+    old_kl, reference_kl, perception = (per_token * distance for distance in distances)
     return StepReport(
         step=step + 1,
         loss=last.loss,
@@ -105,11 +107,15 @@ def _summary(
         **{f"kept_{name}": value for name, value in _means(kept).items()},
         entropy=entropy * per_token,
         clip_fraction=clips * per_token,
-        old_kl=old_kl * per_token,
-        reference_kl=reference_kl * per_token,
+        old_kl=old_kl,
+        reference_kl=reference_kl,
+        perception=perception,
         weight_std=last.spread.std,
         weight_ess=last.spread.ess,
         weight_quantiles=last.spread.quantiles,
+        weight_gini=last.spread.gini,
+        weight_same_sign=last.spread.same_sign,
+        agreement=last.agreement,
         grad_norm=last.grad_norm,
         sampled_tokens=int(sampled.tokens),
         kept_tokens=int(kept.tokens),

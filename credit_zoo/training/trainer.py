@@ -32,8 +32,8 @@ class Trainer:
 
     def statistics(self, model: nn.Module, rows: BatchLayout) -> TokenStatistics:
         """What a model says of some responses, under the distribution that they were sampled from."""
-        sampling = self.collector.sampling
-        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation)
+        sampling, pays_entropy = self.collector.sampling, self.base.entropy_beta != 0
+        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation, entropy_gradient=pays_entropy)
         return found
 
     @property
@@ -41,11 +41,18 @@ class Trainer:
         return SHAPERS.of(self.shaper).facts
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """The signals that passes of the policy measure: the shaper's, and the base's."""
+        return tuple(dict.fromkeys((*self.facts.measured, *self.base.measured)))
+
+    @property
     def two_pass(self) -> bool:
-        """Whether signals come from a pass of their own: they must not move under several updates, and a shaper
-        that looks at several responses needs all of them before the first gradient.
+        """Whether signals come from a pass of their own: they must not move under several updates, and whoever looks
+        at several responses, a shaper or a loss that selects among the step's tokens, needs all of them before the
+        first gradient.
         """
-        return self.train.updates > 1 or (self.facts.scope != "response" and bool(self.facts.measured))
+        several = self.facts.scope != "response" and bool(self.measured)
+        return self.train.updates > 1 or several or self.base.selecting is not None
 
     def total(self, *values: float) -> list[float]:
         """Sums over all processes."""
@@ -57,7 +64,7 @@ class Trainer:
 class UpdateBatch:
     """A step's responses on this process with all that the loss needs of them, `[B, ...]`. The signals of `inputs` are
     those that no pass of the policy gives, and after a pass of the old policy all of them; `shaped` is there once token
-    advantages are known, `old_logp` after that pass.
+    advantages are known, `old_logp` after that pass, and `selected` then too if the policy loss selects tokens.
     """
 
     rows: BatchLayout
@@ -66,6 +73,7 @@ class UpdateBatch:
     sampler_logp: Tensor
     shaped: Tensor | None = None
     old_logp: Tensor | None = None
+    selected: Tensor | None = None
 
     def part(self, part: MicroBatch) -> ShaperInputs:
         """What a shaper may look at of a micro-batch, with the signals that are there already."""
