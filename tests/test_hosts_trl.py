@@ -205,7 +205,12 @@ def test_token_credit_reaches_the_gradient_under_every_allowed_loss(folder, name
 @pytest.mark.parametrize("name", ["pepo", "high_entropy"])
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"gradient_accumulation_steps": 4}, {"num_iterations": 2}, {"steps_per_generation": 2}],
+    [
+        {"gradient_checkpointing": True},
+        {"gradient_accumulation_steps": 4},
+        {"num_iterations": 2},
+        {"steps_per_generation": 2},
+    ],
     ids=["one update", "4 micro-batches", "2 updates on the same samples", "samples of an older policy"],
 )
 def test_in_training_every_row_gets_what_the_zoo_makes_of_the_samples_when_they_are_drawn(tmp_path, name, settings):

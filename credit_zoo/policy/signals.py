@@ -38,6 +38,11 @@ FIRST_LAYER: Mapping[str, int] = {
 }
 
 
+def first_layers(needs: Iterable[str], layers: int) -> dict[str, int]:
+    """Of every visual similarity in `needs`, the first layer that counts, in a decoder of so many layers."""
+    return {name: FIRST_LAYER[name] % (layers + 1) for name in needs if name in FIRST_LAYER}
+
+
 # From a layer's number and its states to the mean cosine `[B, T]` of each response token to the image; None where the
 # states are of something else, which is kept for later.
 Cosine = Callable[[int, Tensor], Tensor | None]
@@ -148,8 +153,7 @@ def listen(policy: Policy, rows: BatchLayout, needs: Iterable[str]) -> Iterator[
     Raises `UsageError` if a row has no image. The last decoder layer counts after the final norm, as
     `output_hidden_states` has it.
     """
-    count = len(policy.decoder.layers) + 1
-    wanted = {name: FIRST_LAYER[name] % count for name in needs if name in FIRST_LAYER}
+    wanted = first_layers(needs, len(policy.decoder.layers))
     cosines = LayerCosines(RowCosine(rows, policy.encoder.image_token), rows.mask, wanted)
     if not wanted:
         yield cosines

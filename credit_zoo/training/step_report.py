@@ -56,6 +56,11 @@ class WeightSpread:
         std, share, unequal, alike, low, middle, high = numbers.tolist()
         return cls(std, share, (low, middle, high), unequal, alike)
 
+    def numbers(self) -> dict[str, float]:
+        """Each under its name."""
+        quantiles = dict(zip(("p05", "p50", "p95"), self.quantiles, strict=True))
+        return {"std": self.std, "ess": self.ess, **quantiles, "gini": self.gini, "same_sign": self.same_sign}
+
 
 def _gini(values: Tensor, mask: Tensor) -> Tensor:
     """Of each row's valid values, which are not negative, `[B, 1]`: sum_i (2 i - n - 1) v_i / (n sum_i v_i), ascending
