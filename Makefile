@@ -7,10 +7,13 @@ VLLM_READY := $(VENV)-vllm/.ready
 TORCH ?= torch==2.13.0
 # Test files go to this many processes of one thread each.
 JOBS ?= 2
+# What the tests of test-versions need beside the package.
+NEEDED := beartype hypothesis pytest pytest-timeout num2words peft matplotlib math-verify
 TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-vllm bench lint types leaderboard sheets leaderboard-check check clean
+SHELL := /bin/bash
+.PHONY: help setup run test test-slow test-vllm test-versions check-gpu bench lint types leaderboard sheets leaderboard-check check clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -51,6 +54,26 @@ $(VLLM_READY): $(READY)
 
 test-vllm: $(VLLM_READY)  ## sample with vLLM's CPU build, in an environment of its own
 	CREDIT_ZOO_VLLM=$(abspath $(VENV)-vllm/bin/python) $(BIN)/python -m pytest -s tests/test_vllm.py
+
+# The ends of the ranges in setup.cfg, and what a GPU's image has: a Python, torch, transformers. Each in a fresh environment
+# below $(VERSIONS), torch as its registry has it, which is a build for CUDA, some gigabytes each; a Python that is not
+# there is named and left out.
+VERSIONS ?= $(VENV)-versions
+MATRIX := 3.10,2.9.1,5.18.0 3.12,2.11.0,5.17.0 3.13,2.15.0,5.24.0
+COVERED := tests/test_rollout.py tests/test_policy.py tests/test_loop.py tests/test_families.py tests/test_masked.py \
+	tests/test_engine.py
+
+test-versions:  ## the ends of the version ranges, each in a fresh environment
+	@set -e; for one in $(MATRIX); do \
+		IFS=, read -r python torch transformers <<< "$$one"; made=$(VERSIONS)/$$python; \
+		if ! command -v python$$python > /dev/null; then echo "credit_zoo: python$$python is not here, $$one is left out"; continue; fi; \
+		[ -e $$made/.ready ] || { python$$python -m venv $$made; $$made/bin/python -m pip install --quiet "torch==$$torch"; \
+			$$made/bin/python -m pip install --quiet "transformers==$$transformers" --editable . $(NEEDED); touch $$made/.ready; }; \
+		OMP_NUM_THREADS=1 $$made/bin/python -m pytest -q -m 'not slow' $(COVERED); \
+	done
+
+check-gpu: $(READY)  ## what works on this machine's GPU and what it costs, in at most 8 minutes
+	$(BIN)/python -m credit_zoo.check_gpu
 
 bench: $(READY)  ## measure what a step costs here, against TRL
 	$(BIN)/python -m credit_zoo.profile

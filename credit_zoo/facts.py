@@ -8,6 +8,7 @@ from credit_zoo.errors import UsageError
 
 SCOPES = ("response", "group", "batch")  # from the narrowest to the widest
 TRUTH_PREFIX = "truth_"
+VIEW_PREFIX = "view_"
 UPDATE_SIGNAL = "log_ratio"
 
 
@@ -56,6 +57,11 @@ class ShaperFacts:
         return tuple(name for name in self.needs if name.startswith(TRUTH_PREFIX))
 
     @property
+    def views(self) -> tuple[str, ...]:
+        """The needs that a pass over a degraded picture meets."""
+        return tuple(name for name in self.needs if name.startswith(VIEW_PREFIX))
+
+    @property
     def measured(self) -> tuple[str, ...]:
         """The needs that a pass of the policy over the responses meets."""
         return tuple(name for name in self.needs if name != UPDATE_SIGNAL and name not in self.truth)
@@ -80,14 +86,27 @@ class BenchFacts:
 
 @dataclass(frozen=True)
 class PieceFacts:
-    """A piece of a base: where its formula comes from."""
+    """A piece of a base: where its formula comes from, and what it does to a rule's credit.
+
+    `keeps_token_credit`: tokens of a response that were given unequal advantages are moved unequally. `one_verdict`: a
+    response is inside or outside of the clip range as a whole, so that of its tokens those of one sign alone go on
+    learning. `scope` "batch": it must see all rows of the step, over all processes, before the first gradient.
+    """
 
     paper: str = ""
+    keeps_token_credit: bool = True
+    one_verdict: bool = False
+    scope: Literal["response", "group", "batch"] = "response"
+
+    def __post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise UsageError(f"a piece's scope must be one of {', '.join(SCOPES)}, got '{self.scope}'")
 
 
 @dataclass(frozen=True)
 class CombinationFacts:
-    """How many rules a combination takes, from and to."""
+    """How many rules a combination takes, from and to, and whether it makes a control of them."""
 
     least: int = 1
     most: int = 1
+    control: bool = False

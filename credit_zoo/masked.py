@@ -15,7 +15,7 @@ Column = Float[Tensor, "B 1"]
 
 def fill(values: Values, mask: Mask, value: float = 0.0) -> Values:
     """`values` in float32 with everything outside the mask replaced by `value`."""
-    return torch.where(mask, values.float(), values.new_tensor(value, dtype=torch.float32))
+    return torch.where(mask, values.float(), value)
 
 
 def count(mask: Mask) -> Column:
@@ -53,14 +53,31 @@ def softmax(scores: Values, mask: Mask) -> Values:
 
 
 def quantile(values: Values, mask: Mask, q: float) -> Tensor:
-    """Quantile of all valid entries of the whole tensor together (linear interpolation), a scalar; 0 if none.
+    """Quantile of all valid entries of the whole tensor together (linear interpolation), a scalar; 0 if none."""
+    return quantiles(values[mask], q)[0]
+
+
+def quantiles(values: Float[Tensor, " N"], *shares: float) -> Float[Tensor, " Q"]:
+    """Quantiles of a list of values (linear interpolation), float32; zeros if it is empty.
 
     By sorting: `torch.quantile` refuses more than 16 million entries.
     """
-    ordered = values[mask].float().sort().values
-    if ordered.numel() == 0:
-        return ordered.new_zeros(())
-    place = q * (ordered.numel() - 1)
-    low = int(place)
-    high = min(low + 1, ordered.numel() - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    ordered = values.float().sort().values
+    if not len(ordered):
+        return ordered.new_zeros(len(shares))
+    found = []
+    for share in shares:
+        place = share * (len(ordered) - 1)
+        low = int(place)
+        high = min(low + 1, len(ordered) - 1)
+        found.append(ordered[low] + (ordered[high] - ordered[low]) * (place - low))
+    return torch.stack(found)
+
+
+def row_quantile(values: Values, mask: Mask, q: float) -> Column:
+    """Quantile of the valid entries of each row (linear interpolation), `[B, 1]`; 0 for an empty row."""
+    ordered = fill(values, mask, torch.inf).sort(-1).values
+    place = q * (count(mask) - 1).clamp(min=0).double()
+    low, high = (end.long() for end in (place.floor(), place.ceil()))
+    below, above = (torch.where(mask.any(-1, keepdim=True), ordered.gather(-1, end), 0.0) for end in (low, high))
+    return below + (above - below) * (place - low).float()

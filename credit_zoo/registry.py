@@ -27,7 +27,7 @@ from credit_zoo.facts import BenchFacts as BenchFacts
 from credit_zoo.facts import CombinationFacts as CombinationFacts
 from credit_zoo.facts import PieceFacts as PieceFacts
 from credit_zoo.facts import ShaperFacts as ShaperFacts
-from credit_zoo.rule_names import canonical, parts_of
+from credit_zoo.rule_names import canonical, gin_name, heads_of, parts_of
 
 _BESIDE = Path(__file__).parent / "configs"  # in an installed package; in a checkout they stand at the root
 CONFIGS = _BESIDE if _BESIDE.exists() else Path(__file__).parent.parent / "configs"
@@ -67,6 +67,7 @@ class Listing:
     paper: str
     file: Path | None
     trains_on: str = field(default="", kw_only=True)
+    control: bool = field(default=False, kw_only=True)
     load: Callable[[], object]
 
 
@@ -218,6 +219,7 @@ class Registry(Generic[F]):
                     summary=_first_line(tree if self.package else node),
                     paper=_text(paper),
                     trains_on=_text(facts.get("trains_on")),
+                    control=_text(facts.get("control")) == "True",
                     file=file,
                     load=load,
                 )
@@ -251,7 +253,8 @@ class ShaperRegistry(Registry[ShaperFacts]):
         name = canonical(name)
         if name not in self._entries and parts_of(name)[1]:
             combined = importlib.import_module("credit_zoo.shapers._combinations")
-            self._entries[name] = combined.combination(name)
+            entry = self._entries[name] = combined.combination(name)
+            gin.register(gin_name(name), module=self.kind)(entry.factory)
         return super().__getitem__(name)
 
     def __contains__(self, name: object) -> bool:
@@ -259,6 +262,11 @@ class ShaperRegistry(Registry[ShaperFacts]):
             return False
         head, parts = parts_of(canonical(name))
         return head in COMBINATIONS and all(part in self for part in parts) if parts else super().__contains__(head)
+
+    def is_control(self, name: str) -> bool:
+        """Whether a rule is a null or an oracle, by the sources; False for a name that is not there any more."""
+        listings = {**self.listings(), **COMBINATIONS.listings()}
+        return any(head in listings and listings[head].control for head in heads_of(canonical(name)))
 
 
 SHAPERS = ShaperRegistry(
@@ -276,6 +284,11 @@ BENCHMARKS = Registry[BenchFacts](
     own_name="trains_on",
 )
 ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module="credit_zoo.objective.advantages")
-RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.losses")
-LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.objective.losses")
+RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.ratios")
+LOSSES = Registry[PieceFacts]("loss", "LOSSES", PieceFacts, module="credit_zoo.objective.policy_losses")
 AGGREGATIONS = Registry[PieceFacts]("aggregation", "AGGREGATIONS", PieceFacts, module="credit_zoo.objective.losses")
+VIEWS = Registry[PieceFacts]("view", "VIEWS", PieceFacts, module="credit_zoo.policy.views")
+# The slots of a base and where their pieces are registered.
+PIECES: Mapping[str, Registry[PieceFacts]] = {
+    "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
+}  # fmt: skip

@@ -26,7 +26,7 @@ from credit_zoo.cli import (
     start,
     summary,
 )
-from credit_zoo.registry import BENCHMARKS, SHAPERS, Registry
+from credit_zoo.registry import BENCHMARKS, SHAPERS, VIEWS, Registry
 
 if TYPE_CHECKING:
     from credit_zoo.results import RunRecord
@@ -52,10 +52,11 @@ def help_text() -> str:
     ]
     for axis in ("base", "model", "scale"):
         lines += _block(axis, [(name, summary(path)) for name, path in gin_files(axis).items()])
+    lines += _block("view", _registered(VIEWS))
     lines += _block("options", OPTIONS.items())
     lines += [
-        "settings; those of a rule, a base or a benchmark: explain=NAME. The files of scale, model, base, bench and",
-        "rule set some of them: dry_run=true shows what a run takes",
+        "settings; those of a rule, a base, a piece of one, a benchmark or a view: explain=NAME. The files of scale,",
+        "model, base, bench and rule set some of them: dry_run=true shows what a run takes",
     ]
     for group, target in GROUPS.items():
         lines += [*setting_lines(settings_of_class(target), group)]
@@ -105,11 +106,12 @@ def _run(command: Command) -> int:
 
     config = resolve(command)
     if command.dry_run:
-        from credit_zoo.experiment import plan_lines
+        from credit_zoo.experiment import plan_lines, process_lines
 
         vllm = config.rollout.engine == "vllm"
         lines = plan_lines(config.model, command.model, config.train, config.sampling, config.parallel, vllm)
-        print(config.gin_text, *lines, sep="\n")
+        shared = process_lines(config) if config.parallel.processes > 1 else ()
+        print(config.gin_text, *lines, *shared, sep="\n")
         return 0
     outcomes = []
     for seed in command.seeds:

@@ -25,7 +25,7 @@ FLOORS = (
     ("evaluation", "training"),
     ("cli", "testing"),
     ("lab", "speed", "credit"),
-    ("leaderboard",),
+    ("leaderboard", "hardware"),
     ("experiment",),
     ("commands",),
 )
@@ -41,6 +41,7 @@ COMMANDS = (
         "curves",
         "rescore",
         "profile",
+        "check_gpu",
         "vllm_server",
         "sheet",
     ),

@@ -11,7 +11,6 @@ from unittest import mock
 import torch
 from transformers import (
     AutoConfig,
-    AutoImageProcessor,
     AutoTokenizer,
     Gemma3Config,
     GenerationConfig,
@@ -24,6 +23,7 @@ from transformers import (
     Qwen3VLConfig,
     SmolVLMConfig,
 )
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.models.auto.modeling_auto import AutoModelForImageTextToText
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil

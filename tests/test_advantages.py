@@ -9,6 +9,11 @@ from credit_zoo.errors import UsageError
 from credit_zoo.registry import ESTIMATORS
 
 EVERY = pytest.mark.parametrize("name", sorted(ESTIMATORS))
+BY_GROUP = pytest.mark.parametrize(
+    "name", [name for name in sorted(ESTIMATORS) if ESTIMATORS[name].facts.scope == "group"]
+)
+CENTRED = pytest.mark.parametrize("name", sorted({*ESTIMATORS} - {"reinforce_pp"}))  # within the group
+SHIFTED = pytest.mark.parametrize("name", sorted({*ESTIMATORS} - {"reinforce_pp", "maxrl"}))
 ROOT2 = 2**0.5
 
 # Rewards in eighths: sums and differences of them are exact in float32.
@@ -16,10 +21,12 @@ eighths = st.integers(-40, 40).map(lambda k: k / 8)
 groups = st.lists(st.lists(eighths, min_size=1, max_size=9), min_size=1, max_size=5)
 
 
-def advantages(name, rewards, group=None, **settings):
+def advantages(name, rewards, group=None, lengths=None, **settings):
+    """Of responses of one token each, unless told otherwise."""
     reward = rewards if isinstance(rewards, torch.Tensor) else torch.tensor(rewards)
     numbers = torch.as_tensor([0] * len(reward) if group is None else group, dtype=torch.int64)
-    return ESTIMATORS[name].factory(**settings)(reward, numbers)
+    length = torch.ones(len(reward)) if lengths is None else torch.as_tensor(lengths, dtype=torch.float32)
+    return ESTIMATORS[name].factory(**settings)(reward, numbers, length)
 
 
 def batch(lists):
@@ -58,7 +65,7 @@ def test_two_groups_do_not_mix():
     assert advantages("grpo", reward, group, eps=0.0).tolist() == pytest.approx(expected)
 
 
-@EVERY
+@CENTRED
 @given(lists=groups)
 def test_the_advantages_of_every_group_sum_to_zero(name, lists):
     reward, group = batch(lists)
@@ -129,14 +136,14 @@ def test_a_real_difference_between_rewards_is_kept_however_small_or_far_from_zer
     assert advantages(name, [1e3 + 0.125, 1e3])[0] > 0
 
 
-@EVERY
+@CENTRED
 def test_a_group_of_equal_rewards_does_not_silence_its_neighbours(name):
     result = advantages(name, [0.3, 1.0, 0.1 + 0.2, 0.0], [0, 1, 0, 1])
     assert result[[0, 2]].tolist() == [0, 0]
     assert result[1] > 0 > result[3]
 
 
-@EVERY
+@CENTRED
 def test_a_group_of_one_gets_zero(name):
     assert advantages(name, [5.0, 1.0, 0.0, -3.0], [8, 2, 2, 1])[[0, 3]].tolist() == [0, 0]
 
@@ -154,7 +161,7 @@ def test_the_order_of_the_rows_does_not_matter(name, lists, data):
     torch.testing.assert_close(advantages(name, reward[order], group[order]), advantages(name, reward, group)[order])
 
 
-@EVERY
+@BY_GROUP
 @given(lists=groups)
 def test_every_group_gets_what_it_gets_alone(name, lists):
     reward, group = batch(lists)
@@ -171,7 +178,7 @@ def test_the_numbers_of_the_groups_do_not_matter(name, lists):
         assert torch.equal(advantages(name, reward, numbers), expected)
 
 
-@EVERY
+@SHIFTED
 @given(lists=groups, shifts=st.lists(eighths, min_size=5, max_size=5))
 def test_a_constant_added_to_the_rewards_of_a_group_does_not_matter(name, lists, shifts):
     shifted = [[reward + shift for reward in rewards] for rewards, shift in zip(lists, shifts, strict=False)]

@@ -12,7 +12,7 @@ from credit_zoo.cli import arguments as command
 from credit_zoo.cli.commands import MODULES
 from credit_zoo.experiment import config
 from credit_zoo.policy.export import export_policy
-from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.registry import BENCHMARKS, PIECES, SHAPERS
 from credit_zoo.results.store import load
 from credit_zoo.run import main
 
@@ -135,6 +135,20 @@ def test_every_shaper_is_explained_with_its_equation_settings_and_promises(capsy
     assert all(signal in text for signal in entry.facts.needs)
 
 
+@pytest.mark.parametrize(("slot", "name"), [(slot, name) for slot in PIECES for name in PIECES[slot]])
+def test_every_piece_of_a_base_is_explained_with_its_formula_settings_and_paper(capsys, slot, name):
+    assert main([f"explain={name}"]) == 0
+    text = capsys.readouterr().out
+    entry = PIECES[slot][name]
+    assert f"{slot} {name}: base.{slot}={name}" in text
+    assert entry.doc.split("\n")[0] in text and f"paper: {entry.facts.paper}" in text
+    for setting in entry.factory.__dataclass_fields__:
+        assert f"  {name}.{setting}=" in text
+    assert ("with shaper=uniform alone" in text) is (not entry.facts.keeps_token_credit)
+    if name in command.gin_files("base"):
+        assert f"base {name}\n" in text
+
+
 def test_a_dry_run_prints_what_was_resolved_and_runs_nothing(capsys, tmp_path):
     places = [f"results={tmp_path}/results", f"out={tmp_path}/runs"]
     assert main(["dry_run=true", "shaper=pepo", "pepo.alpha=0.25", "bench=mathvista", *places]) == 0
@@ -150,7 +164,9 @@ def test_a_dry_run_prints_what_was_resolved_and_runs_nothing(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("word", "nearest", "listed"),
     [
-        ("shaper=peppo", "pepo", ["uniform", "permuted_pepo", "dapo"]),
+        ("shaper=peppo", "pepo", ["uniform", "permuted(...)", "dapo"]),
+        ("shaper=permutd(pepo)", "permuted", ["position_only", "mean"]),
+        ("shaper=permuted:peppo", "pepo", ["uniform", "entropy"]),
         ("bench=mathvistas", "mathvista", ["geometry3k", "puzzles"]),
         ("bench=geometry3k,puzles", "puzzles", ["geometry3k", "mathvista"]),
         ("base=grop", "grpo", ["dapo", "dr_grpo"]),

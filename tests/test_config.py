@@ -13,6 +13,7 @@ from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import benchmark, resolve, setting_groups, settings_of
 from credit_zoo.experiment.setting_owners import PIECES
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
+from credit_zoo.rule_names import gin_name
 
 SHIPPED = sorted(gin_files("shaper"))
 BASES = sorted(gin_files("base"))
@@ -49,7 +50,7 @@ def pieces_of(experiment):
         registry.of(getattr(experiment.base, slot)).name: getattr(experiment.base, slot)
         for slot, registry in PIECES.items()
     }
-    return named | {SHAPERS.of(experiment.shaper).name: experiment.shaper}
+    return named | {gin_name(SHAPERS.of(experiment.shaper).name): experiment.shaper}
 
 
 # --- the shipped files -------------------------------------------------------------------------------------------
@@ -383,7 +384,7 @@ for words in {words!r}:
 def test_the_operative_text_holds_every_setting_and_gives_the_experiment_back():
     words = [
         (),
-        ("shaper=permuted_pepo", "base=dapo", "scale=8gpu", "model=qwen2_5_vl_3b"),
+        ("shaper=permuted:pepo", "permuted.seed=3", "pepo.alpha=0.2", "base=dapo", "scale=8gpu", "model=qwen2_5_vl_3b"),
         ("shaper=high_entropy", "base=dr_grpo", "high_entropy.rho=0.4"),
         ("shaper=entropy", "entropy.temperature=inf", "train.max_grad_norm=inf"),
         ("prompt.suffix=two\nlines 'and' \"quotes\" " + "long " * 60,),

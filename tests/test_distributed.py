@@ -105,6 +105,17 @@ def test_a_rule_of_the_whole_batch_sees_the_tokens_of_all_processes(tmp_path):
     assert_same(expected, found)
 
 
+@pytest.mark.parametrize("base", ["reinforce_pp", "clip_cov", "kl_cov"])
+def test_pieces_that_see_the_whole_step_see_the_responses_of_all_processes(tmp_path, base):
+    """Two prompts a step and dull ones dropped without a refill, so that a process may have none."""
+    words = (f"base={base}", "base.dynamic_sampling=true", "base.max_resampling_rounds=0", "train.prompts=4",
+             "steps=4", "sampling.group=2", "train.updates=2", "base.entropy_beta=0.01")  # fmt: skip
+    more = {"clip_cov": ("clip_cov.share=0.1", "clip_cov.lowest=0.01"), "kl_cov": ("kl_cov.share=0.1",)}.get(base, ())
+    expected, _ = run(tmp_path / "one", *words, *more)
+    found, _ = run(tmp_path / "two", *words, *more, processes=2)
+    assert_same(expected, found)
+
+
 COUNTING = '''"""Every response's share falls with the number of responses.
 
     A[b,t] = A[b] / B

@@ -297,10 +297,10 @@ def test_a_run_that_diverges_saves_the_policy_and_the_prompts_and_writes_no_reco
 def test_weights_that_break_during_training_end_the_run_like_a_broken_loss(words, tmp_path, capsys, monkeypatch):
     prepared = loop.prepare
 
-    def spoil(trainer, batch, progress, idle):
+    def spoil(trainer, batch, progress, idle, given):
         if progress > 0:
             next(p for p in trainer.policy.parameters() if p.requires_grad).data.fill_(torch.nan)
-        return prepared(trainer, batch, progress, idle)
+        return prepared(trainer, batch, progress, idle, given)
 
     monkeypatch.setattr(loop, "prepare", spoil)
     assert main([*SIZES, *words]) == 1

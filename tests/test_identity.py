@@ -25,7 +25,8 @@ from credit_zoo.leaderboard import markdown_page as page
 from credit_zoo.leaderboard import tables as tables
 from credit_zoo.objective.advantages import Grpo
 from credit_zoo.objective.base import Base
-from credit_zoo.objective.losses import PpoClip, TokenMean
+from credit_zoo.objective.losses import TokenMean
+from credit_zoo.objective.policy_losses import PpoClip
 from credit_zoo.objective.rewards import Reward
 from credit_zoo.policy.export import encoder_digest, export_policy, weights_digest
 from credit_zoo.question import Score

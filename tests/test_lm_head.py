@@ -93,6 +93,28 @@ def test_a_truncated_distribution_is_scored_as_what_is_left_of_the_whole_one(top
     assert_same(mine, (logp.detach(), theirs.entropy(), square, states.grad, weight.grad), 1e-4)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("at_once", [1, 140, 2**24])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (12, 0.9)])
+def test_the_entropy_has_a_gradient_where_it_is_asked_for(top_k, top_p, at_once, temperature):
+    """Beside that of the log-probability, with tokens that have one of the two alone, both, and none."""
+    linear, hidden, ids = case()
+    place = torch.arange(ids.numel()).view(ids.shape)
+    of_logp, of_entropy = (place % 3 == 0) * 1.0, (place % 2 == 0) * (1.0 + place)
+    found = head.token_statistics(
+        hidden, linear, ids, temperature, FORBIDDEN, at_once, None, Truncation(top_k, top_p), entropy_gradient=True
+    )
+    (of_logp * found.logp + of_entropy * found.entropy).sum().backward()
+    states, weight = (x.detach().double().requires_grad_() for x in (hidden, linear.weight))
+    logits = (states @ weight.T / temperature).index_fill(-1, torch.tensor(FORBIDDEN), -1e4)
+    flat = logits.detach().flatten(0, 1)
+    keep = torch.stack([left(z, top_k, top_p, y) for z, y in zip(flat, ids.flatten(), strict=True)])
+    theirs = Categorical(logits=logits.masked_fill(~keep.view(logits.shape), -1e4))
+    (of_logp * theirs.log_prob(ids) + of_entropy * theirs.entropy()).sum().backward()
+    assert not found.collision.requires_grad
+    assert_same((hidden.grad, linear.weight.grad), (states.grad, weight.grad), 1e-4)
+
+
 def test_a_truncated_distribution_never_has_more_logits_than_asked_for_or_one_tokens():
     linear, hidden, ids = case(tokens=20)
     kernel = Counting()

@@ -12,7 +12,8 @@ from steps import Coin, Meeting, Numbers, batch, collector, loss_and_gradient, r
 from credit_zoo.errors import UsageError
 from credit_zoo.objective.advantages import DrGrpo, Grpo
 from credit_zoo.objective.base import Base
-from credit_zoo.objective.losses import PpoClip, SeqMeanTokenSum, TokenMean
+from credit_zoo.objective.losses import SeqMeanTokenSum, TokenMean
+from credit_zoo.objective.policy_losses import PpoClip
 from credit_zoo.objective.rewards import Reward
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from credit_zoo.errors import UsageError
 from credit_zoo.objective.base import Base
-from credit_zoo.objective.losses import LossStats, Objective, PpoClip, TokenBatch, Totals, k3
+from credit_zoo.objective.losses import Objective, TokenBatch, Totals, k3
+from credit_zoo.objective.policy_losses import LossInputs, PpoClip
 from credit_zoo.registry import AGGREGATIONS, ESTIMATORS, LOSSES, RATIOS
 
 NAN, INF = float("nan"), float("inf")
@@ -55,6 +56,12 @@ def random_batch(rows=6, width=9, seed=0, spread=0.4):
     mask[rows // 2, 1:] = False
     logp = -noise[0].abs()
     return TokenBatch(logp, logp - spread * noise[1], noise[2], mask, logp + spread * noise[3])
+
+
+def seen(log_ratio, advantage, logp=None, selected=None, mask=None):
+    """What a policy loss looks at, of numbers made by hand."""
+    mask = torch.ones(log_ratio.shape, dtype=torch.bool) if mask is None else mask
+    return LossInputs(log_ratio, log_ratio if logp is None else logp, advantage, mask, selected)
 
 
 def rows_of(batch, index):
@@ -108,7 +115,7 @@ def test_distance_to_the_reference_by_hand():
 # Clip-higher of DAPO: 1.25 is inside [0.8, 1.28], 1.3 is not.
 def test_clip_higher_by_hand():
     log_ratio, advantage = torch.tensor([[1.25, 1.3, 0.75]]).log(), torch.ones(1, 3)
-    per_token, clipped = PpoClip(eps_low=0.2, eps_high=0.28)(log_ratio, advantage)
+    per_token, clipped = PpoClip(eps_low=0.2, eps_high=0.28)(seen(log_ratio, advantage))
     torch.testing.assert_close(per_token, torch.tensor([[-1.25, -1.28, -0.75]]))
     assert clipped.tolist() == [[False, True, False]]
 
@@ -129,7 +136,7 @@ def test_clip_higher_by_hand():
 )
 def test_clipping_case_by_case(advantage, ratio, loss, clipped):
     log_ratio = torch.tensor([[ratio]]).log().requires_grad_()
-    value, is_clipped = PpoClip()(log_ratio, torch.tensor([[advantage]]))
+    value, is_clipped = PpoClip()(seen(log_ratio, torch.tensor([[advantage]])))
     assert value.item() == pytest.approx(loss)
     assert is_clipped.item() is clipped
     (gradient,) = torch.autograd.grad(value.sum(), log_ratio)
@@ -175,14 +182,17 @@ def test_a_weight_on_the_advantage_is_a_weight_on_the_loss(drawn, high):
     log_ratio, advantage, weight = torch.tensor(drawn).T[:, None, :]
     policy = PpoClip(eps_high=high)
     torch.testing.assert_close(
-        policy(log_ratio, weight * advantage)[0], weight * policy(log_ratio, advantage)[0], atol=1e-5, rtol=1e-5
+        policy(seen(log_ratio, weight * advantage))[0],
+        weight * policy(seen(log_ratio, advantage))[0],
+        atol=1e-5,
+        rtol=1e-5,
     )
 
 
 # At ratio 3/2: A = 1 costs -1.2, A = -2 costs 3, but their sum, A = -1, costs 1.5; and -(-1.2) is not 1.5.
 def test_neither_a_shift_of_the_advantage_nor_a_negative_weight_acts_so_on_the_loss():
     def cost(advantage):
-        return PpoClip()(torch.tensor([[1.5]]).log(), torch.tensor([[advantage]]))[0].item()
+        return PpoClip()(seen(torch.tensor([[1.5]]).log(), torch.tensor([[advantage]])))[0].item()
 
     assert cost(1.0) + cost(-2.0) == pytest.approx(1.8)
     assert cost(1.0 - 2.0) == pytest.approx(1.5)
@@ -283,7 +293,7 @@ def test_a_step_without_any_token_costs_nothing(aggregation):
     loss, gradient, stats = evaluate(objective(aggregation, kl_beta=0.1), batch)
     assert loss == 0
     assert (gradient == 0).all()
-    assert stats == LossStats(0, 0, 0, 0)
+    assert stats.sums.eq(0).all()
 
 
 # The reference policy -------------------------------------------------------------------------------------------------
@@ -406,7 +416,8 @@ def test_uniform_advantages_give_the_grpo_of_the_paper(seed, rewards):
     batch = random_batch(rows=size, seed=seed)
     lengths = [1 + (seed * (k + 3)) % 9 for k in range(size)]
     mask = torch.arange(9) < torch.tensor(lengths)[:, None]
-    advantage = ESTIMATORS["grpo"].factory()(torch.tensor(rewards), torch.zeros(size, dtype=torch.int64))
+    one_group = torch.zeros(size, dtype=torch.int64)
+    advantage = ESTIMATORS["grpo"].factory()(torch.tensor(rewards), one_group, torch.tensor(lengths).float())
     batch = replace(batch, mask=mask, advantage=advantage[:, None].expand(size, 9))
     numbers = [x.tolist() for x in (batch.logp, batch.old_logp, batch.reference_logp)]
     expected = textbook_grpo(rewards, *numbers, lengths, beta=0.04)

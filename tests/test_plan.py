@@ -7,12 +7,14 @@ import pytest
 from credit_zoo.cli.arguments import parse
 from credit_zoo.errors import UsageError
 from credit_zoo.experiment.config import resolve
-from credit_zoo.experiment.plan import GIB, decoding_seconds, memory, plan_lines
+from credit_zoo.experiment.plan import decoding_seconds, plan_lines
+from credit_zoo.experiment.process_plan import process_lines, shares
 from credit_zoo.policy.model_size import Sizes, sizes
 from credit_zoo.policy.policy import ModelConfig
 from credit_zoo.registry import CONFIGS
 from credit_zoo.rollout.sampling import SamplingParams
 from credit_zoo.training.engine import ParallelConfig
+from credit_zoo.training.memory import GIB, memory_forecast
 
 RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.txt"))
 ANYWHERE = ModelConfig(path="nowhere/at-all", dtype="bfloat16")
@@ -37,7 +39,7 @@ def test_sizes_are_those_that_the_models_cards_print():
 )  # fmt: skip
 def test_memory_by_hand(stage, offload, bytes_each):
     """2**30 parameters, all trained in bfloat16, on four GPUs."""
-    assert memory(Sizes(GIB, GIB), 2, stage, 4, offload) == pytest.approx(bytes_each)
+    assert memory_forecast(Sizes(GIB, GIB), 2, stage, 4, offload) == pytest.approx(bytes_each)
 
 
 def test_decoding_is_as_long_as_its_tokens_come_one_after_the_other():
@@ -51,7 +53,9 @@ def test_decoding_is_as_long_as_its_tokens_come_one_after_the_other():
 
 
 def test_float32_needs_no_copy():
-    assert memory(Sizes(GIB, 0), 4, 0, 1, "none") == 4 and memory(Sizes(0, GIB), 4, 0, 1, "none") == 12
+    assert (
+        memory_forecast(Sizes(GIB, 0), 4, 0, 1, "none") == 4 and memory_forecast(Sizes(0, GIB), 4, 0, 1, "none") == 12
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -91,3 +95,21 @@ def test_without_a_config_the_plan_says_so():
 def test_kept_configs_belong_to_a_model():
     for file in (CONFIGS / "model").glob("*.json"):
         assert file.with_suffix(".gin").exists() and json.loads(file.read_text())["model_type"]
+
+
+@pytest.mark.parametrize(("scale", "processes"), [("8gpu", 8), ("2x8gpu", 16)])
+def test_a_dry_run_walks_through_every_process(scale, processes):
+    """PEPO's budget: a group of 8 for each process; 400 + 8 * 1024 tokens are more than the 8192 of one pass."""
+    x = resolve(parse([f"scale={scale}", "model=qwen2_5_vl_3b", "shaper=pepo", "data=hub"]))
+    found = shares(x)
+    assert [share.questions for share in found] == [(rank,) for rank in range(processes)]
+    assert {(share.responses, share.micro_batches) for share in found} == {(8, (7, 1))}
+    lines = list(process_lines(x))
+    assert lines[0].startswith(f"processes 0 to {processes - 1}") and "read 7 + 1 at a time" in lines[0]
+    assert any("1 x gather [1]: micro-batches" in line for line in lines)
+
+
+def test_processes_with_less_to_do_go_through_as_many_passes():
+    x = resolve(parse(["train.prompts=3", "train.micro_batch=8", "sampling.group=8", "parallel.processes=2"]))
+    assert [share.micro_batches for share in shares(x)] == [(8, 8), (4, 4)]
+    assert [line.split("  ")[0] for line in process_lines(x)][:2] == ["process 0", "process 1"]

@@ -19,7 +19,7 @@ from credit_zoo.evaluation.baselines import (
 from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.lab import probe as command
 from credit_zoo.lab.auroc import auroc
-from credit_zoo.lab.probe import Probe, check, draw, examples, probe_policy, shaper_inputs, shaper_weights
+from credit_zoo.lab.probe import Probe, check, draw, examples, probe_policy, rules, shaper_inputs, shaper_weights
 from credit_zoo.lab.probe_figures import mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import (
     Separation,
@@ -35,7 +35,7 @@ from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.probe import main as start
 from credit_zoo.question import Question
 from credit_zoo.questions.prompt_format import PromptConfig
-from credit_zoo.registry import BENCHMARKS, SHAPERS
+from credit_zoo.registry import BENCHMARKS
 from credit_zoo.results.stats import probability_of_improvement
 from credit_zoo.results.store import CorruptRecord
 from credit_zoo.rollout.worker import RolloutWorker
@@ -294,7 +294,7 @@ def test_a_taught_solution_is_labelled_whole_and_weighed_by_every_rule_but_the_u
     drawn = draw(worker, [one.question for one in chosen], FEW)
     mixed = dataclasses.replace(drawn, score=torch.tensor([1.0, 0, 0, 0] * 3))
     weighed = shaper_weights(shaper_inputs(mixed))
-    assert weighed.keys() == set(SHAPERS) - {"uniform"}
+    assert weighed.keys() == set(rules())
     assert all(
         values.shape == drawn.mask.shape and not values[~drawn.mask.numpy()].any() for values in weighed.values()
     )
@@ -330,7 +330,7 @@ def test_the_record_says_what_was_probed(made):
     assert made.settings["samples"] == 4 and "out" not in made.settings and made.accuracy.with_choices == 0
     assert made.mistakes.responses == 12
     names = {(one.kind, one.name) for one in made.separations}
-    assert {name for kind, name in names if kind == "shaper"} == set(SHAPERS) - {"uniform"}
+    assert {name for kind, name in names if kind == "shaper"} == set(rules())
     assert rounded(made) == made  # to 4 decimals
 
 

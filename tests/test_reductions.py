@@ -23,6 +23,7 @@ def inputs(mask=None, advantage=None, ids=None, **signals):
         group=torch.zeros(shape[0], dtype=torch.int64),
         ids=torch.arange(shape[0] * shape[1]).view(shape) if ids is None else torch.tensor(ids),
         progress=1.0,
+        correct=torch.ones(shape[0]) if advantage is None else (torch.tensor(advantage) > 0).float(),
     )
 
 
@@ -160,7 +161,7 @@ def test_the_ramp_goes_from_uniform_to_the_shaper(name):
 
 def test_permuted_pepo_has_the_weights_of_pepo_in_another_order():
     x = hard_cases()["long responses"]
-    original, permuted = shaped("pepo", x), shaped("permuted_pepo", x)
+    original, permuted = shaped("pepo", x), shaped("permuted(pepo)", x)
     assert torch.equal(original.sort(-1).values, permuted.sort(-1).values)
     for row in range(2):
         assert not torch.equal(original[row], permuted[row])
@@ -171,21 +172,21 @@ def test_permuted_pepo_shuffles_by_the_tokens_and_the_seed_alone():
     similarity = torch.linspace(0, 1, width).expand(3, width).tolist()
     ids = [list(range(width)), list(range(width)), list(range(1, width + 1))]
     x = inputs(visual_similarity=similarity, entropy=similarity, ids=ids)
-    first, same_tokens, other_tokens = shaped("permuted_pepo", x)
+    first, same_tokens, other_tokens = shaped("permuted(pepo)", x)
     assert torch.equal(first, same_tokens)
     assert not torch.equal(first, other_tokens)
-    assert not torch.equal(first, shaped("permuted_pepo", x, seed=1)[0])
+    assert not torch.equal(first, shaped("permuted(pepo)", x, seed=1)[0])
 
 
 def test_permuted_pepo_is_unbiased_over_responses():
     # A weight lands anywhere: over 400 responses of 4 tokens the heaviest one is at each place about 100 times.
     similarity = torch.tensor([[0.0, 0.2, 0.4, 1.0]]).expand(400, 4).tolist()
     ids = torch.arange(1600).view(400, 4).tolist()
-    places = shaped("permuted_pepo", inputs(visual_similarity=similarity, entropy=similarity, ids=ids)).argmax(-1)
+    places = shaped("permuted(pepo)", inputs(visual_similarity=similarity, entropy=similarity, ids=ids)).argmax(-1)
     assert all(60 < count < 140 for count in places.bincount(minlength=4).tolist())
 
 
 def test_a_response_of_one_token_gets_its_advantage():
     x = hard_cases()["one-token responses"]
-    for name in ("pepo", "pepo_release", "perception", "additive", "entropy", "permuted_pepo"):
+    for name in ("pepo", "pepo_release", "perception", "additive", "entropy", "permuted(pepo)"):
         torch.testing.assert_close(shaped(name, x).sum(-1), x.advantage)

@@ -143,8 +143,8 @@ def test_an_instance_of_no_registered_class_is_refused():
 
 def test_a_scope_that_does_not_exist_is_refused():
     facts = ShaperFacts(paper="none")
-    object.__setattr__(facts, "scope", "group")  # its type would be refused by the type checker of the tests
-    with pytest.raises(UsageError, match="scope must be 'response' or 'batch', got 'group'"):
+    object.__setattr__(facts, "scope", "token")  # its type would be refused by the type checker of the tests
+    with pytest.raises(UsageError, match="scope must be one of response, group, batch, got 'token'"):
         facts.__post_init__()
 
 
@@ -158,3 +158,38 @@ def test_an_open_bound_is_not_part_of_the_range():
     check_range("pepo.temperature", 1e-9, 0, open_low=True)
     with pytest.raises(UsageError, match=r"pepo.temperature must be in \(0, inf\), got 0"):
         check_range("pepo.temperature", 0, 0, open_low=True)
+
+
+def test_only_a_control_may_need_the_truth():
+    with pytest.raises(UsageError, match="only a control may need truth_role"):
+        ShaperFacts(paper="none", needs=("entropy", "truth_role"))
+    assert ShaperFacts(paper="none", needs=("entropy", "truth_role"), control=True).truth == ("truth_role",)
+
+
+def test_the_ratio_of_now_is_read_in_the_update_alone():
+    for facts in ({"needs": ("log_ratio",)}, {"stage": "update"}):
+        with pytest.raises(UsageError, match="exactly if its stage is 'update'"):
+            ShaperFacts(paper="none", **facts)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("pepo", "pepo"),
+        ("permuted:pepo", "permuted(pepo)"),
+        ("permuted( pepo )", "permuted(pepo)"),
+        ("mean:pepo+entropy", "mean(pepo,entropy)"),
+        ("permuted:mean:pepo+entropy", "permuted(mean(pepo,entropy))"),
+        ("permuted_pepo", "permuted(pepo)"),
+    ],
+)
+def test_a_combination_has_one_name_however_it_is_typed(typed, name):
+    assert SHAPERS[typed].name == name
+    assert typed in SHAPERS
+
+
+def test_what_is_a_control_is_read_from_the_sources():
+    controls = {"oracle_exact", "anti_oracle", "random_sparse", "sharpen", "permuted(pepo)", "mean(pepo,anti_oracle)"}
+    assert all(SHAPERS.is_control(name) and SHAPERS[name].facts.control for name in controls)
+    others = {"pepo", "mean(pepo,entropy)", "renormalised(entropy)"}
+    assert not any(SHAPERS.is_control(name) or SHAPERS[name].facts.control for name in others)

@@ -50,7 +50,14 @@ def test_contract(name, check, data):
     check(entry, entry.factory(), data.draw(shaper_inputs(signals_for(entry))))
 
 
-@pytest.mark.parametrize("name", list(SHAPERS))
+COMBINED = (
+    *(f"permuted({name})" for name in SHAPERS),
+    *(f"{head}({name})" for head in ("position_only", "renormalised") for name in ("pepo", "high_entropy", "sharpen")),
+    *("mean(pepo,entropy)", "product(high_entropy,pepo)", "permuted(mean(pepo,product(entropy,high_entropy)))"),
+)
+
+
+@pytest.mark.parametrize("name", [*SHAPERS, *COMBINED])
 def test_hard_cases(name):
     check_shaper(name)
 
@@ -60,7 +67,7 @@ def test_hard_cases(name):
     [
         ("pepo", {"alpha": 1.0, "temperature": 0.05}),
         ("high_entropy", {"rho": 0.5, "rescale": True}),
-        ("permuted_pepo", {"seed": 3}),
+        ("permuted(pepo)", {"seed": 3}),
         ("additive", {"temperature": 0.1}),
     ],
 )

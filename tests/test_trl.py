@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from credit_zoo.objective.base import Base
-from credit_zoo.objective.losses import Objective, PpoClip, TokenBatch, TokenRatio, Totals
+from credit_zoo.objective.losses import Objective, TokenBatch, Totals
+from credit_zoo.objective.policy_losses import PpoClip
+from credit_zoo.objective.ratios import TokenRatio
 from credit_zoo.registry import AGGREGATIONS, ESTIMATORS
 
 pytest.importorskip("trl")

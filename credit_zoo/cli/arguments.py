@@ -13,11 +13,16 @@ from credit_zoo.cli.command_line import add_plugins, current_name
 from credit_zoo.cli.setting_docs import settings_of_class
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.evaluation import BASELINES
-from credit_zoo.registry import BENCHMARKS, COMBINATIONS, CONFIGS, SHAPERS
+from credit_zoo.registry import BENCHMARKS, COMBINATIONS, CONFIGS, PIECES, SHAPERS, VIEWS
 from credit_zoo.rule_names import canonical, parts_of
 
 AXES = ("shaper", "base", "bench", "model", "scale")
-SHORT = {"steps": ("train", "steps"), "rollout": ("rollout", "engine"), "eval_steps": ("eval", "every")}
+SHORT = {
+    "steps": ("train", "steps"),
+    "rollout": ("rollout", "engine"),
+    "eval_steps": ("eval", "every"),
+    "view": ("train", "view"),
+}
 # Settings under the names of version 0.1, which go on working for one version, with a warning.
 RENAMED = {
     "train.ramp": "train.shaper_schedule",
@@ -47,6 +52,7 @@ OPTIONS: Mapping[str, str] = {
     "steps": "optimizer steps, short for train.steps",
     "eval_steps": "measure every so many steps during training, for the log; short for eval.every",
     "rollout": "hf or vllm: who samples; short for rollout.engine",
+    "view": "what rules that ask are shown in the picture's place; short for train.view",
     "train_on": "the benchmark whose train split is trained on; without it the one that bench= names for it",
     "data": "a folder with the real set, or hub; without it the procedural twin is used",
     "baseline": "blank_image, majority, random: who does not look, measured beside the model",
@@ -54,7 +60,7 @@ OPTIONS: Mapping[str, str] = {
     "resume": "true: go on with the run of these settings that was stopped; a finished one is left as it is",
     "supersedes": "ids of recorded runs whose place this one takes, where a rerun of the same run should count",
     "dry_run": "true: print the resolved settings and stop",
-    "explain": "what there is to say of a shaper, a base, a benchmark or a group of settings",
+    "explain": "what there is to say of a shaper, a base, a piece of one, a benchmark or a group of settings",
     "plugins": "files or folders with more shapers and benchmarks, comma-separated",
     "out": "folder for checkpoints and logs (runs)",
     "results": "folder for records and their page (results)",
@@ -209,7 +215,9 @@ def gin_files(axis: str) -> dict[str, Path]:
 
 def explainable() -> tuple[str, ...]:
     """Everything that `explain=` has something to say of."""
-    return (*SHAPERS, *gin_files("base"), *BENCHMARKS, *(name for name in GROUPS if name != "base"))
+    pieces = (name for registry in PIECES.values() for name in registry)
+    groups = (name for name in GROUPS if name != "base")
+    return tuple(dict.fromkeys((*SHAPERS, *gin_files("base"), *pieces, *BENCHMARKS, *VIEWS, *groups)))
 
 
 def summary(path: Path) -> str:

@@ -15,6 +15,7 @@ MODULES: Mapping[str, str] = {
     "curves": "credit_zoo.curves",
     "rescore": "credit_zoo.rescore",
     "profile": "credit_zoo.profile",
+    "check_gpu": "credit_zoo.check_gpu",
     "pretrain": "credit_zoo.pretrain",
     "vllm_server": "credit_zoo.vllm_server",
     "sheet": "credit_zoo.sheet",

@@ -1,20 +1,41 @@
-"""What there is to say of a name: `explain=NAME` for shapers, bases, benchmarks and groups of settings."""
+"""What there is to say of a name: `explain=NAME` for shapers, bases and their pieces, benchmarks, views, settings."""
+
+import inspect
 
 from credit_zoo.cli.arguments import GROUPS, gin_files
 from credit_zoo.cli.command_line import setting_lines
 from credit_zoo.cli.setting_docs import about, settings_in_file, settings_of_class
-from credit_zoo.registry import BENCHMARKS, COMBINATIONS, SHAPERS, BenchFacts, Entry, ShaperFacts
+from credit_zoo.registry import (
+    BENCHMARKS,
+    COMBINATIONS,
+    PIECES,
+    SHAPERS,
+    VIEWS,
+    BenchFacts,
+    Entry,
+    PieceFacts,
+    ShaperFacts,
+)
 from credit_zoo.rule_names import canonical, heads_of
 
 
 def explanation_of(name: str) -> str:
-    """A shaper's equation and promises; a base's file; a benchmark's source; the settings of each, or of a group."""
+    """A shaper's equation and promises; a base's file; a piece's formula; a benchmark's source; the settings of each,
+    or of a group. A base and its piece of one name are both explained.
+    """
     if name in SHAPERS:
         return _shaper(canonical(name), SHAPERS[name])
+    parts = [_piece(slot, registry[name]) for slot, registry in PIECES.items() if name in registry]
     if name in gin_files("base"):
-        return f"base {name}\n\n{gin_files('base')[name].read_text(encoding='utf-8').strip()}"
+        parts.insert(0, f"base {name}\n\n{gin_files('base')[name].read_text(encoding='utf-8').strip()}")
+    if parts:
+        return "\n\n".join(parts)
     if name in BENCHMARKS:
         return _benchmark(name, BENCHMARKS[name])
+    if name in VIEWS:
+        cls = VIEWS[name].factory
+        settings = setting_lines(settings_of_class(f"{cls.__module__}:{cls.__name__}"), name)
+        return "\n".join(_head(f"view {name}: {cls.__doc__}", settings))
     return "\n".join([f"{name}: {about(GROUPS[name])}", "", *setting_lines(settings_of_class(GROUPS[name]), name)])
 
 
@@ -38,6 +59,16 @@ def _settings(head: str) -> list[str]:
         own = [one for one in settings_of_class(f"{cls.__module__}:{cls.__name__}") if one.name != "rules"]
         return setting_lines(own, head)
     return setting_lines(settings_in_file(SHAPERS[head].file), head)
+
+
+def _piece(slot: str, entry: Entry[PieceFacts]) -> str:
+    facts, cls = entry.facts, entry.factory
+    settings = setting_lines(settings_of_class(f"{cls.__module__}:{cls.__name__}"), entry.name)
+    lines = [f"scope: {facts.scope}", f"paper: {facts.paper}"]
+    lines += [] if facts.keeps_token_credit else ["all tokens of a response are moved alike: with shaper=uniform alone"]
+    lines += ["a response is clipped as a whole, by the signs of its tokens"] if facts.one_verdict else []
+    head = _head(f"{slot} {entry.name}: base.{slot}={entry.name}\n\n{inspect.cleandoc(entry.doc)}", settings)
+    return "\n".join([*head, "Declared", *(f"  {line}" for line in lines)])
 
 
 def _benchmark(name: str, entry: Entry[BenchFacts]) -> str:

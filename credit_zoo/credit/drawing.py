@@ -11,7 +11,7 @@ from credit_zoo import masked
 from credit_zoo.credit.settings import Credit
 from credit_zoo.facts import UPDATE_SIGNAL
 from credit_zoo.objective import Base, Reward, shape
-from credit_zoo.policy import BatchLayout, Policy, listen, token_signals
+from credit_zoo.policy import BatchLayout, Patches, Policy, measure_tokens
 from credit_zoo.question import Question
 from credit_zoo.questions import DataConfig, FramedQuestions, PromptConfig, Questions, TwinQuestions, open_questions
 from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, SHAPERS
@@ -143,8 +143,9 @@ def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str], truth: bool
     if truth and bench.twin is not None:
         signals |= bench.truth(batch)
         another_way = (batch.correct >= 1) & ~bench.solved(asked(batch)).follows(batch)
+    lengths = masked.count(batch.responses.mask)[:, 0]
     inputs = ShaperInputs(
-        bench.base.estimator(batch.reward, batch.group).to(device),
+        bench.base.estimator(batch.reward, batch.group, lengths).to(device),
         TokenSignals({name: masked.fill(values, rows.mask) for name, values in signals.items()}),
         rows.mask,
         batch.group.to(device),
@@ -157,11 +158,10 @@ def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str], truth: bool
 
 @torch.no_grad()
 def measured_signals(bench: Bench, rows: BatchLayout, names: Iterable[str]) -> Mapping[str, Float[Tensor, "B T"]]:
-    """The signals that passes of the policy tell."""
-    wanted = sorted(set(names))
-    with listen(bench.policy, rows, wanted) as cosines:
-        found = bench.policy(rows, bench.sampling.temperature, bench.sampling.truncation)
-    return token_signals(wanted, found, cosines, rows.mask).values
+    """The signals that passes of the policy tell; a degraded view has half of its patches black."""
+    how = (bench.sampling.temperature, bench.sampling.truncation)
+    _, found = measure_tokens(bench.policy, bench.policy, rows, sorted(set(names)), *how, view=Patches())
+    return found.values
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ import gin
 
 from credit_zoo.cli import GROUPS, Command, coerce, gin_files, trained_bench
 from credit_zoo.errors import UsageError, unknown
-from credit_zoo.experiment.setting_owners import PIECES, is_of_a_bench
+from credit_zoo.experiment.setting_owners import SLOTS, is_of_a_bench
 from credit_zoo.experiment.validation import refuse_unfit, refuse_unused
 from credit_zoo.registry import BENCHMARKS, COMBINATIONS, CONFIGS, SHAPERS, Entry, Registry
 from credit_zoo.rule_names import gin_name, heads_of
@@ -120,8 +120,8 @@ def _bindings(command: Command) -> Iterator[str]:
     for thing, key, text in command.settings:
         if is_of_a_bench(thing, key):
             continue
-        if thing == "base" and key in PIECES:
-            yield f"base.{key} = @{PIECES[key].kind}.{PIECES[key][text].name}()"
+        if (thing, key) in SLOTS:
+            yield f"{thing}.{key} = @{SLOTS[thing, key].kind}.{SLOTS[thing, key][text].name}()"
         else:
             value = _literal(coerce(_class_of(thing), thing, key, text))
             names = _combinations(SHAPERS[command.shaper], thing) if thing in COMBINATIONS else [_in_gin(thing)]
@@ -154,11 +154,11 @@ def benchmark(command: Command, name: str) -> "Benchmark":
 def _class_of(thing: str) -> type:
     if thing in setting_groups() and thing != "experiment":
         return setting_groups()[thing]
-    registries: tuple[Registry[Any], ...] = (SHAPERS, COMBINATIONS, *PIECES.values())
+    registries: tuple[Registry[Any], ...] = (SHAPERS, COMBINATIONS, *SLOTS.values())
     for registry in registries:
         if thing in registry:
             return registry[thing].factory
-    pieces = [name for registry in PIECES.values() for name in registry]
+    pieces = [name for registry in SLOTS.values() for name in registry]
     known = [*(t for t in setting_groups() if t != "experiment"), *SHAPERS, *pieces, *BENCHMARKS]
     raise unknown("group of settings", thing, known)
 
@@ -175,7 +175,8 @@ def _shown(name: str, value: Any) -> Any:
         return str(value)  # JSON, and so a record, has no infinity
     if isinstance(value, tuple):
         return tuple(_shown(name, part) for part in value)
-    registry: Registry[Any] | None = SHAPERS if name == "rules" else PIECES.get(name)
+    registries: dict[str, Registry[Any]] = {"rules": SHAPERS, **{slot: one for (_, slot), one in SLOTS.items()}}
+    registry = registries.get(name)
     if registry is None or not dataclasses.is_dataclass(value):
         return value
     inside = ", ".join(f"{key}={part}" for key, part in settings_of(value).items())

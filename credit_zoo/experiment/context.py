@@ -152,6 +152,7 @@ def _training(context: RunContext, trained: TrainingSummary) -> record.Training:
         counters={name: sum(getattr(report, name) for report in reports) for name in names},
         curve=tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports),
         weights=_weights(reports),
+        agreement=_agreement(reports),
     )  # fmt: skip
 
 
@@ -160,9 +161,17 @@ def _weights(reports: Sequence[StepReport]) -> record.Weights:
         return sum(values) / len(values)
 
     low, middle, high = (mean([r.weight_quantiles[k] for r in reports]) for k in range(3))
-    return record.Weights(
-        mean([r.weight_std for r in reports]), mean([r.weight_ess for r in reports]), low, middle, high
+    std, ess, gini, same = (
+        mean([getattr(r, f"weight_{name}") for r in reports]) for name in ("std", "ess", "gini", "same_sign")
     )
+    return record.Weights(std, ess, low, middle, high, gini, same)
+
+
+def _agreement(reports: Sequence[StepReport]) -> dict[str, float]:
+    """Means over the steps that measured a pair."""
+    names = {name: None for report in reports for name in report.agreement}
+    found = {name: [r.agreement[name] for r in reports if name in r.agreement] for name in names}
+    return {name: round(sum(values) / len(values), ROUND) for name, values in found.items()}
 
 
 def run_record(

@@ -15,27 +15,14 @@ from collections.abc import Iterator
 
 from credit_zoo.policy import ModelConfig, Sizes, sizes
 from credit_zoo.rollout import SamplingParams
-from credit_zoo.training import ParallelConfig, TrainConfig
+from credit_zoo.training import ParallelConfig, TrainConfig, memory_forecast
 
-GIB = 2**30
 PROMPT_TOKENS = 400  # a picture of 640 x 480 in Qwen2.5-VL's tokens, and a question
 PEAK = 989e12  # dense bfloat16 operations a second of an NVIDIA H100 SXM, as its data sheet has it
 SHARE = 0.4
 SMALL = 50_000_000  # parameters: below, a plan for GPUs says nothing
 BANDWIDTH = 3.35e12  # bytes a second of its memory, as its data sheet has it
 DISPATCH = 0.37e-3  # seconds to issue one decoder layer of transformers, measured (leaderboard/LOG.md)
-
-
-def memory(found: Sizes, width: int, stage: int, processes: int, offload: str) -> float:
-    """GiB on each GPU for weights, gradients and optimizer."""
-
-    def share(split: bool) -> float:
-        return 1 / processes if split else 1.0
-
-    weights = 0.0 if offload == "all" else found.parameters * width * share(stage == 3)
-    gradients = found.trained * width * share(stage >= 2)
-    optimizer = 0.0 if offload != "none" else found.trained * (8 + (4 if width < 4 else 0)) * share(stage >= 1)
-    return (weights + gradients + optimizer) / GIB
 
 
 def decoding_seconds(found: Sizes, width: int, sampling: SamplingParams, responses: int, vllm: bool) -> float:
@@ -75,7 +62,7 @@ def plan_lines(
     width = 4 if model.dtype == "float32" else 2
     for stage in range(4):
         chosen = parallel.zero == str(stage) or (stage == 0 and parallel.zero == "none")
-        needed = memory(found, width, stage, processes, parallel.offload if chosen else "none")
+        needed = memory_forecast(found, width, stage, processes, parallel.offload if chosen else "none")
         mark = f"   <- this run, offload {parallel.offload}" if chosen else ""
         stage_name = f"ZeRO {stage}" if stage else "DDP   "
         yield f"memory a GPU       {needed:8.1f} GiB without activations, {stage_name}{mark}"

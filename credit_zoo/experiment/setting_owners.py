@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from credit_zoo.errors import UsageError
-from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, LOSSES, RATIOS, SHAPERS, Registry
+from credit_zoo.registry import BENCHMARKS, SHAPERS, VIEWS, Registry
+from credit_zoo.registry import PIECES as PIECES
 
-# The slots of a base and where their pieces are registered.
-PIECES: Mapping[str, Registry[Any]] = {
-    "estimator": ESTIMATORS, "ratio": RATIOS, "loss": LOSSES, "aggregation": AGGREGATIONS
-}  # fmt: skip
+if TYPE_CHECKING:
+    from credit_zoo.objective import Base, Shaper
+
+# Every setting that takes a registered piece by its name.
+SLOTS: Mapping[tuple[str, str], Registry[Any]] = {
+    **{("base", slot): registry for slot, registry in PIECES.items()},
+    ("train", "view"): VIEWS,
+}
 TRAINING_GROUPS = ("train", "base", "reward", "sampling", "parallel", "checkpoint")
 
 
@@ -24,3 +29,8 @@ def is_of_a_bench(thing: str, key: str) -> bool:
             f"{thing}.{key} may be the shaper's or the bench's, for both are named '{thing}': rename one of the two"
         )
     return key not in rule
+
+
+def looks_at_a_view(shaper: "Shaper", base: "Base") -> bool:
+    """Whether a rule or a base compares the policy with what it says of a degraded picture."""
+    return bool(SHAPERS.of(shaper).facts.views or base.measured)

@@ -13,16 +13,17 @@ from typing import Any
 
 from credit_zoo.answers import GRADER_VERSION
 from credit_zoo.experiment.config import ExperimentConfig, settings_of
-from credit_zoo.experiment.setting_owners import PIECES
+from credit_zoo.experiment.setting_owners import PIECES, looks_at_a_view
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results import code_digest
 
 GRADER = f"rules v{GRADER_VERSION}"
 DECIDING = (
     *("base.estimator", "base.ratio", "base.loss", "base.aggregation", "base.kl_beta"),
+    *("base.entropy_beta", "base.perception_gamma"),
     *("base.dynamic_sampling", "base.max_resampling_rounds", "base.overlong_filter", "base.overlong_cache"),
     *("train.steps", "train.prompts", "train.updates", "train.lr", "train.lr_schedule", "train.warmup"),
-    *("train.weight_decay", "train.max_grad_norm", "train.shaper_schedule"),
+    *("train.weight_decay", "train.max_grad_norm", "train.shaper_schedule", "train.view"),
     *("sampling.group", "sampling.temperature", "sampling.top_p", "sampling.top_k", "sampling.max_tokens"),
     *("reward.format", "reward.accuracy", "reward.overlap"),
     *("model.dtype", "model.freeze_vision", "model.boxes", "model.layout", "model.kernel"),
@@ -66,6 +67,8 @@ def deciding(config: ExperimentConfig, *groups: str) -> dict[str, Any]:
 def _unused(config: ExperimentConfig) -> Iterator[str]:
     if config.rollout.engine == "hf":
         yield "rollout.cap"
+    if not looks_at_a_view(config.shaper, config.base):
+        yield "train.view"
     if config.model.lora_rank == 0:
         yield "model.lora_alpha"
 

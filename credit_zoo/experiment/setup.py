@@ -9,6 +9,7 @@ from accelerate.utils import broadcast_object_list, set_seed
 from credit_zoo.cli import Command
 from credit_zoo.experiment.config import ExperimentConfig, settings_of
 from credit_zoo.experiment.context import RunContext
+from credit_zoo.experiment.setting_owners import looks_at_a_view
 from credit_zoo.policy import Policy, weights_digest
 from credit_zoo.results import new_run_id, origin, utc_now
 from credit_zoo.rollout import sampler
@@ -56,6 +57,8 @@ def log_setup(context: RunContext) -> None:
         shaper = ", ".join(f"{k}={v}" for k, v in settings_of(config.shaper).items())
         tokens = config.train.prompts * config.sampling.group * config.sampling.max_tokens
         context.log(f"shaper  {command.shaper}({shaper}), schedule {config.train.shaper_schedule}")
+        if looks_at_a_view(config.shaper, config.base):
+            context.log(f"view    {settings_of(config.train)['view']}, one more pass of the policy over the responses")
         context.log(f"base    {command.base}: " + ", ".join(f"{k}={v}" for k, v in settings_of(config.base).items()))
         context.log(
             f"budget  {config.train.steps} steps of {config.train.prompts} prompts x {config.sampling.group} responses "

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from credit_zoo.cli import Command, trained_bench
 from credit_zoo.errors import UsageError
-from credit_zoo.experiment.setting_owners import PIECES, TRAINING_GROUPS, is_of_a_bench
+from credit_zoo.experiment.setting_owners import PIECES, TRAINING_GROUPS, is_of_a_bench, looks_at_a_view
 from credit_zoo.question import SPLITS
-from credit_zoo.registry import BENCHMARKS, COMBINATIONS, SHAPERS
+from credit_zoo.registry import BENCHMARKS, COMBINATIONS, SHAPERS, VIEWS
 from credit_zoo.rule_names import heads_of
 
 if TYPE_CHECKING:
     from credit_zoo.evaluation import EvalConfig
-    from credit_zoo.objective import Base, Reward
+    from credit_zoo.objective import Base, Reward, Shaper
     from credit_zoo.policy import ModelConfig
     from credit_zoo.rollout import RolloutConfig, SamplingParams
     from credit_zoo.training import TrainConfig
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Resolved(Protocol):
     """What is looked at here of a resolved experiment."""
 
+    @property
+    def shaper(self) -> "Shaper": ...
     @property
     def base(self) -> "Base": ...
     @property
@@ -42,6 +44,7 @@ class Resolved(Protocol):
 READ_IF: Mapping[str, tuple[Callable[[Resolved], bool], str]] = {
     "base.max_resampling_rounds": (lambda x: x.base.dynamic_sampling, "base.dynamic_sampling=false"),
     "model.lora_alpha": (lambda x: x.model.lora_rank > 0, "model.lora_rank=0"),
+    "train.view": (lambda x: _looks(x), "a shaper and a base that look at no degraded picture"),
     "rollout.url": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
     "rollout.cap": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
     "rollout.timeout": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
@@ -56,6 +59,8 @@ def refuse_unused(command: Command, experiment: Resolved) -> None:
     pieces = {PIECES[slot].of(getattr(base, slot)).name: f"base={command.base}" for slot in PIECES}
     training = () if command.eval_only else (*heads_of(command.shaper), *pieces, *TRAINING_GROUPS)
     benches = {*command.bench, *([] if command.eval_only else [trained_bench(command)])}
+    if not command.eval_only and _looks(experiment):
+        training = (*training, VIEWS.of(experiment.train.view).name)
     used = {"eval", "model", "prompt", "data", "rollout", *training}
     for thing, key, _ in command.settings:
         if is_of_a_bench(thing, key):
@@ -63,13 +68,25 @@ def refuse_unused(command: Command, experiment: Resolved) -> None:
                 raise UsageError(f"{thing}.{key} was set, but bench={','.join(command.bench)} does not use it")
             continue
         if thing not in used:
-            if command.eval_only and thing in (*TRAINING_GROUPS, *heads_of(command.shaper), *pieces):
+            if command.eval_only and thing in (*TRAINING_GROUPS, *heads_of(command.shaper), *pieces, *VIEWS):
                 raise UsageError(f"{thing}.{key} was set, but eval_only=true trains nothing")
-            owner = f"shaper={command.shaper}" if thing in SHAPERS or thing in COMBINATIONS else f"base={command.base}"
-            raise UsageError(f"{thing}.{key} was set, but {owner} does not use it")
+            raise UsageError(f"{thing}.{key} was set, but {_owner(command, experiment, thing)} does not use it")
         is_read, otherwise = READ_IF.get(f"{thing}.{key}", (lambda _: True, ""))
         if not is_read(experiment):
             raise UsageError(f"{thing}.{key} was set, but {otherwise} does not use it")
+
+
+def _looks(experiment: Resolved) -> bool:
+    return looks_at_a_view(experiment.shaper, experiment.base)
+
+
+def _owner(command: Command, experiment: Resolved, thing: str) -> str:
+    """The word that chose another piece than the one that was set."""
+    if thing in VIEWS and _looks(experiment):
+        return f"view={VIEWS.of(experiment.train.view).name}"
+    if thing in SHAPERS or thing in COMBINATIONS or thing in VIEWS:
+        return f"shaper={command.shaper}"
+    return f"base={command.base}"
 
 
 def refuse_unfit(command: Command, experiment: Resolved) -> None:
@@ -77,6 +94,7 @@ def refuse_unfit(command: Command, experiment: Resolved) -> None:
     checks = [_measuring(command, experiment)]
     if not command.eval_only:
         checks += [_knowing(command), _sampling(experiment), _updating(experiment), _rewarding(command, experiment)]
+        checks += [_going_together(command, experiment)]
     for sentence in (sentence for check in checks for sentence in check):
         raise UsageError(sentence)
 
@@ -101,13 +119,24 @@ def _knowing(command: Command) -> Iterator[str]:
         )
 
 
+def _going_together(command: Command, experiment: Resolved) -> Iterator[str]:
+    from credit_zoo.objective import Budget, refusal  # torch stands behind it
+
+    budget = Budget(experiment.sampling.group, experiment.train.updates)
+    said = refusal(command.shaper, experiment.base, budget)
+    if said is not None:
+        yield said
+
+
 def _sampling(experiment: Resolved) -> Iterator[str]:
     """What is drawn must be able to differ, or there is nothing to learn from."""
     import torch
 
     s, estimator = experiment.sampling, experiment.base.estimator
     name = PIECES["estimator"].of(estimator).name
-    if s.group == 1 and not estimator(torch.ones(1), torch.zeros(1, dtype=torch.int64)).any():
+    # One answer each to two prompts, one of them right.
+    right, each = torch.tensor([1.0, 0.0]), torch.ones(2)
+    if s.group == 1 and not estimator(right, torch.tensor([0, 1]), each).any():
         yield (
             f"sampling.group=1 leaves base.estimator={name} nothing to compare: every advantage would be 0. "
             "Set sampling.group to 2 or more"
@@ -134,6 +163,8 @@ def _updating(experiment: Resolved) -> Iterator[str]:
             f"model.lora_rank={model.lora_rank} trains adapters of the language model and nothing else: with "
             "model.freeze_vision=false nothing more would be trained. Leave one of them out"
         )
+    if _looks(experiment) and train.view.swaps and train.prompts == 1:
+        yield "train.prompts=1 leaves view=swapped no other picture to show: raise it, or choose another view"
     if train.warmup >= train.steps:
         yield f"train.warmup={train.warmup} must be less than train.steps={train.steps}, or train.lr is never reached"
 

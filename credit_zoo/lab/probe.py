@@ -40,7 +40,7 @@ from credit_zoo.evaluation import (
 from credit_zoo.lab.probe_figures import Values, mistakes, separations, spreads, tasks
 from credit_zoo.lab.probe_record import SCHEMA, Accuracy, ProbeRecord, Separation, probe_text, rounded, save
 from credit_zoo.objective import Grpo, shape, weights
-from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals, weights_digest
+from credit_zoo.policy import BatchLayout, ModelConfig, Patches, Policy, measure_tokens, weights_digest
 from credit_zoo.question import Question, Split
 from credit_zoo.questions import PromptConfig
 from credit_zoo.registry import BENCHMARKS, SHAPERS
@@ -125,8 +125,14 @@ def examples(worker: RolloutWorker, probe: Probe, split: Split, count: int) -> l
 
 
 def needs() -> tuple[str, ...]:
-    """The signals that the probe reports, and those that any shaper needs."""
-    return tuple(sorted({*SIGNALS, *(need for name in SHAPERS for need in SHAPERS[name].facts.needs)}))
+    """The signals that the probe reports, and those that its rules need."""
+    return tuple(sorted({*SIGNALS, *(need for name in rules() for need in SHAPERS[name].facts.needs)}))
+
+
+def rules() -> tuple[str, ...]:
+    """The rules whose weights tell something: no controls, and none that acts on the update alone."""
+    entries = (SHAPERS[name] for name in SHAPERS if name != "uniform")
+    return tuple(entry.name for entry in entries if not entry.facts.control and entry.facts.stage == "rollout")
 
 
 def draw(worker: RolloutWorker, questions: Sequence[Question], probe: Probe) -> SampledResponses:
@@ -155,9 +161,7 @@ def _draw_some(
     drawn = draws(probe.seed, questions)
     scores, responses = worker.generate_and_score(questions, prompts, probe.eval.sampling(), drawn)
     rows = BatchLayout.of(prompts, responses)
-    with listen(policy, rows, wanted) as cosines:
-        found = policy(rows, probe.temperature)
-    signals = token_signals(wanted, found, cosines, rows.mask)
+    _, signals = measure_tokens(policy, policy, rows, wanted, probe.temperature, view=Patches())
     correct = torch.tensor([score.correct for group in scores for score in group], dtype=torch.float32)
     return SampledResponses(correct, responses.row_of, responses.ids, responses.mask, signals)
 
@@ -201,9 +205,8 @@ def shaper_inputs(drawn: SampledResponses) -> ShaperInputs:
 
 
 def shaper_weights(x: ShaperInputs) -> dict[str, Values]:
-    """The weights of every rule but the uniform one."""
-    names = [name for name in SHAPERS if name != "uniform"]
-    return {name: weights(shape(SHAPERS[name].factory(), x), x).numpy() for name in names}
+    """The weights of every rule of `rules`."""
+    return {name: weights(shape(SHAPERS[name].factory(), x), x).numpy() for name in rules()}
 
 
 def credit(drawn: SampledResponses, labels: Labels) -> tuple[Separation, ...]:

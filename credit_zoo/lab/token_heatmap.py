@@ -17,7 +17,7 @@ from torch import Tensor
 
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.objective import shape, weights
-from credit_zoo.policy import BatchLayout, ModelConfig, Policy, listen, token_signals
+from credit_zoo.policy import BatchLayout, ModelConfig, Patches, Policy, measure_tokens
 from credit_zoo.questions import DataConfig, PromptConfig, open_questions
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.rollout import RolloutWorker, SamplingParams, sample
@@ -60,6 +60,8 @@ def answer(settings: Show) -> Answer:
     for name in names:
         if name not in SHAPERS:
             raise unknown("shaper", name, SHAPERS)
+        if beyond := {*SHAPERS[name].facts.needs} - {*SHAPERS[name].facts.measured}:
+            raise UsageError(f"'{name}' needs {', '.join(sorted(beyond))}, which one answer does not tell")
     policy, bench = Policy.load(ModelConfig(path=settings.model)).eval(), BENCHMARKS[settings.bench].factory()
     stream = open_questions(bench, "test", None, DataConfig(), settings.seed, shuffle=False)
     questions = [stream[settings.index + k] for k in range(settings.prompts)]
@@ -67,9 +69,8 @@ def answer(settings: Show) -> Answer:
     drawn = sample(policy, prompts, SamplingParams(max_tokens=56), torch.Generator().manual_seed(settings.seed))
     rows = BatchLayout.of(prompts, drawn)
     needs = sorted({need for name in names for need in SHAPERS[name].facts.needs})
-    with torch.no_grad(), listen(policy, rows, needs) as cosines:
-        found = policy(rows, 1.0)
-    signals = token_signals(needs, found, cosines, rows.mask)
+    with torch.no_grad():
+        _, signals = measure_tokens(policy, policy, rows, needs, view=Patches())
     one = torch.ones(len(drawn.ids))
     x = ShaperInputs(one, signals, drawn.mask, drawn.row_of, drawn.ids, progress=1.0, correct=one)
     kept = drawn.mask[0]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from credit_zoo.errors import UsageError
+from credit_zoo.registry import SHAPERS
 from credit_zoo.results import (
     MEASURE,
     RANKED_FROM,
@@ -182,8 +183,9 @@ def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
     difference = _paired(arm, references[0]) if apart else None
     shuffles = [
         (label(other["shaper"]), _paired(arm, other))
-        for other in beside.get((arm["base"], f"permuted_{name}"), [])
-        if _same_settings(other["shaper"], arm["shaper"])
+        for shuffle in (f"permuted({name})", f"permuted_{name}")  # the second in records of version 0.2 and before
+        for other in beside.get((arm["base"], shuffle), [])
+        if _shuffles(other["shaper"], arm["shaper"])
     ]
     unranked = _unranked(arm, references, difference)
     return {
@@ -196,6 +198,8 @@ def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
 
 def _unranked(arm: dict[str, Any], references: Sequence[dict[str, Any]], difference: stats.Paired | None) -> str:
     """Why an arm has no rank; empty for one that has."""
+    if arm["shaper"] and SHAPERS.is_control(arm["shaper"]["name"]):
+        return "a control"
     if not arm["many"]:
         return "fewer than three seeds" if arm["shaper"] else "not trained"
     if not references:
@@ -207,10 +211,13 @@ def _unranked(arm: dict[str, Any], references: Sequence[dict[str, Any]], differe
     return f"fewer than three seeds in common with {REFERENCE}"
 
 
-def _same_settings(other: dict[str, Any], rule: dict[str, Any]) -> bool:
-    """Whether a shuffle shuffles this very rule: the settings that both have agree."""
+def _shuffles(other: dict[str, Any], rule: dict[str, Any]) -> bool:
+    """Whether a shuffle shuffles this very rule: the settings that both have agree, and those of the rule inside."""
     both = other["settings"].keys() & rule["settings"].keys()
-    return all(other["settings"][key] == rule["settings"][key] for key in both)
+    own = ", ".join(f"{key}={value}" for key, value in rule["settings"].items() if key != "shaper_schedule")
+    inside = other["settings"].get("rules")
+    same = inside is None or list(inside) == [f"{rule['name']}({own})"]
+    return same and all(other["settings"][key] == rule["settings"][key] for key in both)
 
 
 def _paired(arm: dict[str, Any], other: dict[str, Any]) -> stats.Paired | None:

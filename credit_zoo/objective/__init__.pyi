@@ -1,5 +1,8 @@
 from .advantages import Grpo as Grpo
 from .base import Base as Base
+from .compatibility import Budget as Budget
+from .compatibility import refusal as refusal
+from .covariance import ResponsesOfStep as ResponsesOfStep
 from .losses import LossStats as LossStats
 from .losses import TokenBatch as TokenBatch
 from .losses import Totals as Totals

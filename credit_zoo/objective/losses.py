@@ -1,11 +1,12 @@
-"""The policy loss: the only place that averages over tokens.
+"""The loss of a step: the only place that averages over tokens.
 
-    loss = sum_b f[b] * sum_t mask[b,t] * ( l(ratio[b,t], A[b,t]) + beta * k3[b,t] )
-    k3   = exp(ref - logp) - (ref - logp) - 1                                             (Schulman, 2020)
+    loss = sum_b f[b] * sum_t mask[b,t] * ( l(ratio[b,t], A[b,t]) + beta k3(ref) - eta H[b,t] - gamma perception[b,t] )
+    k3(other) = exp(other - logp) - (other - logp) - 1                                    (Schulman, 2020)
 
-`ratio` (token level or, later, sequence level), `l` (the policy loss) and `f` (the aggregation) are registered
-pieces. `f` comes from the lengths of the responses and the totals of the *whole* step, so a sum over micro-batches
-or processes is the loss of the step, exactly.
+`ratio`, `l` (the policy loss) and `f` (the aggregation) are registered pieces; what stands beside `l` is not a rule's
+to weigh: KL to the reference, an entropy bonus, and the distance to what the policy says without the picture
+(`credit_zoo.objective.perception`). `f` comes from the lengths of the responses and the totals of the *whole* step, so
+a sum over micro-batches or processes is the loss of the step, exactly.
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from credit_zoo import masked
-from credit_zoo.errors import check_range
-from credit_zoo.registry import AGGREGATIONS, LOSSES, RATIOS
+from credit_zoo.errors import UsageError
+from credit_zoo.objective.perception import perception_gap
+from credit_zoo.objective.policy_losses import LossInputs, PolicyLoss
+from credit_zoo.objective.ratios import Ratio
+from credit_zoo.registry import AGGREGATIONS
 
 
 @dataclass(frozen=True)
@@ -32,59 +36,10 @@ class Totals:
 
 
 @runtime_checkable
-class Ratio(Protocol):
-    """log of the importance ratio, `[B, T]`."""
-
-    def __call__(
-        self, logp: Float[Tensor, "B T"], old_logp: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
-    ) -> Float[Tensor, "B T"]: ...
-
-
-@runtime_checkable
-class PolicyLoss(Protocol):
-    """Per-token loss `[B, T]` and which tokens it clipped, `[B, T]` bool."""
-
-    def __call__(
-        self, log_ratio: Float[Tensor, "B T"], advantage: Float[Tensor, "B T"]
-    ) -> tuple[Float[Tensor, "B T"], Bool[Tensor, "B T"]]: ...
-
-
-@runtime_checkable
 class Aggregation(Protocol):
     """The coefficient `f` of each response's token sum, `[B, 1]`."""
 
     def __call__(self, length: Float[Tensor, "B 1"], totals: Totals) -> Float[Tensor, "B 1"]: ...
-
-
-@RATIOS.register("token", paper="arXiv:1707.06347")
-@dataclass(frozen=True)
-class TokenRatio:
-    """pi(token) / pi_old(token), one ratio per token."""
-
-    def __call__(
-        self, logp: Float[Tensor, "B T"], old_logp: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
-    ) -> Float[Tensor, "B T"]:
-        return torch.where(mask, logp - old_logp, 0.0)
-
-
-@LOSSES.register("ppo_clip", paper="arXiv:1707.06347, equation 7; clip-higher arXiv:2503.14476, equation 10")
-@dataclass(frozen=True)
-class PpoClip:
-    """l = -min(r * A, clip(r, 1 - eps_low, 1 + eps_high) * A)."""
-
-    eps_low: float = 0.2
-    eps_high: float = 0.2
-
-    def __post_init__(self) -> None:
-        check_range("ppo_clip.eps_low", self.eps_low, 0, 1)
-        check_range("ppo_clip.eps_high", self.eps_high, 0)
-
-    def __call__(
-        self, log_ratio: Float[Tensor, "B T"], advantage: Float[Tensor, "B T"]
-    ) -> tuple[Float[Tensor, "B T"], Bool[Tensor, "B T"]]:
-        ratio = log_ratio.exp()
-        clipped = ratio.clamp(1 - self.eps_low, 1 + self.eps_high)
-        return -torch.minimum(ratio * advantage, clipped * advantage), clipped * advantage < ratio * advantage
 
 
 @AGGREGATIONS.register("seq_mean_token_mean", paper="arXiv:2402.03300, equation 3")
@@ -114,20 +69,37 @@ class SeqMeanTokenSum:
         return torch.full_like(length, 1 / (max(totals.responses, 1) * totals.max_tokens))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LossStats:
-    """Sums over valid tokens, which add up over micro-batches: tokens, clipped tokens, the k3 estimate of
-    KL(old || current), and of KL(current || reference) where there is a reference.
+    """Sums over valid tokens, which add up over micro-batches: tokens, those that the policy loss bounded, the k3
+    estimate of KL(old || current), of KL(current || reference) where there is a reference, and the distance to the view
+    without the picture where that is asked for. They stay on the device, which reading one waits for.
     """
 
-    tokens: float
-    clipped: float
-    old_kl: float
-    reference_kl: float
+    sums: Float[Tensor, " 5"]  # float64, in this order
+
+    @property
+    def tokens(self) -> float:
+        return float(self.sums[0])
+
+    @property
+    def clipped(self) -> float:
+        return float(self.sums[1])
+
+    @property
+    def old_kl(self) -> float:
+        return float(self.sums[2])
+
+    @property
+    def reference_kl(self) -> float:
+        return float(self.sums[3])
+
+    @property
+    def perception(self) -> float:
+        return float(self.sums[4])
 
     def __add__(self, other: "LossStats") -> "LossStats":
-        names = ("tokens", "clipped", "old_kl", "reference_kl")
-        return LossStats(*(getattr(self, name) + getattr(other, name) for name in names))
+        return LossStats(self.sums + other.sums)
 
 
 def k3(log_ratio: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
@@ -137,36 +109,65 @@ def k3(log_ratio: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """What the loss is computed from, `[B, T]` each; `reference_logp` is None without a reference policy."""
+    """What the loss is computed from, `[B, T]` each. None where nothing asks for it: `reference_logp` of a reference
+    policy, `entropy` with gradient, `view_logp` of the same policy with a degraded picture, and `selected`, the tokens
+    that a policy loss of scope "batch" selected.
+    """
 
     logp: Float[Tensor, "B T"]
     old_logp: Float[Tensor, "B T"]
     advantage: Float[Tensor, "B T"]
     mask: Bool[Tensor, "B T"]
     reference_logp: Float[Tensor, "B T"] | None = None
+    entropy: Float[Tensor, "B T"] | None = None
+    view_logp: Float[Tensor, "B T"] | None = None
+    selected: Bool[Tensor, "B T"] | None = None
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The pieces of the loss; `kl_beta` weighs the distance to the reference, which no shaper touches."""
+    """The pieces of the loss, and the weights of what stands beside the policy loss, which no shaper touches."""
 
     ratio: Ratio
     loss: PolicyLoss
     aggregation: Aggregation
     kl_beta: float = 0.0
+    entropy_beta: float = 0.0
+    perception_gamma: float = 0.0
 
     def __call__(self, batch: TokenBatch, totals: Totals) -> tuple[Float[Tensor, ""], LossStats]:
         """The share of the step's loss that these responses hold, and its statistics."""
-        log_ratio = self.ratio(batch.logp, batch.old_logp.detach(), batch.mask)
-        per_token, clipped = self.loss(log_ratio, batch.advantage.detach())
-        reference_kl = torch.zeros_like(log_ratio)
+        mask, old_logp = batch.mask, batch.old_logp.detach()
+        log_ratio = self.ratio(batch.logp, old_logp, mask)
+        seen = LossInputs(log_ratio, batch.logp, batch.advantage.detach(), mask, batch.selected)
+        per_token, clipped = self.loss(seen)
+        beside, reference_kl, perception = self._beside(batch)
+        coefficient = self.aggregation(masked.count(mask), totals)
+        loss = (coefficient * masked.total(per_token + beside, mask)).sum()
+        with torch.no_grad():
+            old_kl = k3(torch.where(mask, batch.logp - old_logp, 0.0))
+            sums = [masked.total(values, mask).sum() for values in (old_kl, reference_kl, perception)]
+            whole = [masked.count(mask).sum(), (clipped & mask).sum(), *sums]
+        return loss, LossStats(torch.stack([value.double() for value in whole]))
+
+    def _beside(self, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """What is added to the policy loss of each token, KL to the reference, and the distance to the view."""
+        nothing = torch.zeros_like(batch.logp, dtype=torch.float32)
+        beside, reference_kl, perception = nothing, nothing, nothing
         if batch.reference_logp is not None and self.kl_beta > 0:
             reference_kl = k3(torch.where(batch.mask, batch.reference_logp.detach() - batch.logp, 0.0))
-            per_token = per_token + self.kl_beta * reference_kl
-        coefficient = self.aggregation(masked.count(batch.mask), totals)
-        loss = (coefficient * masked.total(per_token, batch.mask)).sum()
-        with torch.no_grad():
-            old_kl = masked.total(k3(log_ratio), batch.mask).sum()
-            sums = (masked.count(batch.mask).sum(), (clipped & batch.mask).sum(), old_kl)
-            stats = LossStats(*(float(value) for value in (*sums, masked.total(reference_kl, batch.mask).sum())))
-        return loss, stats
+            beside = beside + self.kl_beta * reference_kl
+        if self.entropy_beta:
+            entropy = _asked_for("base.entropy_beta", "entropy", batch.entropy)
+            beside = beside - self.entropy_beta * torch.where(batch.mask, entropy, 0.0)
+        if self.perception_gamma > 0:
+            view = _asked_for("base.perception_gamma", "view_logp", batch.view_logp)
+            perception = perception_gap(batch.logp, view, batch.mask)
+            beside = beside - self.perception_gamma * perception
+        return beside, reference_kl, perception
+
+
+def _asked_for(setting: str, signal: str, values: Tensor | None) -> Tensor:
+    if values is None:
+        raise UsageError(f"{setting} needs '{signal}' of every response, which was not measured")
+    return values

@@ -71,10 +71,13 @@ def _check(name: str, result: object, x: ShaperInputs) -> None:
     if not isinstance(result, Tensor) or result.shape != x.mask.shape or result.dtype != torch.float32:
         given = f"{result.dtype} {list(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
         raise ContractError(f"shaper '{name}' returned {given}; expected torch.float32 {list(x.mask.shape)}")
-    for wrong, what in (
+    faults = (
         (~result.isfinite(), "a value that is not finite"),
         ((result != 0) & ~x.mask, "a value outside the mask; end with `x.weighted(weights)` or `masked.fill`"),
-    ):
-        if wrong.any():
+    )
+    # Both are looked for before the host waits for either.
+    there = torch.stack([wrong.any() for wrong, _ in faults]).tolist()
+    for (wrong, what), is_there in zip(faults, there, strict=True):
+        if is_there:
             row, token = wrong.nonzero()[0].tolist()
             raise ContractError(f"shaper '{name}' returned {what} (row {row}, token {token})")

@@ -7,6 +7,7 @@ from .lm_head import Kernel as Kernel
 from .lm_head import TokenStatistics as TokenStatistics
 from .lm_head import token_statistics as token_statistics
 from .lora import merged as merged
+from .measurement import measure_tokens as measure_tokens
 from .model_size import Sizes as Sizes
 from .model_size import kept_config as kept_config
 from .model_size import sizes as sizes
@@ -19,11 +20,13 @@ from .policy import Policy as Policy
 from .processor import Encoder as Encoder
 from .processor import joint_processor as joint_processor
 from .signals import layer_similarity as layer_similarity
-from .signals import listen as listen
-from .signals import token_signals as token_signals
 from .small_model import Size as Size
 from .small_model import build_encoder as build_encoder
 from .small_model import build_model as build_model
 from .small_model import words_of as words_of
 from .truncation import WHOLE as WHOLE
 from .truncation import Truncation as Truncation
+from .views import Patches as Patches
+from .views import View as View
+from .views import pictures as pictures
+from .views import seen_through as seen_through

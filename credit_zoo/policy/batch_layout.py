@@ -17,12 +17,15 @@ from credit_zoo.types import Prompts, Responses
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """Responses laid out behind their prompts. `row_of[b]` is the row of `prompts` that response b answers."""
+    """Responses laid out behind their prompts. `row_of[b]` is the row of `prompts` that response b answers;
+    `degraded` are the same prompts under a degraded view of their pictures, where one is looked at.
+    """
 
     prompts: Prompts
     row_of: Int64[Tensor, " B"]
     response_ids: Int64[Tensor, "B T"]
     mask: Bool[Tensor, "B T"]
+    degraded: Prompts | None = None
 
     @classmethod
     def of(cls, prompts: Prompts, responses: Responses) -> "BatchLayout":
@@ -52,10 +55,17 @@ class BatchLayout:
         return self.prompts.ids.shape[1]
 
     @cached_property
+    def asked(self) -> list[int]:
+        """`row_of` on the host."""
+        found: list[int] = self.row_of.tolist()
+        return found
+
+    @cached_property
     def shared(self) -> tuple[Prompts, Int64[Tensor, " B"]]:
         """The prompts that are answered here, and which of them each response answers."""
-        distinct, row_of = self.row_of.unique(return_inverse=True)
-        return self.prompts.select(distinct), row_of
+        distinct = sorted(set(self.asked))
+        place = [distinct.index(row) for row in self.asked]
+        return self.prompts.select(torch.tensor(distinct)), torch.tensor(place, device=self.row_of.device)
 
     @cached_property
     def lengths(self) -> Int64[Tensor, " B"]:
@@ -64,12 +74,13 @@ class BatchLayout:
 
     def select(self, part: MicroBatch) -> "BatchLayout":
         """A micro-batch."""
-        return BatchLayout(self.prompts, self.row_of[part.rows], part.cut(self.response_ids), part.cut(self.mask))
+        row_of, ids, mask = self.row_of[part.rows], part.cut(self.response_ids), part.cut(self.mask)
+        return BatchLayout(self.prompts, row_of, ids, mask, self.degraded)
 
     def to(self, device: torch.device) -> "BatchLayout":
-        return BatchLayout(
-            self.prompts.to(device), self.row_of.to(device), self.response_ids.to(device), self.mask.to(device)
-        )
+        degraded = None if self.degraded is None else self.degraded.to(device)
+        row_of, ids, mask = (values.to(device) for values in (self.row_of, self.response_ids, self.mask))
+        return BatchLayout(self.prompts.to(device), row_of, ids, mask, degraded)
 
 
 @dataclass(frozen=True)

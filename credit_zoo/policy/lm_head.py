@@ -6,6 +6,7 @@
     collision[n] = sum_v p[n,v]^2                        the chance to draw the same token twice
 
     d logp[n] / d z[n,v] = 1[v = y] - p[n,v]             so dh = dz W / temperature, dW = dz^T h / temperature
+    d entropy[n] / d z[n,v] = -p[n,v] (log p[n,v] + entropy[n])                  where it is asked for
 
 All are sums over the vocabulary, and are taken over a block of it at a time, in a buffer that is used again:
 
@@ -20,7 +21,7 @@ tokens with their whole vocabulary at a time; the backward pass knows the floors
 left: rounding, or an update since it was sampled, must not make its probability 0.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -35,8 +36,12 @@ from credit_zoo.policy.truncation import WHOLE, Truncation
 FORBIDDEN_LOGIT = -1e4
 
 
+# Temperature, forbidden tokens, and what is left of the distribution.
+HeadSettings = tuple[float, tuple[int, ...], Truncation]
+
+
 class TokenStatistics(NamedTuple):
-    """Of some tokens, float32: `logp` with gradient, `entropy` and `collision` without."""
+    """Of some tokens, float32: `logp` with gradient, `entropy` where it is asked for, `collision` without."""
 
     logp: Float[Tensor, "*N"]
     entropy: Float[Tensor, "*N"]
@@ -127,47 +132,38 @@ class _Statistics(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         ids: Tensor,
-        settings: tuple[float, tuple[int, ...], Truncation],
+        settings: HeadSettings,
         at_once: int,
         kernel: Kernel,
+        entropy_gradient: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        temperature, forbidden, truncation = settings
-        floor = None
-        if truncation.cuts:
-            whole, floor = _truncated(hidden, weight, bias, ids, settings, at_once, kernel)
-            parts = [whole]
-        else:
-            parts = [
-                kernel.reduce(z, ids - part.start, temperature, _shifted(forbidden, part))
-                for part, z in _blocks(hidden, weight, bias, at_once)
-            ]
-        chosen, logsumexps, means, collisions = (torch.stack(values) for values in zip(*parts, strict=True))
-        logsumexp = logsumexps.logsumexp(0)
-        share = (logsumexps - logsumexp).exp()
-        entropy = (share * (logsumexp - means)).sum(0)
-        collision = (share.square() * collisions).sum(0)
-        ctx.save_for_backward(hidden, weight, bias, ids, logsumexp, floor)
+        (logp, entropy, collision), logsumexp, floor = reduced(hidden, weight, bias, ids, settings, at_once, kernel)
+        ctx.save_for_backward(hidden, weight, bias, ids, logsumexp, floor, entropy if entropy_gradient else None)
         ctx.settings, ctx.at_once, ctx.kernel = settings, at_once, kernel
-        ctx.mark_non_differentiable(entropy, collision)
-        return chosen.amax(0) - logsumexp, entropy, collision
+        ctx.mark_non_differentiable(*(() if entropy_gradient else (entropy,)), collision)
+        return logp, entropy, collision
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor, *_: Any) -> Any:  # type: ignore[override]
-        hidden, weight, bias, ids, logsumexp, floor = ctx.saved_tensors
+    def backward(ctx: Any, upstream: Tensor, to_entropy: Tensor, _: Any) -> Any:  # type: ignore[override]
+        hidden, weight, bias, ids, logsumexp, floor, entropy = ctx.saved_tensors
         temperature, forbidden, _ = ctx.settings
         to_hidden, to_weight, to_bias, *_ = ctx.needs_input_grad
-        live = (upstream != 0).nonzero()[:, 0]
+        live = ((upstream != 0) | (to_entropy != 0)).nonzero()[:, 0]
         states, ids, logsumexp, upstream = (x.index_select(0, live) for x in (hidden, ids, logsumexp, upstream))
         floor = None if floor is None else floor.index_select(0, live)
+        bonus = None if entropy is None else (entropy.index_select(0, live), to_entropy.index_select(0, live))
         d_states = torch.zeros_like(states, dtype=torch.float32) if to_hidden else None
         d_weight = torch.empty_like(weight) if to_weight else None
         d_bias = torch.empty_like(bias) if to_bias else None
-        for part, z in _blocks(states, weight, bias, ctx.at_once):
-            near = _shifted(forbidden, part)
+        for part, z in blocks(states, weight, bias, ctx.at_once):
+            near = shifted(forbidden, part)
             if floor is not None:
-                _cut(z, ids - part.start, floor, temperature)
+                cut(z, ids - part.start, floor, temperature)
+            slope = None if bonus is None else _entropy_slope(z, temperature, near, logsumexp, *bonus)
             dz = ctx.kernel.gradient(z, ids - part.start, temperature, near, logsumexp, upstream)
+            if slope is not None:
+                dz = dz.add_(slope)
             if d_states is not None:
                 _add_product(d_states, dz, weight[part])
             if d_weight is not None:
@@ -177,7 +173,45 @@ class _Statistics(torch.autograd.Function):
         d_hidden = None
         if d_states is not None:
             d_hidden = torch.zeros_like(hidden).index_copy_(0, live, d_states.to(hidden.dtype))
-        return d_hidden, d_weight, d_bias, None, None, None, None
+        return d_hidden, d_weight, d_bias, None, None, None, None, None
+
+
+def _entropy_slope(
+    logits: Tensor, temperature: float, forbidden: Sequence[int], logsumexp: Tensor, entropy: Tensor, upstream: Tensor
+) -> Tensor:
+    """The gradient with respect to a block of raw logits, which stay as they are, given that with respect to entropy;
+    float32, for any kernel.
+    """
+    log_p = finish_logits(logits.to(torch.float32, copy=True), temperature, forbidden).sub_(logsumexp[:, None])
+    return log_p.exp().mul_(log_p.add_(entropy[:, None])).mul_(-(upstream / temperature)[:, None])
+
+
+def reduced(
+    hidden: Float[Tensor, "N D"],
+    weight: Float[Tensor, "V D"],
+    bias: Float[Tensor, " V"] | None,
+    ids: Int64[Tensor, " N"],
+    settings: HeadSettings,
+    at_once: int,
+    kernel: Kernel,
+) -> tuple[TokenStatistics, Float[Tensor, " N"], Float[Tensor, " N"] | None]:
+    """The statistics, the log of the sum over all (kept) tokens, and the floors of a truncation."""
+    temperature, forbidden, truncation = settings
+    floor = None
+    if truncation.cuts:
+        whole, floor = _reduced_left(hidden, weight, bias, ids, settings, at_once, kernel)
+        parts = [whole]
+    else:
+        parts = [
+            kernel.reduce(z, ids - part.start, temperature, shifted(forbidden, part))
+            for part, z in blocks(hidden, weight, bias, at_once)
+        ]
+    chosen, logsumexps, means, collisions = (torch.stack(values) for values in zip(*parts, strict=True))
+    logsumexp = logsumexps.logsumexp(0)
+    share = (logsumexps - logsumexp).exp()
+    entropy = (share * (logsumexp - means)).sum(0)
+    collision = (share.square() * collisions).sum(0)
+    return TokenStatistics(chosen.amax(0) - logsumexp, entropy, collision), logsumexp, floor
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -187,11 +221,12 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total.add_(left @ right)
 
 
-def _shifted(tokens: Sequence[int], part: slice) -> tuple[int, ...]:
+def shifted(tokens: Sequence[int], part: slice) -> tuple[int, ...]:
+    """Those tokens of the vocabulary that are in a block, counted from its first."""
     return tuple(token - part.start for token in tokens if part.start <= token < part.stop)
 
 
-def _blocks(hidden: Tensor, weight: Tensor, bias: Tensor | None, at_once: int) -> Iterator[tuple[slice, Tensor]]:
+def blocks(hidden: Tensor, weight: Tensor, bias: Tensor | None, at_once: int) -> Iterator[tuple[slice, Tensor]]:
     """Raw logits of all tokens, a block of the vocabulary at a time, all in one buffer."""
     rows = max(len(hidden), 1)
     width = min(max(at_once // rows, 1), len(weight))
@@ -203,12 +238,12 @@ def _blocks(hidden: Tensor, weight: Tensor, bias: Tensor | None, at_once: int) -
         yield part, z if bias is None else z.add_(bias[part])
 
 
-def _truncated(
+def _reduced_left(
     hidden: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     ids: Tensor,
-    settings: tuple[float, tuple[int, ...], Truncation],
+    settings: HeadSettings,
     at_once: int,
     kernel: Kernel,
 ) -> tuple[Block, Tensor]:
@@ -225,7 +260,7 @@ def _truncated(
     return Block(*(torch.cat(values) for values in zip(*found, strict=True))), torch.cat(floors)
 
 
-def _cut(logits: Tensor, ids: Tensor, floor: Tensor, temperature: float) -> None:
+def cut(logits: Tensor, ids: Tensor, floor: Tensor, temperature: float) -> None:
     """Forbids what is below the floors of a block of raw logits, in place, but for the sampled tokens."""
     inside, place = _within(ids, logits.shape[-1])
     below = (logits.float() / temperature) < floor[:, None]
@@ -242,24 +277,32 @@ def token_statistics(
     at_once: int = 2**22,
     kernel: Kernel | None = None,
     truncation: Truncation = WHOLE,
+    entropy_gradient: bool = False,
 ) -> TokenStatistics:
     """The statistics of `ids`, each emitted by the state beside it, of the distribution that `truncation` leaves;
     `at_once` logits exist at a time, or one token's. `head` is a linear layer; anything else raises `UsageError`.
+    With `entropy_gradient` the entropy has one too.
+    """
+    tokens, settings = ids.flatten(), (temperature, tuple(forbidden), truncation)
+
+    def forward(states: Tensor) -> Any:
+        how = (settings, at_once, kernel or TorchKernel(), entropy_gradient)
+        return _Statistics.apply(states, head.weight, head.bias, tokens, *how)
+
+    found = in_place_of(head, forward, hidden.flatten(0, -2))
+    return TokenStatistics(*(values.view(ids.shape) for values in found))
+
+
+def in_place_of(head: nn.Module, forward: Callable[[Tensor], Any], states: Float[Tensor, "N D"]) -> Any:
+    """`forward(states)`, called as the head itself, so that whoever gathers a layer's weights before it runs (ZeRO-3),
+    or looks at its inputs, does so here. Raises `UsageError` for a head that is no linear layer.
     """
     if not isinstance(head, nn.Linear):
         raise UsageError(f"the language head must be a linear layer, this model's is a {type(head).__name__}")
-    flat, tokens = hidden.flatten(0, -2), ids.flatten()
-    settings = (temperature, tuple(forbidden), truncation)
-
-    def forward(states: Tensor) -> Any:
-        return _Statistics.apply(states, head.weight, head.bias, tokens, settings, at_once, kernel or TorchKernel())
-
-    # Called as itself, so that whoever gathers a layer's weights before it runs (ZeRO-3) does so here.
     own = {name: vars(head)[name] for name in ("forward",) if name in vars(head)}
     vars(head)["forward"] = forward
     try:
-        found = head(flat)
+        return head(states)
     finally:
         del vars(head)["forward"]
         vars(head).update(own)
-    return TokenStatistics(*(values.view(ids.shape) for values in found))

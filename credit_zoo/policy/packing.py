@@ -40,10 +40,11 @@ def pack(
     `row_of[b]` is the prompt of response b, `lengths[b]` its tokens, `prompt` the prompts' width and `widest` the
     responses'.
     """
-    longest = torch.zeros(int(row_of.max()) + 1, dtype=lengths.dtype, device=lengths.device)
-    longest = longest.scatter_reduce(0, row_of, lengths, "amax")
-    keys = zip(longest[row_of].tolist(), row_of.tolist(), lengths.tolist(), range(len(row_of)), strict=True)
-    ordered = sorted(keys)
+    asked, own = torch.stack([row_of, lengths]).tolist()
+    longest: dict[int, int] = {}
+    for row, length in zip(asked, own, strict=True):
+        longest[row] = max(longest.get(row, 0), length)
+    ordered = sorted(zip([longest[row] for row in asked], asked, own, range(len(asked)), strict=True))
 
     def width(rows: Sequence[tuple[int, ...]]) -> int:
         return min(padded_length(max(length for _, _, length, _ in rows)), widest)

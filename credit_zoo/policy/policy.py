@@ -22,6 +22,7 @@ from credit_zoo.answers import Frame
 from credit_zoo.errors import UsageError, check_range, first_line
 from credit_zoo.policy import lora
 from credit_zoo.policy.batch_layout import BatchLayout, Read, stacked
+from credit_zoo.policy.divergence import ComparedStatistics, compared_statistics
 from credit_zoo.policy.head_kernels import KernelName, kernel_of
 from credit_zoo.policy.lm_head import TokenStatistics, finish_logits, token_statistics
 from credit_zoo.policy.processor import Encoder
@@ -166,12 +167,17 @@ class Policy(nn.Module):
             encoded.deepstack_features = [tuple(layer[k] for k in place) for layer in encoded.deepstack_features]
         return encoded
 
-    def base_inputs(self, ids: Tensor, attention_mask: Tensor, image_mask: Tensor) -> dict[str, Tensor]:
-        """Token-aligned inputs of the base model, as far as this family takes them."""
+    def base_inputs(
+        self, ids: Tensor, attention_mask: Tensor, image_mask: Tensor, pictured: bool | None = None
+    ) -> dict[str, Tensor]:
+        """Token-aligned inputs of the base model, as far as this family takes them. `pictured` says whether there is
+        any image token, for callers who know; an accelerator would have to be waited for to see it.
+        """
+        pictured = bool(image_mask.any()) if pictured is None else pictured
         inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
         takes = inspect.signature(self.base.forward).parameters
         types = {name: image_mask.int() for name in ("mm_token_type_ids", "token_type_ids") if name in takes}
-        if not hasattr(self.base, "rope_deltas") or not image_mask.any():
+        if not hasattr(self.base, "rope_deltas") or not pictured:
             # Left padding must not count, or a response would stand further from its prompt than it was trained to.
             # Without an image, multimodal rope counts padding, and keeps the shift of the batch before.
             types["position_ids"] = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
@@ -180,25 +186,46 @@ class Policy(nn.Module):
     def read_prompts(self, prompts: Prompts, cache: Cache | None = None) -> "Read":
         """Reads prompts into a new cache: one that grows, unless another is given."""
         cache = DynamicCache(config=self.model.config) if cache is None else cache
-        inputs = self.base_inputs(prompts.ids, prompts.mask, prompts.ids == self.encoder.image_token)
+        image_mask = prompts.ids == self.encoder.image_token
+        inputs = self.base_inputs(prompts.ids, prompts.mask, image_mask, any(map(bool, prompts.vision)))
         vision = self.vision_inputs(prompts.vision, range(len(prompts)))
         # The cache is there: `use_cache` would only make a checkpointed layer complain.
         hidden = self.base(**inputs, **vision, past_key_values=cache, use_cache=False).last_hidden_state
         shift = None if "position_ids" in inputs else self.base.rope_deltas[:, 0]
         return Read(hidden, cache, prompts.mask, shift)
 
+    @cached_property
+    def _masks_as_given(self) -> bool:
+        """Whether attention takes a ready mask of what may be seen: transformers would look at its values."""
+        config = self.model.config.get_text_config()
+        everything = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        return everything and config._attn_implementation == "sdpa"
+
+    def _attention_mask(self, seen: Tensor, length: int, padded: bool | None) -> Tensor | None:
+        """What transformers is told of what may be seen by the last `length` tokens; it would make the same of `seen`,
+        but has to wait for an accelerator to see whether all is.
+        """
+        if length > 1 or padded is None or not self._masks_as_given:
+            return seen.long()
+        return seen[:, None, None] if padded else None
+
     def read_on(
-        self, cache: Cache, shift: Int64[Tensor, " B"] | None, ids: Int64[Tensor, "B K"], seen: Bool[Tensor, "B S"]
+        self,
+        cache: Cache,
+        shift: Int64[Tensor, " B"] | None,
+        ids: Int64[Tensor, "B K"],
+        seen: Bool[Tensor, "B S"],
+        padded: bool | None = None,
     ) -> Float[Tensor, "B K D"]:
         """The states after `ids`, which follow what the cache holds; `seen` masks all that is read then, `shift` is
-        that of `Read`.
+        that of `Read`. `padded` says whether there is anything in `seen` that is not, for callers who know.
         """
         position = seen.long().cumsum(1)[:, -ids.shape[1] :] - 1
         if shift is not None:
             position = (position + shift[:, None]).expand(3, -1, -1)
         out = self.base(
             input_ids=ids,
-            attention_mask=seen.long(),
+            attention_mask=self._attention_mask(seen, ids.shape[1], padded),
             position_ids=position,
             past_key_values=cache,
             use_cache=False,
@@ -209,8 +236,10 @@ class Policy(nn.Module):
     def _before_responses(self, rows: BatchLayout) -> Float[Tensor, "B T D"]:
         """The states that emit the response tokens, one position before each."""
         if self.settings.layout == "plain":
-            inputs = self.base_inputs(rows.input_ids, rows.attention_mask, rows.image_mask(self.encoder.image_token))
-            vision = self.vision_inputs(rows.prompts.vision, rows.row_of.tolist())
+            image_mask = rows.image_mask(self.encoder.image_token)
+            pictured = any(rows.prompts.vision[row] for row in rows.asked)
+            inputs = self.base_inputs(rows.input_ids, rows.attention_mask, image_mask, pictured)
+            vision = self.vision_inputs(rows.prompts.vision, rows.asked)
             whole: Tensor = self.base(**inputs, **vision, use_cache=False).last_hidden_state
             return whole[:, rows.prompt_length - 1 : -1]
         prompts, row_of = rows.shared
@@ -220,17 +249,21 @@ class Policy(nn.Module):
         states = self.read_on(behind, shift, rows.response_ids, rows.attention_mask)
         return torch.cat([read.hidden[:, -1:].index_select(0, row_of), states[:, :-1]], dim=1)
 
-    def forward(self, rows: BatchLayout, temperature: float, truncation: Truncation = WHOLE) -> TokenStatistics:
+    def forward(
+        self,
+        rows: BatchLayout,
+        temperature: float,
+        truncation: Truncation = WHOLE,
+        beside: Float[Tensor, "B T D"] | None = None,
+        entropy_gradient: bool = False,
+    ) -> TokenStatistics | ComparedStatistics:
         """The statistics of every response token, `[B, T]`, under the distribution that temperature and truncation make
-        of the model's; junk outside the mask.
+        of the model's; junk outside the mask. With the states of another pass `beside` them, both are compared; with
+        `entropy_gradient` the entropy has one.
         """
-        return token_statistics(
-            self._before_responses(rows),
-            self.model.get_output_embeddings(),
-            rows.response_ids,
-            temperature,
-            self.encoder.vision_tokens,
-            self.settings.logits_at_once,
-            self.kernel,
-            truncation,
-        )
+        states, head = self._before_responses(rows), self.model.get_output_embeddings()
+        at_once, forbidden = self.settings.logits_at_once, self.encoder.vision_tokens
+        settings = (rows.response_ids, temperature, forbidden, at_once, self.kernel, truncation)
+        if beside is not None:
+            return compared_statistics(beside, states, head, *settings)
+        return token_statistics(states, head, *settings, entropy_gradient)

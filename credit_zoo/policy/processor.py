@@ -16,7 +16,10 @@ import torch
 from jaxtyping import Bool, Int64
 from PIL.Image import Image, new
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, GenerationConfig, ProcessorMixin
+from transformers import AutoProcessor, AutoTokenizer, GenerationConfig, ProcessorMixin
+
+# Not from the top: up to 5.17 what stands there asks for torchvision, which the backend "pil" does not need.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import cached_file
 

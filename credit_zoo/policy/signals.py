@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,8 +30,12 @@ from credit_zoo.types import TokenSignals
 
 # Numbers of some rows of states that are read twice while they are in a cache, and held in float32.
 AT_ONCE = 2**21
-# The first layer whose states count: 0 is the embedding output, l > 0 the output of decoder layer l.
-FIRST_LAYER: Mapping[str, int] = {"visual_similarity": 1, "visual_similarity_release": 0}
+# The first layer whose states count: 0 is the embedding output, l > 0 the output of decoder layer l, -1 the last one.
+FIRST_LAYER: Mapping[str, int] = {
+    "visual_similarity": 1,
+    "visual_similarity_release": 0,
+    "visual_similarity_last": -1,  # VGPO, arXiv:2604.09349
+}
 
 
 @dataclass(eq=False)
@@ -125,15 +130,16 @@ def listen(policy: Policy, rows: BatchLayout, needs: Iterable[str]) -> Iterator[
     Raises `UsageError` if a row has no image. The last decoder layer counts after the final norm, as
     `output_hidden_states` has it.
     """
-    wanted = {name: FIRST_LAYER[name] for name in needs if name in FIRST_LAYER}
+    count = len(policy.decoder.layers) + 1
+    wanted = {name: FIRST_LAYER[name] % count for name in needs if name in FIRST_LAYER}
     cosines = LayerCosines(rows, policy.encoder.image_token, wanted)
     if not wanted:
         yield cosines
         return
-    without = (~rows.image_mask(policy.encoder.image_token).any(1)).nonzero().flatten().tolist()
-    if without:
+    there = rows.image_mask(policy.encoder.image_token).any(1).tolist()
+    if not all(there):
         raise UsageError(
-            f"visual similarity needs image tokens, but the prompt of row {without[0]} has none. "
+            f"visual similarity needs image tokens, but the prompt of row {there.index(False)} has none. "
             "Drop questions without an image, or choose a shaper that does not look at the image."
         )
     hooks = list(_hooks(policy, cosines))
@@ -164,7 +170,9 @@ def token_signals(
     found: TokenStatistics,
     cosines: LayerCosines,
     mask: Bool[Tensor, "B T"],
+    more: Mapping[str, Float[Tensor, "B T"]] = MappingProxyType({}),
 ) -> TokenSignals:
-    """The signals that `needs` names, and no others, 0 outside the mask."""
-    measured = {**{name: values.detach() for name, values in found._asdict().items()}, **cosines.means()}
+    """The signals that `needs` names, and no others, 0 outside the mask; `more` are some by name."""
+    statistics = {name: values.detach() for name, values in found._asdict().items()}
+    measured = {**statistics, **cosines.means(), **more}
     return TokenSignals({name: masked.fill(measured[name], mask) for name in needs})

@@ -14,6 +14,7 @@ from .markdown import settings_text as settings_text
 from .provenance import Machine as Machine
 from .provenance import Origin as Origin
 from .provenance import digest as digest
+from .provenance import git_state as git_state
 from .provenance import machine as machine
 from .provenance import new_run_id as new_run_id
 from .provenance import origin as origin

@@ -84,7 +84,9 @@ class TrainingSource:
 class Weights:
     """The weights W over valid tokens, mean over the run's steps.
 
-    `std`; `ess` the effective sample size as a share, (sum W)^2 / (T sum W^2) in [0, 1]; three percentiles.
+    `std`; `ess` the effective sample size as a share, (sum W)^2 / (T sum W^2) in [0, 1]; three percentiles; `gini` of
+    |W| in [0, 1]; `same_sign` the share of tokens with credit of the outcome's sign. The last two are None in records
+    that are older than they.
     """
 
     std: float
@@ -92,10 +94,13 @@ class Weights:
     p05: float
     p50: float
     p95: float
+    gini: float | None = field(default_factory=lambda: None)
+    same_sign: float | None = field(default_factory=lambda: None)
 
     def __post_init__(self) -> None:
         check_range("weights.std", self.std, 0)
-        _check_share("weights.ess", self.ess)
+        for name in ("ess", "gini", "same_sign"):
+            _check_share(f"weights.{name}", getattr(self, name))
         if not self.p05 <= self.p50 <= self.p95:
             raise UsageError(f"percentiles must ascend, got {self.p05}, {self.p50}, {self.p95}")
 
@@ -106,7 +111,8 @@ class Training:
 
     `tokens` sampled over the run, those that a filter dropped among them: the budget, None where it is not known;
     `counters` such as prompts sampled and kept; `curve` one mapping a logged step, with `step` and whatever was
-    measured, `kept_...` what the filter left; `weights` None for a rule without them.
+    measured, `kept_...` what the filter left; `weights` None for a rule without them; `agreement` of every two signals
+    that were measured, mean over the steps (`credit_zoo.training.signal_agreement`), in [-1, 1].
     """
 
     source: TrainingSource
@@ -116,9 +122,12 @@ class Training:
     counters: Mapping[str, int]
     curve: tuple[Mapping[str, float], ...]
     weights: Weights | None
+    agreement: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_range("training.steps", self.steps, 1)
+        for name, value in self.agreement.items():
+            check_range(f"agreement.{name}", value, -1 - _ROUNDING, 1 + _ROUNDING)
         check_range("training.tokens", 0 if self.tokens is None else self.tokens, 0)
         for name, count in self.counters.items():
             check_range(f"counters.{name}", count, 0)

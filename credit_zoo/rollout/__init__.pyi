@@ -7,4 +7,6 @@ from .processes import ProcessGroup as ProcessGroup
 from .sampling import SamplingParams as SamplingParams
 from .sampling import generators as generators
 from .sampling import sample as sample
+from .vllm_engine import Request as Request
+from .vllm_engine import VllmEngine as VllmEngine
 from .worker import RolloutWorker as RolloutWorker

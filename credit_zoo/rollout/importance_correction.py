@@ -10,38 +10,36 @@ doi:10.1198/106186008X320456, for tokens as in "Your Efficient RL Framework Secr
 Training", Yao et al. 2025).
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from credit_zoo import masked
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SamplerMismatch:
     """Sums over valid tokens, which add up over micro-batches and processes: tokens, raw ratios, ratios above the
-    cap, truncated ratios and their squares, absolute differences of log-probabilities [nats].
+    cap, truncated ratios and their squares, absolute differences of log-probabilities [nats]. They stay on the device
+    until they are read.
     """
 
-    tokens: float = 0.0
-    ratio: float = 0.0
-    truncated: float = 0.0
-    weight: float = 0.0
-    square: float = 0.0
-    difference: float = 0.0
+    sums: Float[Tensor, " 6"] = field(default_factory=lambda: torch.zeros(6, dtype=torch.float64))  # in this order
 
     def __add__(self, other: "SamplerMismatch") -> "SamplerMismatch":
-        return SamplerMismatch(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+        return SamplerMismatch(self.sums + other.sums)
 
     def numbers(self) -> dict[str, float]:
         """Means over tokens, and the effective share of tokens, (sum w)^2 / (n sum w^2)."""
-        n = max(self.tokens, 1.0)
+        tokens, ratio, truncated, weight, square, difference = self.sums.tolist()
+        n = max(tokens, 1.0)
         return {
-            "sampler_ratio": self.ratio / n if self.tokens else 1.0,
-            "sampler_truncated": self.truncated / n,
-            "sampler_ess": self.weight**2 / (n * self.square) if self.square else 1.0,
-            "sampler_difference": self.difference / n,
+            "sampler_ratio": ratio / n if tokens else 1.0,
+            "sampler_truncated": truncated / n,
+            "sampler_ess": weight**2 / (n * square) if square else 1.0,
+            "sampler_difference": difference / n,
         }
 
 
@@ -53,8 +51,6 @@ def truncated_importance_ratio(
     ratio = masked.fill(difference.exp(), mask)
     weight = ratio.clamp(max=cap)
 
-    def total(values: Tensor) -> float:
-        return float(masked.total(values, mask).sum())
-
-    sums = (ratio, (ratio > cap).float(), weight, weight.square(), difference.abs())
-    return weight, SamplerMismatch(float(mask.sum()), *map(total, sums))
+    counted = (ratio, (ratio > cap).float(), weight, weight.square(), difference.abs())
+    sums = [mask.sum(), *(masked.total(values, mask).sum() for values in counted)]
+    return weight, SamplerMismatch(torch.stack([value.double() for value in sums]))

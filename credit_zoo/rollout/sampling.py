@@ -17,6 +17,10 @@ Draws = torch.Generator | Sequence[torch.Generator]
 # Ended responses leave the batch once the share that goes on is this low: each time, the cache is copied.
 DROP_BELOW = 0.8
 BLOCK = 1024  # tokens of the vocabulary
+TOGETHER = 32  # blocks that are summed at once: sums in float64 copy what they sum
+# Decoded tokens after which an accelerator is asked which responses have ended: each time the host waits for it, while
+# one that has ended is decoded on to no purpose. On the CPU asking costs nothing, and every token is asked after.
+LOOK_EVERY = 8
 SEEDS = 2**32  # as many as torch's generator tells apart
 # Above what sums over a block and over all of it may differ by: a draw never runs past the last possible token.
 EDGE = 1e-12
@@ -68,17 +72,26 @@ def invert(
     z = restrict(logits, sampling.top_k, sampling.top_p)
     p = z.sub_(z.logsumexp(-1, keepdim=True)).exp_()
     # Which block of the vocabulary, then which token of it: no second array of the logits' size.
-    starts = range(0, p.shape[-1], BLOCK)
-    blocks = torch.stack([p[:, start : start + BLOCK].sum(-1, dtype=torch.float64) for start in starts], dim=1)
+    blocks = _block_sums(p)
     reached = blocks.cumsum(-1)
     wanted = chance[:, None].clamp(max=1 - EDGE) * reached[:, -1:]
-    block = torch.searchsorted(reached, wanted, right=True).clamp(max=len(starts) - 1)
+    block = torch.searchsorted(reached, wanted, right=True).clamp(max=blocks.shape[-1] - 1)
     before = (reached - blocks).gather(-1, block)
     columns = (block * BLOCK + torch.arange(BLOCK, device=p.device)).clamp(max=p.shape[-1] - 1)
     inside = before + p.gather(-1, columns).cumsum(-1, dtype=torch.float64)
     place = torch.searchsorted(inside, torch.minimum(wanted, inside[:, -1:] * (1 - EDGE)), right=True)
     token = columns.gather(-1, place)
     return token[:, 0], p.gather(-1, token)[:, 0].log()
+
+
+def _block_sums(p: Float[Tensor, "B V"]) -> Float[Tensor, "B N"]:
+    """Sums over blocks of the vocabulary, float64; the last block may be smaller."""
+    whole = p.shape[-1] // BLOCK * BLOCK
+    parts = p[:, :whole].split(TOGETHER * BLOCK, dim=-1) if whole else ()
+    sums = [part.unflatten(-1, (-1, BLOCK)).sum(-1, dtype=torch.float64) for part in parts]
+    if whole < p.shape[-1]:
+        sums.append(p[:, whole:].sum(-1, keepdim=True, dtype=torch.float64))
+    return torch.cat(sums, dim=-1)
 
 
 def chances(prompts: int, sampling: SamplingParams, draws: Draws) -> Float[Tensor, "B T"]:
@@ -125,30 +138,60 @@ def _sample_rows(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Ids, mask, log-probabilities and truncation of some responses, drawn together."""
     device = next(policy.parameters()).device
-    size, chance = chance.shape, chance.to(device)
-    ids = torch.full(size, policy.encoder.pad_token, device=device)
-    mask = torch.zeros(size, dtype=torch.bool, device=device)
-    logp = torch.zeros(size, device=device)
-    ended = torch.zeros(len(row_of), dtype=torch.bool, device=device)
+    drawn = _Drawn.empty(chance.shape, policy.encoder.pad_token, device)
     stop = torch.tensor(policy.encoder.stop_tokens, device=device)
+    every = 1 if device.type == "cpu" else LOOK_EVERY
 
     distinct, place = row_of.unique(return_inverse=True)
-    read = policy.read_prompts(prompts.select(distinct).to(device)).select(place.to(device))
+    asked, chance = prompts.select(distinct), chance.to(device)
+    padded = ~asked.mask.all(1)[place]  # stays on the CPU, where it is known without asking the device
+    read = policy.read_prompts(asked.to(device)).select(place.to(device))
     hidden, seen = read.hidden[:, -1], read.mask
     here = torch.arange(len(row_of), device=device)  # the responses whose rows are still in the batch
+    ended = torch.zeros_like(here, dtype=torch.bool)
     for t in range(sampling.max_tokens):
         logits = policy.finish_logits(policy.model.get_output_embeddings()(hidden), sampling.temperature or 1.0)
-        token, chosen = invert(logits, sampling, chance[here, t])
-        going = ~ended[here]
-        ids[here[going], t], logp[here[going], t] = token[going], chosen[going]
-        mask[here[going], t] = True
-        ended[here] |= torch.isin(token, stop)
-        going = ~ended[here]
-        if t + 1 == sampling.max_tokens or not going.any():
+        token, chosen = invert(logits, sampling, chance[:, t])
+        drawn.put(t, here, token, chosen, ~ended)
+        ended = ended | torch.isin(token, stop)
+        if t + 1 == sampling.max_tokens:
             break
-        if going.sum() <= DROP_BELOW * len(here):
-            kept = going.nonzero()[:, 0]
-            read, seen, token, here = read.select(kept), seen[kept], token[kept], here[kept]
+        if (t + 1) % every == 0:
+            going = (~ended).cpu()
+            if not going.any():
+                break
+            if going.sum() <= DROP_BELOW * len(going):
+                padded = padded[going]
+                kept = going.nonzero()[:, 0].to(device)
+                read, seen, token = read.select(kept), seen[kept], token[kept]
+                here, ended, chance = here[kept], ended[kept], chance[kept]
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
-        hidden = policy.read_on(read.cache, read.shift, token[:, None], seen)[:, -1]
-    return ids.cpu(), mask.cpu(), logp.cpu(), ~ended.cpu()
+        hidden = policy.read_on(read.cache, read.shift, token[:, None], seen, bool(padded.any()))[:, -1]
+    return drawn.on_cpu(here.cpu()[~ended.cpu()])
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What was drawn so far, `[B, T]`; what stands behind the end of a response is as it was made."""
+
+    ids: Tensor
+    mask: Tensor
+    logp: Tensor
+    pad_token: int
+
+    @classmethod
+    def empty(cls, size: torch.Size, pad_token: int, device: torch.device) -> "_Drawn":
+        mask = torch.zeros(size, dtype=torch.bool, device=device)
+        return cls(torch.full(size, pad_token, device=device), mask, torch.zeros(size, device=device), pad_token)
+
+    def put(self, t: int, rows: Tensor, token: Tensor, logp: Tensor, going: Tensor) -> None:
+        """The tokens number `t` of some rows, where they go on."""
+        self.ids[:, t].index_copy_(0, rows, torch.where(going, token, self.pad_token))
+        self.logp[:, t].index_copy_(0, rows, torch.where(going, logp, 0.0))
+        self.mask[:, t].index_copy_(0, rows, going)
+
+    def on_cpu(self, cut: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Ids, mask, log-probabilities, and which rows were cut, given their numbers."""
+        truncated = torch.zeros(len(self.ids), dtype=torch.bool)
+        truncated[cut] = True
+        return self.ids.cpu(), self.mask.cpu(), self.logp.cpu(), truncated

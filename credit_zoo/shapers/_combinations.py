@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
-import gin
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -18,7 +17,7 @@ from credit_zoo import masked
 from credit_zoo.errors import UsageError, check_range, unknown
 from credit_zoo.facts import SCOPES, ShaperFacts
 from credit_zoo.registry import COMBINATIONS, SHAPERS, Entry
-from credit_zoo.rule_names import gin_name, parts_of
+from credit_zoo.rule_names import parts_of
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 
@@ -29,12 +28,11 @@ class _Rule(Protocol):
 
 @dataclass(frozen=True)
 class _Combination:
-    """The rules that are combined. `scope`, `control` and the promises follow from theirs."""
+    """The rules that are combined; scope and promises follow from theirs."""
 
     rules: tuple[_Rule, ...] = ()
 
     least_scope = "response"
-    is_control = False
     keeps_mean = True
     keeps_sign = True
 
@@ -56,7 +54,7 @@ def _remake(name: str, settings: dict[str, Any]) -> object:
     return SHAPERS[name].factory(**settings)
 
 
-@COMBINATIONS.register("permuted")
+@COMBINATIONS.register("permuted", control=True)
 @dataclass(frozen=True)
 class Permuted(_Combination):
     """The null of a rule: its token advantages, shuffled within each response.
@@ -70,17 +68,17 @@ class Permuted(_Combination):
 
     seed: int = 0  # of the permutations, [0, inf)
 
-    is_control = True
-
     def __post_init__(self) -> None:
         check_range("permuted.seed", self.seed, 0)
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
         (credit,) = self.parts(x)
-        shuffled = torch.zeros_like(credit)
-        for row, valid in enumerate(x.mask):
-            shuffled[row, valid] = credit[row, valid][drawn_order(self.seed, x.ids[row, valid])]
-        return shuffled
+        # Drawn on the host from one copy of ids and mask: an accelerator is waited for once, and not for every row.
+        ids, mask = torch.stack([x.ids, x.mask.long()]).cpu()
+        source = torch.arange(ids.shape[1]).repeat(len(ids), 1)
+        for row, valid in enumerate(mask.bool()):
+            source[row, valid] = source[row, valid][drawn_order(self.seed, ids[row, valid])]
+        return masked.fill(credit.gather(1, source.to(credit.device)), x.mask)
 
 
 def drawn_order(seed: int, ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
@@ -90,7 +88,7 @@ def drawn_order(seed: int, ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     return torch.randperm(len(ids), generator=generator).to(ids.device)
 
 
-@COMBINATIONS.register("position_only")
+@COMBINATIONS.register("position_only", control=True)
 @dataclass(frozen=True)
 class PositionOnly(_Combination):
     """A rule by position alone: its mean weight in each part of a response, over all responses.
@@ -103,7 +101,6 @@ class PositionOnly(_Combination):
 
     bins: int = 10  # parts of equal length that a response is cut into, [1, inf)
 
-    is_control = True
     least_scope = "batch"
     keeps_mean = False
     keeps_sign = False
@@ -199,13 +196,12 @@ def combination(name: str) -> Entry[ShaperFacts]:
         namespace={"__doc__": piece.factory.__doc__, "__module__": __name__},
         frozen=True,
     )
-    facts = _facts(cast(type[_Combination], piece.factory), parts)
+    facts = _facts(cast(type[_Combination], piece.factory), piece.facts.control, parts)
     made.needs = facts.needs  # type: ignore[attr-defined]  # as the registry does for a rule
-    gin.register(gin_name(name), module=SHAPERS.kind)(made)
     return Entry(name, made, facts, piece.file, parts)
 
 
-def _facts(piece: type[_Combination], parts: Sequence[Entry[ShaperFacts]]) -> ShaperFacts:
+def _facts(piece: type[_Combination], control: bool, parts: Sequence[Entry[ShaperFacts]]) -> ShaperFacts:
     """What follows for the whole from its parts."""
     each = [part.facts for part in parts]
     return ShaperFacts(
@@ -213,7 +209,7 @@ def _facts(piece: type[_Combination], parts: Sequence[Entry[ShaperFacts]]) -> Sh
         needs=tuple(dict.fromkeys(need for facts in each for need in facts.needs)),
         scope=cast(Any, max((piece.least_scope, *(facts.scope for facts in each)), key=SCOPES.index)),
         stage="update" if any(facts.stage == "update" for facts in each) else "rollout",
-        control=piece.is_control or any(facts.control for facts in each),
+        control=control or any(facts.control for facts in each),
         preserves_mean=_keeps_mean(piece, each),
         preserves_sign=piece.keeps_sign and all(facts.preserves_sign for facts in each),
     )

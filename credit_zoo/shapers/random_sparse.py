@@ -29,12 +29,14 @@ class RandomSparse:
         check_range("random_sparse.seed", self.seed, 0)
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
-        weights = torch.zeros_like(x.mask, dtype=torch.float32)
-        for row, valid in enumerate(x.mask):
+        # Drawn on the host from one copy of ids and mask: an accelerator is waited for once, and not for every row.
+        ids, mask = torch.stack([x.ids, x.mask.long()]).cpu()
+        weights = torch.zeros(mask.shape)
+        for row, valid in enumerate(mask.bool()):
             places = valid.nonzero()[:, 0]
             if len(places):
-                weights[row, places[self._draw(x.ids[row, valid].tolist())]] = len(places)
-        return x.weighted(weights)
+                weights[row, places[self._draw(ids[row, valid].tolist())]] = len(places)
+        return x.weighted(weights.to(x.mask.device))
 
     def _draw(self, ids: list[int]) -> int:
         digest = hashlib.blake2b(repr((self.seed, ids)).encode(), digest_size=8).digest()

@@ -1,4 +1,15 @@
+from .meter import allocated as allocated
+from .meter import seconds as seconds
+from .pepo_baseline import ReleasePolicy as ReleasePolicy
 from .profile import FOLDER as FOLDER
 from .profile import PARTS as PARTS
 from .profile import Profile as Profile
 from .profile import measure as measure
+from .workload import Work as Work
+from .workload import architecture as architecture
+from .workload import random_batch as random_batch
+from .workload import random_policy as random_policy
+from .workload import random_prompts as random_prompts
+from .workload import trainers as trainers
+from .workload import training_step as training_step
+from .workload import with_layout as with_layout

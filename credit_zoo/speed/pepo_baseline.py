@@ -32,7 +32,14 @@ def statistics(
 class ReleasePolicy(Policy):
     """Scores one row per response, and computes the similarities beside it; they are thrown away."""
 
-    def forward(self, rows: BatchLayout, temperature: float, truncation: Truncation = WHOLE) -> TokenStatistics:
+    def forward(
+        self,
+        rows: BatchLayout,
+        temperature: float,
+        truncation: Truncation = WHOLE,
+        beside: Tensor | None = None,
+        entropy_gradient: bool = False,
+    ) -> TokenStatistics:
         image, start = rows.image_mask(self.encoder.image_token), rows.prompt_length
         inputs = self.base_inputs(rows.input_ids, rows.attention_mask, image)
         # One picture for each response, encoded again.

@@ -49,8 +49,8 @@ class Work:
         for name in ("prompts", "group", "tokens", "high", "wide", "micro_batch", "repeats"):
             check_range(f"work.{name}", getattr(self, name), 1)
         check_range("work.micro_tokens", self.micro_tokens, 0)
-        if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise UsageError(f"work.dtype must be float32, bfloat16 or float16, got '{self.dtype}'")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise UsageError(f"work.dtype must be float32 or bfloat16, got '{self.dtype}'")
         for name in self.rules:
             SHAPERS[name]
 
@@ -85,7 +85,7 @@ def random_policy(config: Any, work: Work, kind: type[Policy] = Policy) -> Polic
     settings = ModelConfig(path=work.model, gradient_checkpointing=work.checkpointing)
     if torch.cuda.is_available():
         settings = replace(settings, logits_at_once=2**26)
-    return kind(model, Encoder(small.tokenizer, None, None, ids[0], ids, stops=(never,)), settings)
+    return kind(model, Encoder(small.tokenizer, small.image_processor, None, ids[0], ids, stops=(never,)), settings)
 
 
 def with_layout(policy: Policy, layout: Any, kind: type[Policy] = Policy) -> Policy:

@@ -26,6 +26,7 @@ from credit_zoo.training.engine import (
     load_optimizer_state,
     on_cpu,
     optimizer_state,
+    refuse_float16,
 )
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -198,6 +199,7 @@ def _undo_first_update(optimizer: Any) -> None:
 
 def _dtype(policy: nn.Module) -> torch.dtype:
     """The one dtype of all parameters; DeepSpeed would cast the others in silence, or fail."""
+    refuse_float16(policy.parameters())
     found = {str(p.dtype).removeprefix("torch."): p.dtype for p in policy.parameters()}
     if len(found) == 1 and set(found) <= {"float32", "bfloat16"}:
         return next(iter(found.values()))

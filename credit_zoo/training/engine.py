@@ -7,7 +7,7 @@ Weights of less than 32 bits are moved through float32 copies, or steps of 1e-6 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -198,9 +198,18 @@ def adamw(parameters: list[Tensor], rate: float, weight_decay: float) -> torch.o
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay)
 
 
+def refuse_float16(parameters: Iterable[Tensor]) -> None:
+    """Raises `UsageError` if any of what is trained is held in float16."""
+    if any(parameter.dtype == torch.float16 for parameter in parameters):
+        raise UsageError(
+            "weights of float16 cannot be trained here: gradients of many tokens are too small for it, and the loss "
+            "is not scaled; set model.dtype=bfloat16 or float32. Measuring (eval_only=true) takes float16"
+        )
+
+
 def torch_engine(accelerator: Accelerator, policy: nn.Module, rate: float, weight_decay: float) -> TorchEngine:
     """One process, or DDP where there are several. Refuses an `accelerator` that would put autocast around the policy:
-    the sampler's pass has none.
+    the sampler's pass has none; and weights of float16, in which small gradients are 0, as no loss is scaled here.
     """
     if accelerator.mixed_precision != "no":
         raise UsageError(
@@ -208,6 +217,7 @@ def torch_engine(accelerator: Accelerator, policy: nn.Module, rate: float, weigh
             "would have: make it with mixed_precision='no' and set model.dtype"
         )
     trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
+    refuse_float16(trained.values())
     moved = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in trained.values()]
     optimizer = adamw(moved, rate, weight_decay)
     module = accelerator.prepare(policy)

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
+from itertools import chain, islice
 
+import torch
 from torch import Tensor
 
 from credit_zoo.question import Question
@@ -12,16 +14,10 @@ from credit_zoo.rollout import SamplerMismatch
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
 from credit_zoo.training.rollout_collection import Rollout, Sums
-from credit_zoo.training.step import (
-    UpdateStats,
-    measure_step,
-    old_policy_pass,
-    prepare,
-    shaped_first,
-    update,
-)
+from credit_zoo.training.step import before_updates, measure_step, prepare, update
 from credit_zoo.training.step_report import StepReport
 from credit_zoo.training.trainer import Trainer, UpdateBatch
+from credit_zoo.training.update_stats import UpdateStats
 from credit_zoo.truth import truth_signals
 
 
@@ -68,10 +64,7 @@ def _updates(trainer: Trainer, update_batch: UpdateBatch, rate: float, without_e
     """The updates of a step; of one without effect, its measurements alone."""
     if without_effect:
         return [measure_step(trainer, update_batch)]
-    if trainer.two_pass:
-        update_batch = old_policy_pass(trainer, update_batch)
-    elif trainer.facts.scope != "response":
-        update_batch = shaped_first(trainer, update_batch)
+    update_batch = before_updates(trainer, update_batch)
     return [update(trainer, update_batch, rate) for _ in range(trainer.train.updates)]
 
 
@@ -102,12 +95,18 @@ def _summary(
     """The step's numbers over all processes."""
     last = updates[-1]
     clipped = sum(one.stats.clipped for one in updates) / len(updates)
-    sampled, kept = (Sums(*trainer.total(*astuple(sums))) for sums in (rollout.sums_asked, rollout.sums_kept))
-    stats = (last.stats.tokens, clipped, last.entropy, last.stats.old_kl, last.stats.reference_kl)
-    tokens, clips, entropy, old_kl, reference_kl = trainer.total(*stats)
-    asked, left = trainer.total(rollout.asked, rollout.kept)
-    sampler = SamplerMismatch(*trainer.total(*astuple(last.mismatch))).numbers()
+    of = last.stats
+    stats = (of.tokens, clipped, last.entropy, of.old_kl, of.reference_kl, of.perception)
+    groups = (rollout.sums_asked, rollout.sums_kept, stats, (rollout.asked, rollout.kept), last.mismatch.sums.tolist())
+    own = [astuple(group) if isinstance(group, Sums) else group for group in groups]
+    # All of them in one exchange.
+    found = iter(trainer.total(*chain.from_iterable(own)))
+    every, of_kept, whole, (asked, left), mismatch = (list(islice(found, len(group))) for group in own)
+    sampled, kept = Sums(*every), Sums(*of_kept)
+    tokens, clips, entropy, *distances = whole
+    sampler = SamplerMismatch(torch.tensor(mismatch, dtype=torch.float64)).numbers()
     per_token = 1 / max(tokens, 1)
+    old_kl, reference_kl, perception = (per_token * distance for distance in distances)
     return StepReport(
         step=step + 1,
         loss=last.loss,
@@ -115,11 +114,15 @@ def _summary(
         **{f"kept_{name}": value for name, value in _means(kept).items()},
         entropy=entropy * per_token,
         clip_fraction=clips * per_token,
-        old_kl=old_kl * per_token,
-        reference_kl=reference_kl * per_token,
+        old_kl=old_kl,
+        reference_kl=reference_kl,
+        perception=perception,
         weight_std=last.spread.std,
         weight_ess=last.spread.ess,
         weight_quantiles=last.spread.quantiles,
+        weight_gini=last.spread.gini,
+        weight_same_sign=last.spread.same_sign,
+        agreement=last.agreement,
         grad_norm=last.grad_norm,
         sampled_tokens=int(sampled.tokens),
         kept_tokens=int(kept.tokens),

@@ -6,20 +6,31 @@ divided by totals of the whole step, and a shaper of scope "batch" sees all resp
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from credit_zoo import masked
-from credit_zoo.facts import UPDATE_SIGNAL
-from credit_zoo.objective import LossStats, TokenBatch, Totals, scheduled, shape
-from credit_zoo.policy import BatchLayout, MicroBatch, listen, pack, split, token_signals
-from credit_zoo.rollout import SamplerMismatch, truncated_importance_ratio
+from credit_zoo.facts import UPDATE_SIGNAL, VIEW_PREFIX
+from credit_zoo.objective import ResponsesOfStep, TokenBatch, Totals, scheduled, shape
+from credit_zoo.policy import (
+    BatchLayout,
+    MicroBatch,
+    TokenStatistics,
+    measure_tokens,
+    pack,
+    pictures,
+    seen_through,
+    split,
+)
+from credit_zoo.registry import ESTIMATORS
+from credit_zoo.rollout import truncated_importance_ratio
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
 from credit_zoo.training.step_report import WeightSpread
 from credit_zoo.training.trainer import Trainer, UpdateBatch
+from credit_zoo.training.update_stats import PartStats, UpdateStats, summed
 from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
 
 
@@ -52,9 +63,10 @@ def prepare(
         grown(batch.responses.ids, trainer.policy.encoder.pad_token),
         grown(batch.responses.mask, False),
     )
-    advantage = grown(trainer.base.estimator(batch.reward, batch.group), 0.0)
+    lengths = batch.responses.mask.sum(1).float()
+    known = (grown(batch.reward.float(), 0.0), grown(batch.group, -1), grown(lengths, 0.0))
     inputs = ShaperInputs(
-        advantage,
+        _advantages(trainer, *known, torch.arange(widest, device=device) < (0 if idle else len(mask))),
         TokenSignals({name: grown(values, 0.0) for name, values in (given or {}).items()}),
         grown(mask, False),
         grown(batch.group, -1),
@@ -63,7 +75,34 @@ def prepare(
         grown(batch.correct, 0.0),
     )
     totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
+    if any(name.startswith(VIEW_PREFIX) for name in trainer.measured):
+        rows = _seen_through(trainer, rows, inputs.mask)
     return UpdateBatch(rows, inputs, totals, grown(batch.responses.logp, 0.0))
+
+
+def _advantages(trainer: Trainer, reward: Tensor, group: Tensor, length: Tensor, there: Tensor) -> Tensor:
+    """The advantages of this process's responses, 0 for rows that are not `there`; `[B]` each. A group lies on one
+    process; an estimator of scope "batch" is shown the responses of all of them.
+    """
+    estimator, first, own = trainer.base.estimator, 0, len(reward)
+    if ESTIMATORS.of(estimator).facts.scope == "batch" and trainer.accelerator.num_processes > 1:
+        gather = trainer.accelerator.gather
+        reward, group, length, there = (gather(values) for values in (reward, group, length, there))
+        first = trainer.accelerator.process_index * own
+    found = torch.zeros(len(reward), device=reward.device)
+    found[there] = estimator(reward[there], group[there], length[there])
+    return found[first : first + own]
+
+
+def _seen_through(trainer: Trainer, rows: BatchLayout, mask: Tensor) -> BatchLayout:
+    """The rows with the degraded view of their pictures, which the shaper looks at. A view that swaps chooses among the
+    pictures of all processes.
+    """
+    view, pool = trainer.train.view, None
+    if view.swaps:
+        counted = rows.prompts.select(rows.row_of[mask.any(1)].unique())
+        pool = trainer.collector.processes.share(pictures(counted, trainer.policy))
+    return seen_through(rows, view, trainer.policy, pool)
 
 
 def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatch]:
@@ -75,11 +114,14 @@ def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatc
     return split(found, int(trainer.accelerator.gather(here).max()))
 
 
-def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) -> tuple[Tensor, Tensor, TokenSignals]:
-    """Log-probability, entropy and the signals that the shaper wants measured, of some rows, from one forward pass."""
-    with listen(trainer.policy, rows, trainer.facts.measured) as cosines:
-        found = trainer.statistics(model, rows)
-    return found.logp, found.entropy, token_signals(trainer.facts.measured, found, cosines, mask)
+def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) -> tuple[TokenStatistics, TokenSignals]:
+    """The statistics of some rows and the signals that shaper and base want measured, from one pass, and from one more
+    that sees degraded pictures if they look at those.
+    """
+    sampling, needs = trainer.collector.sampling, trainer.measured
+    how = (sampling.temperature, sampling.truncation)
+    pays_entropy = trainer.base.entropy_beta != 0
+    return measure_tokens(trainer.policy, model, rows, needs, *how, mask=mask, entropy_gradient=pays_entropy)
 
 
 @torch.no_grad()
@@ -87,11 +129,11 @@ def measure_signals(trainer: Trainer, update_batch: UpdateBatch) -> tuple[Shaper
     """A pass without gradient over all responses: what the shaper may look at, and the log-probabilities `[B, T]`."""
     mask = update_batch.inputs.mask
     old_logp = torch.zeros(mask.shape, device=mask.device)
-    measured = trainer.facts.measured
+    measured = trainer.measured
     signals = {name: torch.zeros_like(old_logp) for name in measured}
     for part in micro_batches(trainer, update_batch):
-        logp, _, found = _score(trainer, trainer.engine.module, update_batch.rows.select(part), part.cut(mask))
-        part.put(old_logp, logp)
+        said, found = _score(trainer, trainer.engine.module, update_batch.rows.select(part), part.cut(mask))
+        part.put(old_logp, said.logp)
         for name in measured:
             part.put(signals[name], found.values[name])
     return update_batch.inputs.with_signals(signals), old_logp
@@ -102,16 +144,33 @@ def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
     is called anew in every update.
     """
     inputs, old_logp = measure_signals(trainer, update_batch)
-    (broken,) = trainer.total(float(not old_logp[inputs.mask].isfinite().all()))
+    (broken,) = trainer.total_of((~_finite(old_logp, inputs.mask)).double().view(1))
     if broken:
         raise NonFiniteError
     shaped = None if trainer.facts.stage == "update" else _shape_all(trainer, inputs)
-    return replace(update_batch, inputs=inputs, shaped=shaped, old_logp=old_logp)
+    selected = _select(trainer, inputs, old_logp)
+    return replace(update_batch, inputs=inputs, shaped=shaped, old_logp=old_logp, selected=selected)
 
 
-def shaped_first(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
-    """The token advantages of a shaper that looks at several responses and wants nothing measured of them."""
-    return replace(update_batch, shaped=_shape_all(trainer, update_batch.inputs))
+def _select(trainer: Trainer, x: ShaperInputs, old_logp: Tensor) -> Tensor | None:
+    """The tokens `[B, T]` that the policy loss selects among those of all processes; None where it selects none."""
+    loss, gather = trainer.base.selecting, trainer.accelerator.gather
+    if loss is None:
+        return None
+    known = (gather(values) for values in (x.advantage, old_logp, x.mask, x.ids, x.group))
+    first = trainer.accelerator.process_index * len(x.mask)
+    return loss.select(ResponsesOfStep(*known))[first : first + len(x.mask)]
+
+
+def before_updates(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
+    """What has to be known before the first gradient: all that a pass of the old policy tells, or the token advantages
+    of a shaper that looks at several responses and wants nothing measured of them; else nothing.
+    """
+    if trainer.two_pass:
+        return old_policy_pass(trainer, update_batch)
+    if trainer.facts.scope != "response":
+        return replace(update_batch, shaped=_shape_all(trainer, update_batch.inputs))
+    return update_batch
 
 
 def _shape_all(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -124,12 +183,20 @@ def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
     """Token advantages; rows without a token that counts, which may be there to keep processes in step, are not shown
     to the shaper.
     """
-    there = x.mask.any(1)
+    there = [row for row, counts in enumerate(x.mask.any(1).tolist()) if counts]
+    if len(there) == len(x.mask):
+        return scheduled(shape(trainer.shaper, x), x, trainer.train.shaper_schedule)
     found = torch.zeros(x.mask.shape, device=x.mask.device)
-    if there.any():
-        part = x.rows(there)
-        found[there] = scheduled(shape(trainer.shaper, part), part, trainer.train.shaper_schedule)
+    if there:
+        rows = torch.tensor(there, device=x.mask.device)
+        part = x.rows(rows)
+        found[rows] = scheduled(shape(trainer.shaper, part), part, trainer.train.shaper_schedule)
     return found
+
+
+def _finite(values: Tensor, mask: Tensor) -> Tensor:
+    """Whether all that counts is finite, as a tensor."""
+    return masked.fill(values, mask).isfinite().all()
 
 
 def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -140,18 +207,6 @@ def _shape_everywhere(trainer: Trainer, x: ShaperInputs) -> Tensor:
     whole = _shape(trainer, ShaperInputs(advantage, signals, mask, group, ids, x.progress, correct))
     first = trainer.accelerator.process_index * len(x.mask)
     return whole[first : first + len(x.mask)]
-
-
-@dataclass(frozen=True)
-class UpdateStats:
-    """What one update measured on this process; sums add up over processes."""
-
-    loss: float
-    stats: LossStats
-    entropy: float  # summed over valid tokens [nats]
-    spread: WeightSpread
-    grad_norm: float
-    mismatch: SamplerMismatch
 
 
 def update(trainer: Trainer, update_batch: UpdateBatch, rate: float) -> UpdateStats:
@@ -167,7 +222,7 @@ def update(trainer: Trainer, update_batch: UpdateBatch, rate: float) -> UpdateSt
     # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
     with memory_of("updating"):
         norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
-    return _summed(trainer, update_batch, batches, parts, loss, norm)
+    return summed(trainer, update_batch, batches, parts, loss, norm)
 
 
 @torch.no_grad()
@@ -178,72 +233,40 @@ def measure_step(trainer: Trainer, update_batch: UpdateBatch) -> UpdateStats:
     _, old_logp = measure_signals(trainer, update_batch)
     inputs = replace(update_batch.inputs, advantage=torch.zeros_like(update_batch.inputs.advantage))
     still = replace(update_batch, inputs=inputs, shaped=torch.zeros_like(old_logp), old_logp=old_logp)
+    still = replace(still, selected=_select(trainer, inputs, old_logp))
     batches = micro_batches(trainer, still)
     parts = [_forward(trainer, still, part)[1] for part in batches]
-    return _summed(trainer, still, batches, parts, _finite_loss(trainer, parts), 0.0)
+    return summed(trainer, still, batches, parts, _finite_loss(trainer, parts), 0.0)
 
 
-def _finite_loss(trainer: Trainer, parts: Sequence["_Part"]) -> float:
+def _finite_loss(trainer: Trainer, parts: Sequence[PartStats]) -> float:
     """The loss over all micro-batches and processes; raises `NonFiniteError`."""
-    (loss,) = trainer.total(sum(part.loss for part in parts))
+    (loss,) = trainer.total_of(torch.stack([part.loss for part in parts]).cumsum(0)[-1:])
     if not math.isfinite(loss):
         trainer.engine.zero_grad()
         raise NonFiniteError
     return loss
 
 
-def _summed(
-    trainer: Trainer,
-    update_batch: UpdateBatch,
-    batches: Sequence[MicroBatch],
-    parts: Sequence["_Part"],
-    loss: float,
-    norm: float,
-) -> UpdateStats:
-    """The numbers of all micro-batches together."""
-    stats = sum((part.stats for part in parts[1:]), parts[0].stats)
-    counted = torch.zeros_like(update_batch.inputs.mask)
-    weights = torch.zeros(counted.shape, device=counted.device)
-    for batch, part in zip(batches, parts, strict=True):
-        batch.put(weights, part.weights[0])
-        batch.put(counted, part.weights[1])
-    spread = WeightSpread.of(trainer.accelerator.gather(weights), trainer.accelerator.gather(counted))
-    mismatch = sum((part.mismatch for part in parts), SamplerMismatch())
-    return UpdateStats(loss, stats, sum(part.entropy for part in parts), spread, norm, mismatch)
-
-
-@dataclass(frozen=True)
-class _Part:
-    loss: float
-    stats: LossStats
-    entropy: float
-    weights: tuple[Tensor, Tensor]  # [B, T] and the mask of rows and tokens that count
-    mismatch: SamplerMismatch
-
-
-def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> _Part:
+def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> PartStats:
     """Forward, shape, loss and backward of one micro-batch."""
     loss, found = _forward(trainer, update_batch, part)
     trainer.engine.backward(loss)
     return found
 
 
-def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> tuple[Tensor, _Part]:
+def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> tuple[Tensor, PartStats]:
     """Forward, shape and loss of one micro-batch."""
     x, rows = update_batch.part(part), update_batch.rows.select(part)
     if update_batch.shaped is None and update_batch.old_logp is None:
-        logp, entropy, signals = _score(trainer, trainer.engine.module, rows, x.mask)
+        found, signals = _score(trainer, trainer.engine.module, rows, x.mask)
         x = x.with_signals(signals.values)
     else:
-        logp, entropy, _ = trainer.statistics(trainer.engine.module, rows)
+        found = trainer.statistics(trainer.engine.module, rows)
+    logp = found.logp
     old_logp = logp.detach() if update_batch.old_logp is None else part.cut(update_batch.old_logp)
-    if update_batch.shaped is not None:
-        advantage = part.cut(update_batch.shaped)
-    else:
-        # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
-        broken = not bool(logp[x.mask].isfinite().all())
-        now = x.with_signals({UPDATE_SIGNAL: masked.fill(logp.detach() - old_logp, x.mask)})
-        advantage = torch.zeros_like(logp) if broken else _shape(trainer, now)
+    shaped, selected = (None if v is None else part.cut(v) for v in (update_batch.shaped, update_batch.selected))
+    advantage = _shape_now(trainer, x, logp.detach() - old_logp) if shaped is None else shaped
     reference = None
     if trainer.reference is not None:
         with torch.no_grad():
@@ -252,6 +275,19 @@ def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> t
         old_logp, part.cut(update_batch.sampler_logp), x.mask, trainer.importance_cap
     )
     corrected = advantage if math.isinf(trainer.importance_cap) else advantage * correction
-    loss, stats = trainer.base.objective(TokenBatch(logp, old_logp, corrected, x.mask, reference), update_batch.totals)
-    summed = float(masked.total(entropy.detach(), x.mask).sum())
-    return loss, _Part(float(loss.detach()), stats, summed, WeightSpread.part(advantage, x), mismatch)
+    batch = TokenBatch(
+        logp, old_logp, corrected, x.mask, reference, found.entropy, x.signals.values.get("view_logp"), selected
+    )
+    loss, stats = trainer.base.objective(batch, update_batch.totals)
+    entropy = masked.fill(found.entropy.detach(), x.mask)
+    seen = {"entropy": entropy, "logp": masked.fill(logp.detach(), x.mask), **x.signals.values}
+    weights = WeightSpread.part(advantage, x)
+    return loss, PartStats(loss.detach().double(), stats, entropy.sum().double(), weights, mismatch, seen)
+
+
+def _shape_now(trainer: Trainer, x: ShaperInputs, log_ratio: Tensor) -> Tensor:
+    """The token advantages of a micro-batch in this update."""
+    # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
+    if not _finite(log_ratio, x.mask):
+        return torch.zeros_like(log_ratio)
+    return _shape(trainer, x.with_signals({UPDATE_SIGNAL: masked.fill(log_ratio, x.mask)}))

@@ -1,7 +1,9 @@
 """Numbers about a step: what the progress bar, the tracker and the record's curve show."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
+import torch
 from torch import Tensor
 
 from credit_zoo import masked
@@ -16,12 +18,16 @@ class WeightSpread:
     """How far a rule departs from uniform: the weights `W = A[b,t] / A[b]` of responses with an advantage.
 
     `std` over all their tokens; `ess` the mean over responses of the effective share of tokens,
-    (sum W)^2 / (T sum W^2), 1 for uniform; `quantiles` p05, p50, p95.
+    (sum W)^2 / (T sum W^2), 1 for uniform; `quantiles` p05, p50, p95; `gini` the mean over responses of the Gini
+    coefficient of |W|, 0 for uniform and 1 - 1/T for a single token; `same_sign` the share of all their tokens whose
+    credit has the sign of the response's, W > 0.
     """
 
     std: float
     ess: float
     quantiles: tuple[float, float, float]
+    gini: float = 0.0
+    same_sign: float = 1.0
 
     @classmethod
     def part(cls, token_advantage: Tensor, x: ShaperInputs) -> tuple[Tensor, Tensor]:
@@ -32,13 +38,28 @@ class WeightSpread:
     @classmethod
     def of(cls, w: Tensor, mask: Tensor) -> "WeightSpread":
         """The spread of a step's weights `[B, T]`; a step without any advantage counts as uniform."""
-        if not mask.any():
+        valid = w[mask]
+        if not len(valid):
             return cls(0.0, 1.0, (1.0, 1.0, 1.0))
         square = masked.count(mask) * masked.total(w.square(), mask)
         ess = masked.total(w, mask).square() / square.clamp(min=1e-12)
         rows = mask.any(1)
-        low, middle, high = (float(masked.quantile(w, mask, q)) for q in (0.05, 0.5, 0.95))
-        return cls(float(w[mask].std(correction=0)), float(ess[rows].mean()), (low, middle, high))
+        gini, same = _gini(w.abs(), mask)[rows].mean(), (valid > 0).float().mean()
+        of_all = [valid.std(correction=0), ess[rows].mean(), gini, same]
+        numbers = torch.stack([*of_all, *masked.quantiles(valid, 0.05, 0.5, 0.95)])
+        std, share, unequal, alike, low, middle, high = numbers.tolist()
+        return cls(std, share, (low, middle, high), unequal, alike)
+
+
+def _gini(values: Tensor, mask: Tensor) -> Tensor:
+    """Of each row's valid values, which are not negative, `[B, 1]`: sum_i (2 i - n - 1) v_i / (n sum_i v_i), ascending
+    from i = 1; 0 for a row of zeros.
+    """
+    ordered, count = masked.fill(values, mask).sort(-1).values, masked.count(mask)
+    # Zeros outside the mask come first and count for nothing.
+    place = torch.arange(1, mask.shape[-1] + 1, device=mask.device) - (mask.shape[-1] - count)
+    weighted = ((2 * place - count - 1) * ordered).sum(-1, keepdim=True)
+    return weighted / (count * ordered.sum(-1, keepdim=True)).clamp(min=1e-12)
 
 
 @dataclass(frozen=True)
@@ -46,7 +67,9 @@ class StepReport:
     """One step. `reward`, `accuracy` (the mean score), `truncated` and `length` are means over all sampled responses,
     `kept_...` over those that a filter left to train on, 0 where it left none. All that follows is of the latter:
     entropy and KL in nats per token; `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference).
-    `sampler_...` is what sampler and trainer disagree on (`credit_zoo.rollout.importance_correction`).
+    `sampler_...` is what sampler and trainer disagree on (`credit_zoo.rollout.importance_correction`); `perception` the
+    distance to the policy without the picture per token, 0 where no base asks for it; `agreement` of every two signals
+    that were measured (`credit_zoo.training.signal_agreement`).
     """
 
     step: int
@@ -77,6 +100,10 @@ class StepReport:
     sampler_truncated: float = 0.0
     sampler_ess: float = 1.0
     sampler_difference: float = 0.0
+    weight_gini: float = 0.0
+    weight_same_sign: float = 1.0
+    perception: float = 0.0
+    agreement: Mapping[str, float] = field(default_factory=dict)
 
     def short(self) -> dict[str, str]:
         """What fits beside a progress bar."""
@@ -91,8 +118,9 @@ class StepReport:
 
     def scalars(self) -> dict[str, float]:
         """Every number, for a tracker and the record; no mean over responses that there are none of."""
-        values = {name: value for name, value in asdict(self).items() if name != "weight_quantiles"}
+        several = ("weight_quantiles", "agreement")
+        values = {name: value for name, value in asdict(self).items() if name not in several}
         if not self.kept_prompts:
             values = {name: value for name, value in values.items() if name not in KEPT_MEANS}
         names = ("weight_p05", "weight_p50", "weight_p95")
-        return {**values, **dict(zip(names, self.weight_quantiles, strict=True))}
+        return {**values, **dict(zip(names, self.weight_quantiles, strict=True)), **self.agreement}

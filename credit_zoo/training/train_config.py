@@ -1,11 +1,12 @@
 """The schedule of training: how many steps of how much, at which learning rate."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from credit_zoo.errors import UsageError, check_range
 from credit_zoo.objective import ShaperSchedule
+from credit_zoo.policy import Patches, View
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class TrainConfig:
     """The schedule. `prompts` per step over all processes; `updates` per rollout; at most `micro_batch` responses and
     `micro_tokens` tokens, prompts and padding included, are read at once (0: any number), and at most `rollout_tokens`
     are sampled at once, which changes memory and nothing else; `shaper_schedule` blends the shaper in over training.
+    `view` is what rules that compare the policy with itself look at: patches, noise, swapped or no_picture.
     """
 
     steps: int = 100  # rollouts, each followed by train.updates optimizer steps
@@ -27,6 +29,7 @@ class TrainConfig:
     weight_decay: float = 0.0  # of AdamW, per step and unit of the rate
     max_grad_norm: float = 1.0  # to which the gradient is clipped
     shaper_schedule: ShaperSchedule = "none"  # none: the rule at once; linear: from uniform to the rule's weights
+    view: View = field(default_factory=Patches)  # of the picture, degraded, for rules that look at one: a name
 
     def __post_init__(self) -> None:
         for name in ("steps", "prompts", "updates", "micro_batch", "rollout_tokens"):

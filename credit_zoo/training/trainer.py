@@ -32,8 +32,8 @@ class Trainer:
 
     def statistics(self, model: nn.Module, rows: BatchLayout) -> TokenStatistics:
         """What a model says of some responses, under the distribution that they were sampled from."""
-        sampling = self.collector.sampling
-        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation)
+        sampling, pays_entropy = self.collector.sampling, self.base.entropy_beta != 0
+        found: TokenStatistics = model(rows, sampling.temperature, sampling.truncation, entropy_gradient=pays_entropy)
         return found
 
     @property
@@ -41,23 +41,34 @@ class Trainer:
         return SHAPERS.of(self.shaper).facts
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """The signals that passes of the policy measure: the shaper's, and the base's."""
+        return tuple(dict.fromkeys((*self.facts.measured, *self.base.measured)))
+
+    @property
     def two_pass(self) -> bool:
-        """Whether signals come from a pass of their own: they must not move under several updates, and a shaper
-        that looks at several responses needs all of them before the first gradient.
+        """Whether signals come from a pass of their own: they must not move under several updates, and whoever looks
+        at several responses, a shaper or a loss that selects among the step's tokens, needs all of them before the
+        first gradient.
         """
-        return self.train.updates > 1 or (self.facts.scope != "response" and bool(self.facts.measured))
+        several = self.facts.scope != "response" and bool(self.measured)
+        return self.train.updates > 1 or several or self.base.selecting is not None
 
     def total(self, *values: float) -> list[float]:
         """Sums over all processes."""
-        local = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
-        return [float(v) for v in self.accelerator.reduce(local, reduction="sum")]
+        return self.total_of(torch.tensor(values, dtype=torch.float64, device=self.accelerator.device))
+
+    def total_of(self, values: Tensor) -> list[float]:
+        """The same of values `[n]`, float64, that are on the device already."""
+        found: list[float] = self.accelerator.reduce(values, reduction="sum").tolist()
+        return found
 
 
 @dataclass(frozen=True)
 class UpdateBatch:
     """A step's responses on this process with all that the loss needs of them, `[B, ...]`. The signals of `inputs` are
     those that no pass of the policy gives, and after a pass of the old policy all of them; `shaped` is there once token
-    advantages are known, `old_logp` after that pass.
+    advantages are known, `old_logp` after that pass, and `selected` then too if the policy loss selects tokens.
     """
 
     rows: BatchLayout
@@ -66,6 +77,7 @@ class UpdateBatch:
     sampler_logp: Tensor
     shaped: Tensor | None = None
     old_logp: Tensor | None = None
+    selected: Tensor | None = None
 
     def part(self, part: MicroBatch) -> ShaperInputs:
         """What a shaper may look at of a micro-batch, with the signals that are there already."""

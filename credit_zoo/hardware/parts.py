@@ -1,0 +1,25 @@
+"""The parts of the check, in the order in which a short budget should be spent."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from credit_zoo.hardware.agreement import collectives, kernels, losses, tests
+from credit_zoo.hardware.back_ends import attention, sampling
+from credit_zoo.hardware.budget import Budget
+from credit_zoo.hardware.large_models import models
+from credit_zoo.hardware.machine import Here
+
+Part = Callable[[Here, Budget], dict[str, Any]]
+MODEL, LARGER_MODEL = "qwen2_5_vl_3b", "qwen2_5_vl_7b"
+
+PARTS: Mapping[str, Part] = {
+    "losses": losses,
+    "collectives": collectives,
+    "kernels": kernels,
+    "tests": tests,
+    "attention": attention,
+    "model_3b": partial(models, model=MODEL),
+    "sampling": partial(sampling, model=MODEL),
+    "model_7b": partial(models, model=LARGER_MODEL),
+}
