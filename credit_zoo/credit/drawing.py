@@ -143,8 +143,9 @@ def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str], truth: bool
     if truth and bench.twin is not None:
         signals |= bench.truth(batch)
         another_way = (batch.correct >= 1) & ~bench.solved(asked(batch)).follows(batch)
+    lengths = masked.count(batch.responses.mask)[:, 0]
     inputs = ShaperInputs(
-        bench.base.estimator(batch.reward, batch.group, batch.responses.mask.sum(1).float()).to(device),
+        bench.base.estimator(batch.reward, batch.group, lengths).to(device),
         TokenSignals({name: masked.fill(values, rows.mask) for name, values in signals.items()}),
         rows.mask,
         batch.group.to(device),
@@ -157,12 +158,9 @@ def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str], truth: bool
 
 @torch.no_grad()
 def measured_signals(bench: Bench, rows: BatchLayout, names: Iterable[str]) -> Mapping[str, Float[Tensor, "B T"]]:
-    """The signals that passes of the policy tell."""
-    wanted = sorted(set(names))
-    sampling = bench.sampling
-    _, found = measure_tokens(
-        bench.policy, bench.policy, rows, wanted, sampling.temperature, sampling.truncation, view=Patches()
-    )
+    """The signals that passes of the policy tell; a degraded view has half of its patches black."""
+    how = (bench.sampling.temperature, bench.sampling.truncation)
+    _, found = measure_tokens(bench.policy, bench.policy, rows, sorted(set(names)), *how, view=Patches())
     return found.values
 
 

@@ -29,12 +29,6 @@ class WeightSpread:
     gini: float = 0.0
     same_sign: float = 1.0
 
-    def numbers(self) -> dict[str, float]:
-        """Each under its name."""
-        low, middle, high = self.quantiles
-        found = {"std": self.std, "ess": self.ess, "p05": low, "p50": middle, "p95": high}
-        return {**found, "gini": self.gini, "same_sign": self.same_sign}
-
     @classmethod
     def part(cls, token_advantage: Tensor, x: ShaperInputs) -> tuple[Tensor, Tensor]:
         """Weights `[B, T]` of a micro-batch and the mask of those that count."""
