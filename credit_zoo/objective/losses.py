@@ -98,6 +98,11 @@ class LossStats:
     def perception(self) -> float:
         return float(self.sums[4])
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LossStats) and torch.equal(self.sums, other.sums)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __add__(self, other: "LossStats") -> "LossStats":
         return LossStats(self.sums + other.sums)
 
