@@ -17,7 +17,6 @@ from credit_zoo.credit.settings import REFERENCE
 from credit_zoo.credit.true_gradient import true_gradient
 from credit_zoo.credit.workspace import Arrays, Workspace, load_object, save_arrays, save_object
 from credit_zoo.errors import UsageError
-from credit_zoo.facts import UPDATE_SIGNAL
 from credit_zoo.registry import SHAPERS
 from credit_zoo.types import RolloutBatch
 
@@ -52,8 +51,8 @@ class Instrument:
     @cached_property
     def needs(self) -> list[str]:
         """What any of the rules wants measured."""
-        wanted = {need for name in self.rules for need in SHAPERS[name].facts.measured}
-        return sorted(wanted - {UPDATE_SIGNAL})
+        each = [SHAPERS[name].facts for name in self.rules]
+        return sorted({need for facts in each for need in (*facts.measured, *facts.text)})
 
     def plain(self) -> Projection:
         """The projection without Adam's geometry, which the reference batches tell."""
