@@ -179,7 +179,7 @@ def test_of_several_words_for_one_thing_the_last_counts():
 
 
 def test_every_option_of_a_run_is_used():
-    fields = set(parse([]).__dataclass_fields__) | {"seed", "recipe", "steps", "rollout", "eval_steps"}
+    fields = set(parse([]).__dataclass_fields__) | {"seed", "recipe", "steps", "rollout", "eval_steps", "view"}
     assert set(OPTIONS) <= fields
 
 

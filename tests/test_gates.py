@@ -103,13 +103,16 @@ def test_only_runs_from_the_probed_weights_on_its_twin_count_and_of_one_length(p
     assert runs_of(tmp_path, probe, 7) == {}
 
 
+def _measured(name, value):
+    """A rule as the instrument's record has it."""
+    return {"name": name, "numbers": {"efficiency": {"value": value, "error": 0.0, "low": value, "high": value}}}
+
+
 def test_the_record_is_read_as_written_and_tells_what_failed_and_what_is_open(probe, tmp_path, capsys):
     save(probe, tmp_path / "probe.json")
     write(a_run("uniform", 1, (1, 1, 1, 0), (0.5, 0.6)), tmp_path / "results")
     credit = tmp_path / "credit.json"
-    credit.write_text(
-        json.dumps({"rules": [{"name": "pepo", "efficiency": 1.0}, {"name": "oracle_exact", "efficiency": 1.6}]})
-    )
+    credit.write_text(json.dumps({"rules": [_measured("pepo", 1.0), _measured("oracle_exact", 1.6)]}))
     words = [
         f"probe={tmp_path}/probe.json",
         f"results={tmp_path}/results",

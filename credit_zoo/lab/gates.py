@@ -142,16 +142,15 @@ def credit(settings: Gates, runs: Runs) -> tuple[Gate, Gate]:
 
 
 def efficiency(path: Path) -> tuple[float, float | None, float | None]:
-    """The best oracle's efficiency with its interval, from an instrument's record: its list `rules` holds objects with
-    `name`, `efficiency`, `low` and `high`.
-    """
+    """The best oracle's efficiency with its interval, from a record of `python -m credit_zoo.credit`."""
     try:
         rules = json.loads(path.read_text(encoding="utf-8"))["rules"]
         oracles = [rule for rule in rules if str(rule["name"]).startswith("oracle")]
-        best = max(oracles, key=lambda rule: float(rule["efficiency"]))
-        return float(best["efficiency"]), best.get("low"), best.get("high")
+        found = [rule["numbers"]["efficiency"] for rule in oracles]
+        best = max(found, key=lambda one: float(one["value"]))
+        return float(best["value"]), best["low"], best["high"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"credit={path} has no list 'rules' with the efficiency of an oracle: {error}") from None
+        raise UsageError(f"credit={path} is no record of the instrument with an oracle in it: {error}") from None
 
 
 def before_training(probe: ProbeRecord) -> tuple[Gate, Gate]:

@@ -59,9 +59,7 @@ class Block(NamedTuple):
 
 @runtime_checkable
 class Kernel(Protocol):
-    """What is done to a block's logits, which are the kernel's to change. `ids` and `forbidden` count from the block's
-    first token; ids outside of it are of other blocks.
-    """
+    """What is done to a block's logits, which are its own to change; `ids` and `forbidden` count from its first token."""
 
     def reduce(
         self, logits: Float[Tensor, "N V"], ids: Int64[Tensor, " N"], temperature: float, forbidden: Sequence[int]
