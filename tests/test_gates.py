@@ -143,7 +143,7 @@ def test_what_cannot_be_weighed_is_answered_with_a_sentence(probe, tmp_path):
     save(probe, tmp_path / "probe.json")
     (tmp_path / "c.json").write_text("{}")
     settings = Gates(str(tmp_path / "probe.json"), str(tmp_path / "none"), str(tmp_path / "c.json"))
-    with pytest.raises(UsageError, match="has no list 'rules'"):
+    with pytest.raises(UsageError, match="is no record of the instrument"):
         gates_of(settings, [])
     with pytest.raises(UsageError, match="only where a value was measured"):
         Gate("a", "x", None, None, None, "y", True)

@@ -59,7 +59,7 @@ class Block(NamedTuple):
 
 @runtime_checkable
 class Kernel(Protocol):
-    """What is done to a block's logits, which are its own to change; `ids` and `forbidden` count from its first token."""
+    """What is done to a block's logits, its own to change; `ids` and `forbidden` count from the block's first token."""
 
     def reduce(
         self, logits: Float[Tensor, "N V"], ids: Int64[Tensor, " N"], temperature: float, forbidden: Sequence[int]
