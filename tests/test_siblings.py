@@ -23,7 +23,9 @@ def inputs(ids, advantage, group=None, mask=None):
 
 
 def shaped(x, **settings):
-    return shaping.shape(SHAPERS["siblings"].factory(**settings), x)
+    if "blend" in settings:
+        settings.setdefault("blend_negative", settings["blend"])
+    return shaping.shape(SHAPERS["siblings"].factory(**{"context": 0, **settings}), x)
 
 
 # Three answers begin with 1, two of them go on with 2; the fourth goes its own way.
@@ -51,6 +53,13 @@ def test_without_shrinkage_the_credit_of_an_answer_adds_up_to_its_advantage_wher
     advantage -= advantage.mean()
     found = shaped(inputs(ids.tolist(), advantage.tolist()), shrink=0.0, blend=0.0)
     torch.testing.assert_close(found.sum(1), advantage, atol=1e-5, rtol=0)
+
+
+def test_wrong_answers_keep_another_share_than_right_ones():
+    x = inputs(*FOUR)
+    found = shaped(x, blend=0.7, blend_negative=0.3)
+    right, wrong = (shaped(x, blend=share) for share in (0.7, 0.3))
+    torch.testing.assert_close(found, torch.where((x.advantage > 0)[:, None], right, wrong))
 
 
 @pytest.mark.parametrize("context", [0, 2])

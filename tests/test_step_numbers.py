@@ -242,6 +242,6 @@ def test_a_rule_s_signals_are_all_compared_whatever_the_rule(tiny):
     for shaper in SHAPERS:
         facts = SHAPERS[shaper].facts
         if not facts.truth:
-            wanted = {*facts.measured, "entropy", "logp"}
+            wanted = {*facts.measured, *facts.text, "entropy", "logp"}
             found = measured(tiny, shaper, data, updates=2 if facts.stage == "update" else 1).agreement
             assert len(found) == len(wanted) * (len(wanted) - 1)

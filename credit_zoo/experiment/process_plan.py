@@ -12,7 +12,7 @@ import torch
 
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.plan import PROMPT_TOKENS
-from credit_zoo.facts import ShaperFacts
+from credit_zoo.facts import UPDATE_SIGNAL, ShaperFacts
 from credit_zoo.policy import pack, split
 from credit_zoo.registry import SHAPERS
 
@@ -71,10 +71,12 @@ def exchanges(config: ExperimentConfig, facts: ShaperFacts, rows: int) -> list[E
             Exchange("gather", (rows, length), 2 + len(facts.needs), "mask, ids and signals, for a rule of the batch"),
             Exchange("gather", (rows,), 1, "groups, for a rule of the batch"),
         ]
+    compared = {"entropy", "logp", *facts.needs} - {UPDATE_SIGNAL}
     return [
         *whole,
         Exchange("reduce", (1,), train.updates, "loss"),
         Exchange("gather", (rows, length), 2 * train.updates, "weights of tokens, and which count"),
+        Exchange("gather", (rows, length), (1 + len(compared)) * train.updates, "signals that are compared, and mask"),
     ]
 
 

@@ -23,10 +23,12 @@ def text_signals(
 ) -> dict[str, Tensor]:
     """Those of "section" and "digit" that `needs` names, `[B, T]` float32, 0 outside the mask."""
     wanted = {name for name in ("section", "digit") if name in set(needs)}
+    if not wanted:
+        return {}
     found = {name: torch.zeros(mask.shape) for name in sorted(wanted)}
-    texts = _token_texts(encoder, ids[mask].unique().tolist()) if wanted else {}
+    texts = _token_texts(encoder, ids[mask].unique().tolist())
     for row, (tokens, valid) in enumerate(zip(ids.cpu(), mask.cpu(), strict=True)):
-        pieces = [texts[token] for token in tokens[valid].tolist()] if wanted else []
+        pieces = [texts[token] for token in tokens[valid].tolist()]
         if "section" in wanted:
             found["section"][row, valid] = torch.tensor(token_sections(pieces, encoder.opened), dtype=torch.float32)
         if "digit" in wanted:

@@ -2,14 +2,17 @@
 
     d[b,t] = s1/(n1 + shrink) - s0/(n0 + shrink)      n1, s1: number and summed A of the answers that hold (c, y_t),
                                                       n0, s0: of those that hold the context c; 0 where n1 = n0
-    A[b,t] = (1 - blend) * d[b,t] + blend * A[b]      c: all tokens before t, or the last `context` of them
+    A[b,t] = (1 - k) * d[b,t] + k * A[b]              k = blend where A[b] > 0, else blend_negative
+                                                      c: the last `context` tokens before t, 0: all of them
 
 Paper: none; ours. An estimate of Q(c, y_t) - V(c) from the answers that are there anyway: no extra pass, no extra
 sample, no truth. Averages over answers that share (c, y_t) leave the group's gradient as it is (Rao-Blackwell); what
 lowers its noise is the baseline V(c) of those that stood at the same place. Both means are shrunk towards 0, the mean
-of the group's advantages. A token at which no sibling went another way gets `blend` of the uniform credit alone.
-Relatives: KTAE counts tokens without context; VinePPO, SPO and TreeRPO sample the branches that are counted here.
-Reduces to `uniform` at blend = 1; where no two answers share a context it is `blend` times `uniform`.
+of the group's advantages. A token at which no sibling went another way gets its share of the uniform credit alone.
+Wrong answers hold unlikely tokens, whose gradients are long, and so keep a smaller share (a baseline nearer to the one
+of least variance). Relatives: KTAE counts tokens without context; VinePPO, SPO and TreeRPO sample the branches that
+are counted here. What it gains, and when it cannot: `docs/siblings.md`.
+Reduces to `uniform` at blend = blend_negative = 1; answers that share nothing keep these shares of it.
 """
 
 from dataclasses import dataclass
@@ -27,19 +30,23 @@ from credit_zoo.types import ShaperInputs
 _MULTIPLIER, _INCREMENT = 6364136223846793005, 1442695040888963407
 
 
-@SHAPERS.register("siblings", paper="none", scope="group", reduces_to=("uniform", {"blend": 1.0}))
+@SHAPERS.register(
+    "siblings", paper="none", scope="group", reduces_to=("uniform", {"blend": 1.0, "blend_negative": 1.0})
+)
 @dataclass(frozen=True)
 class Siblings:
     """How much of a context answers must share, how far means are shrunk, and how much stays uniform."""
 
-    context: int = 0  # tokens before t that must agree, [0, inf); 0: all of them
+    context: int = 6  # tokens before t that must agree, [0, inf); 0: all of them
     shrink: float = 1.0  # answers' worth of prior at the group's mean, [0, inf)
-    blend: float = 0.3  # share of the response's own advantage, [0, 1]; 1 = uniform
+    blend: float = 0.7  # share of the response's own advantage where it is above 0, [0, 1]; 1 = uniform
+    blend_negative: float = 0.3  # the same where it is not, [0, 1]; 1 = uniform
 
     def __post_init__(self) -> None:
         check_range("siblings.context", self.context, 0)
         check_range("siblings.shrink", self.shrink, 0)
         check_range("siblings.blend", self.blend, 0, 1)
+        check_range("siblings.blend_negative", self.blend_negative, 0, 1)
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
         order = (~x.mask).long().argsort(dim=1, stable=True)  # valid tokens first, in their order
@@ -52,7 +59,8 @@ class Siblings:
         gain = summed_same / (same + self.shrink).clamp(min=1) - summed / (answers + self.shrink).clamp(min=1)
         gain = torch.where(same == answers, 0.0, gain)
         credit = torch.zeros_like(gain).scatter_(1, order, masked.fill(gain, valid))
-        return masked.fill((1 - self.blend) * credit + self.blend * x.advantage[:, None], x.mask)
+        kept = torch.where(x.advantage > 0, self.blend, self.blend_negative)[:, None]
+        return masked.fill((1 - kept) * credit + kept * x.advantage[:, None], x.mask)
 
     def _contexts(self, ids: Int64[Tensor, "B T"]) -> Int64[Tensor, "B T"]:
         """A hash of the tokens before each: of all, or of the last `context`."""

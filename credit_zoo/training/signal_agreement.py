@@ -18,10 +18,12 @@ def agreement(signals: Mapping[str, Float[Tensor, "B T"]], mask: Bool[Tensor, "B
     highest fifth of the other. What ties with the last of a fifth belongs to it, and the share is then of the larger;
     0.2 is chance. Names in alphabetical order; nothing without two tokens.
     """
-    if int(mask.sum()) < 2:
-        return {}
     names = sorted(signals)
-    valid = {name: signals[name][mask].double() for name in names}
+    # In one copy: an accelerator would be waited for at every number.
+    *rows, kept = torch.stack([*(signals[name].float() for name in names), mask.float()]).cpu()
+    if int(kept.sum()) < 2:
+        return {}
+    valid = {name: values[kept == 1].double() for name, values in zip(names, rows, strict=True)}
     ranks = {name: _ranks(values) for name, values in valid.items()}
     tops = {name: _top(values) for name, values in valid.items()}
     found: dict[str, float] = {}

@@ -38,6 +38,9 @@ class WeightSpread:
     @classmethod
     def of(cls, w: Tensor, mask: Tensor) -> "WeightSpread":
         """The spread of a step's weights `[B, T]`; a step without any advantage counts as uniform."""
+        # In one copy: an accelerator would be waited for at every number.
+        w, counted = torch.stack([w.float(), mask.float()]).cpu()
+        mask = counted == 1
         valid = w[mask]
         if not len(valid):
             return cls(0.0, 1.0, (1.0, 1.0, 1.0))
