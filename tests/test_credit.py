@@ -342,7 +342,9 @@ def test_where_one_token_is_drawn_the_gradients_of_all_rules_that_keep_the_mean_
     bench = open_bench(settings, small[0].policy, OneToken)
     batch = bench.draw(0)
     assert batch.responses.mask.shape == (16, 1) and 0 < float(batch.correct.mean()) < 1
-    measured = measure(bench, batch, {need for name in KEEPING for need in SHAPERS[name].facts.measured})
+    measured = measure(
+        bench, batch, {need for name in KEEPING for need in (*SHAPERS[name].facts.measured, *SHAPERS[name].facts.text)}
+    )
     found = gradients(bench, measured, KEEPING)
     assert len(found) >= 8 and found["uniform"].any()
     for name, gradient in found.items():

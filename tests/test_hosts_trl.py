@@ -179,7 +179,7 @@ def test_the_token_advantages_at_trl_s_loss_are_the_zoo_s(folder, name):
     expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule, shown=made.shown)
     torch.testing.assert_close(seen["advantages"], expected, atol=1e-6, rtol=1e-6)
     assert advantage.unique().numel() > 2 and mask.sum(1).unique().numel() > 1, "samples and rewards differ"
-    if name != "uniform":
+    if name not in ("uniform", "fipo", "probability"):  # the two do nothing before the first update, to a policy unsure
         assert (seen["advantages"] - advantage[:, None] * mask).abs().max() > 1e-4
 
 

@@ -121,7 +121,7 @@ def test_a_plugin_is_tested_from_the_command_line(tmp_path):
     ]
     run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert f"{len(CHECKS) + 2} passed" in run.stdout
+    assert f"{len(CHECKS) + 3} passed" in run.stdout
 
 
 @SHAPERS.register("broken_nan", paper="none")
@@ -143,6 +143,13 @@ class BrokenOutside:
 class BrokenScope:
     def __call__(self, x):
         return x.weighted((x.signals.entropy > masked.quantile(x.signals.entropy, x.mask, 0.5)).float())
+
+
+@SHAPERS.register("broken_groups", paper="none", scope="group")
+@dataclass(frozen=True)
+class BrokenGroups:
+    def __call__(self, x):
+        return x.weighted((1 + x.group % 3)[:, None].expand(x.mask.shape).float())
 
 
 @SHAPERS.register("broken_rows", paper="none", scope="batch")
@@ -256,6 +263,7 @@ BROKEN = [
     (BrokenNan, testing.check_frame, r"not finite \(row 0, token 0\)"),
     (BrokenOutside, testing.check_frame, "outside the mask"),
     (BrokenScope, testing.check_micro_batches, "depends on the other rows"),
+    (BrokenGroups, testing.check_group_numbers, "reads the numbers of groups"),
     (BrokenRows, testing.check_empty_rows, "changes with a row that has no token"),
     (BrokenMean, testing.check_mean, "promises preserves_mean"),
     (BrokenNeeds, testing.check_declared_signals, 'add "entropy" to its needs'),

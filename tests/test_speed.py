@@ -144,7 +144,7 @@ def test_similarity_keeps_no_states(policy):
     rows = BatchLayout.of(data.prompts, data.responses)
     with torch.no_grad(), listen(policy, rows, ["visual_similarity"]) as cosines:
         policy(rows, 1.0)
-    held = [*cosines.directions.values(), *cosines.sums.values()]
+    held = [*cosines.cosine.directions.values(), *cosines.sums.values()]
     width = policy.decoder.norm.weight.numel()
     assert all(x.numel() in (len(data.prompts) * width, rows.mask.numel()) for x in held)
 

@@ -299,7 +299,7 @@ def test_a_run_whose_rule_looks_at_no_view_is_not_decided_by_one():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["shaper=pepo", "view=noise"], "train.view was set, but a shaper that looks at no degraded picture does not"),
+        (["shaper=pepo", "view=noise"], "train.view was set, but a run that looks at no degraded picture does not"),
         (["shaper=pepo", "patches.share=0.4"], "patches.share was set, but shaper=pepo does not use it"),
         (["shaper=gate", "patches.share=0.4"], "patches.share was set, but view=no_picture does not use it"),
         (["shaper=gate", "view=patch"], "no view named 'patch'. Did you mean 'patches'?"),

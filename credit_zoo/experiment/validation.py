@@ -44,7 +44,7 @@ class Resolved(Protocol):
 READ_IF: Mapping[str, tuple[Callable[[Resolved], bool], str]] = {
     "base.max_resampling_rounds": (lambda x: x.base.dynamic_sampling, "base.dynamic_sampling=false"),
     "model.lora_alpha": (lambda x: x.model.lora_rank > 0, "model.lora_rank=0"),
-    "train.view": (lambda x: _looks(x), "a shaper and a base that look at no degraded picture"),
+    "train.view": (lambda x: _looks(x), "a run that looks at no degraded picture"),
     "rollout.url": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
     "rollout.cap": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
     "rollout.timeout": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
