@@ -22,6 +22,7 @@ from credit_zoo.credit.record import CreditRecord, RuleCredit, Way, load, load_a
 from credit_zoo.credit.record import save as save_record
 from credit_zoo.credit.settings import Credit, rule_names
 from credit_zoo.credit.summary import summarise
+from credit_zoo.credit.text import record_text
 from credit_zoo.credit.true_gradient import true_gradient
 from credit_zoo.credit.workspace import Workspace
 from credit_zoo.errors import UsageError
@@ -456,6 +457,15 @@ def test_the_page_and_the_picture_follow_from_the_records_alone(tmp_path):
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     records = load_all(PAGE.parent / "credit")
     assert PAGE.read_text("utf-8") == page(records, "credit.svg" if records else None)
+
+
+def test_a_share_that_there_is_none_of_is_a_dash_in_the_terminal():
+    lost = Estimate(-float("inf"), float("nan"), float("nan"), float("nan"))
+    rule = dataclasses.replace(
+        made_record().rules[0], name="nothing", numbers={"efficiency": estimate(0.0), "removed": lost}
+    )
+    text = record_text(made_record(rules=(rule,)))
+    assert "inf" not in text and "nan" not in text and text.splitlines()[-1].split()[4] == "-"
 
 
 def test_a_damaged_record_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """The record as a table for a terminal."""
 
+import math
 from collections.abc import Sequence
 
 from credit_zoo.credit.record import CreditRecord, RuleCredit, ordered
@@ -47,8 +48,8 @@ def _row(one: RuleCredit) -> list[str]:
 
 
 def _number(one: object) -> str:
-    if one is None:
-        return ""
+    if one is None or not math.isfinite(one.value):  # type: ignore[attr-defined]
+        return "-"
     return f"{one.value:.3f} +- {one.high - one.value:.3f}"  # type: ignore[attr-defined]
 
 
