@@ -468,6 +468,16 @@ def test_a_share_that_there_is_none_of_is_a_dash_in_the_terminal():
     assert "inf" not in text and "nan" not in text and text.splitlines()[-1].split()[4] == "-"
 
 
+def test_where_most_right_answers_come_another_way_the_table_is_along_uniform():
+    numbers = {"efficiency": estimate(91.0), "by_uniform_efficiency": estimate(0.7), "adam_efficiency": estimate(43.0)}
+    oracle = dataclasses.replace(made_record().rules[-1], numbers=numbers)
+    record = made_record(way=Way(1e-6, 0.31, 0.99, {}), rules=(*made_record().rules[:-1], oracle))
+    assert (made_record().headline, record.headline) == ("efficiency", "by_uniform_efficiency")
+    told = page([record], None)
+    assert "(along uniform)" in told and "0.700" in told and "91.0" not in told and "43.0" not in told
+    assert "0.700" in record_text(record) and "91.0" not in record_text(record)
+
+
 def test_a_damaged_record_is_named(tmp_path):
     path = tmp_path / "one.json"
     path.write_text(json.dumps({"schema": 1}))

@@ -41,8 +41,8 @@ def draw(records: Sequence[CreditRecord], out: Path) -> None:
 def _shown(record: CreditRecord) -> list[tuple[str, bool, float, float, float]]:
     """Name, whether a control, value and interval of the rules with an efficiency, shuffles left out, best at last."""
     found = []
-    for one in ordered(record.rules):
-        number = one.numbers.get("efficiency")
+    for one in ordered(record):
+        number = one.numbers.get(record.headline)
         if number is not None and not one.name.startswith("permuted("):
             found.append((one.name, one.control, number.value, number.low, number.high))
     return found[::-1]
@@ -70,6 +70,6 @@ def _panel(axes: "Axes", record: CreditRecord) -> None:
 
 def _shuffles(record: CreditRecord) -> tuple[float | None, float | None]:
     """From the least to the greatest efficiency of a rule's own shuffle."""
-    numbers = [one.numbers.get("efficiency") for one in record.rules if one.name.startswith("permuted(")]
+    numbers = [one.numbers.get(record.headline) for one in record.rules if one.name.startswith("permuted(")]
     found = [one.value for one in numbers if one is not None]
     return (min(found), max(found)) if found else (None, None)

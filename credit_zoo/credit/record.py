@@ -12,6 +12,7 @@ from credit_zoo.results import CorruptRecord, Machine, Origin, atomic_write, pla
 
 SCHEMA = 1
 DIGITS = 5  # significant ones
+MOST = 0.5  # of the right answers
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ class CreditRecord:
             raise UsageError(f"schema {self.schema} is not {SCHEMA}, the one that this version reads and writes")
 
     @property
+    def headline(self) -> str:
+        """The number that ranks rules: the efficiency along the true gradient, or along uniform's own where most right
+        answers come another way than the worked solution, which is all that the closed form sees.
+        """
+        return "by_uniform_efficiency" if self.way is not None and self.way.another > MOST else "efficiency"
+
+    @property
     def title(self) -> str:
         """The twin or set, its dials where they are not at 0, the policy, the size of the groups."""
         return title(self.settings, self.note or self.model)
@@ -151,17 +159,17 @@ def load_all(folder: Path) -> list[CreditRecord]:
 
 def table(record: CreditRecord, columns: Sequence[str]) -> list[list[str]]:
     """A row a rule: its name and a cell for each of the numbers; an empty cell where there is none."""
-    return [[one.name, *(cell(one.numbers.get(name)) for name in columns)] for one in ordered(record.rules)]
+    return [[one.name, *(cell(one.numbers.get(name)) for name in columns)] for one in ordered(record)]
 
 
-def ordered(rules: Sequence[RuleCredit]) -> list[RuleCredit]:
-    """By efficiency, the highest first; rules without one at the end."""
+def ordered(record: CreditRecord) -> list[RuleCredit]:
+    """The rules by the headline, the highest first; those without one at the end."""
 
     def height(one: RuleCredit) -> float:
-        found = one.numbers.get("efficiency")
+        found = one.numbers.get(record.headline)
         return -found.value if found else float("inf")
 
-    return sorted(rules, key=lambda one: (height(one), one.name))
+    return sorted(record.rules, key=lambda one: (height(one), one.name))
 
 
 def cell(one: Estimate | None, digits: int = 3) -> str:

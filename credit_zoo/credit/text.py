@@ -9,6 +9,7 @@ COLUMNS = {
     "efficiency": "efficiency",
     "adam_efficiency": "in Adam's",
     "removed": "noise removed",
+    "by_uniform_efficiency": "along uniform",
     "cosine": "cosine",
     "snr": "SNR",
     "decisive": "AUROC decisive",
@@ -35,15 +36,22 @@ def record_text(record: CreditRecord) -> str:
             f"closed form: V {record.way.closed:.3f}, sampled {record.way.sampled:.3f}, {record.way.another:.0%} of "
             f"right answers came another way; without any sampling noise {exact} x uniform"
         )
-    head = ["rule", *COLUMNS.values(), "mass", "cost"]
+    head = ["rule", *(COLUMNS[name] for name in _columns(record)), "mass", "cost"]
     if record.monte_carlo:
         sampled = ", ".join(f"{name} {_number(one)}" for name, one in record.monte_carlo.items())
         facts.append(f"values by Monte Carlo against the closed form: {sampled}")
-    return "\n".join([*facts, "", _aligned([head, *map(_row, ordered(record.rules))])])
+    return "\n".join([*facts, "", _aligned([head, *(_row(record, one) for one in ordered(record))])])
 
 
-def _row(one: RuleCredit) -> list[str]:
-    numbers = [_number(one.numbers.get(name)) for name in COLUMNS]
+def _columns(record: CreditRecord) -> list[str]:
+    """The headline first; what is told along the closed form only where that sees most right answers."""
+    closed = ("efficiency", "adam_efficiency", "removed")
+    others = [name for name in COLUMNS if name not in ("by_uniform_efficiency", *closed)]
+    return [*closed, *others] if record.headline == "efficiency" else [record.headline, *others]
+
+
+def _row(record: CreditRecord, one: RuleCredit) -> list[str]:
+    numbers = [_number(one.numbers.get(name)) for name in _columns(record)]
     return [f"{one.name}{' (control)' if one.control else ''}", *numbers, f"{one.mass:.2f}", f"{one.cost:.0%}"]
 
 
