@@ -95,15 +95,18 @@ def test_a_run_ends_with_a_record_a_row_and_0(words, tmp_path, capsys, shaper, b
     check_run(tmp_path, capsys, shaper, base)
 
 
+# `test_compatibility` lets every pair that goes together take a step.
+PAIRS = [*((shaper, "grpo") for shaper in gin_files("shaper")), *(("uniform", base) for base in gin_files("base"))]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("base", sorted(gin_files("base")))
-@pytest.mark.parametrize("shaper", sorted(gin_files("shaper")))
-def test_every_shaper_runs_under_every_base(words, tmp_path, capsys, some_reward, shaper, base):
+@pytest.mark.parametrize(("shaper", "base"), sorted(set(PAIRS)))
+def test_every_shaper_and_every_base_runs(words, tmp_path, capsys, some_reward, shaper, base):
     assert main([f"shaper={shaper}", f"base={base}", *SIZES, *words]) == 0
     found = check_run(tmp_path, capsys, shaper, base)
     assert found.training is not None
     assert found.training.weights is not None
-    if base != "dapo":  # whose filter leaves nothing of random answers, all of them cut at the limit
+    if shaper in ("uniform", "pepo", "entropy", "siblings") and base != "dapo":  # whose filter leaves nothing of these
         assert (found.training.weights.std > 1e-5) == (shaper != "uniform")
 
 

@@ -214,8 +214,8 @@ def measure_step(trainer: Trainer, update_batch: UpdateBatch) -> UpdateStats:
     """What an update would measure, of a step from which nothing is learned: no gradient, and the optimizer, whose
     moments would move the weights without one, is left alone.
     """
-    _, old_logp = measure_signals(trainer, update_batch)
-    inputs = replace(update_batch.inputs, advantage=torch.zeros_like(update_batch.inputs.advantage))
+    inputs, old_logp = measure_signals(trainer, update_batch)
+    inputs = replace(inputs, advantage=torch.zeros_like(inputs.advantage))
     still = replace(update_batch, inputs=inputs, shaped=torch.zeros_like(old_logp), old_logp=old_logp)
     still = replace(still, selected=_select(trainer, inputs, old_logp))
     batches = micro_batches(trainer, still)
