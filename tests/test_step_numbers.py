@@ -17,7 +17,7 @@ from credit_zoo.registry import SHAPERS
 from credit_zoo.results.record import Weights
 from credit_zoo.results.store import load, write
 from credit_zoo.training.signal_agreement import agreement
-from credit_zoo.training.step import before_updates, prepare, update
+from credit_zoo.training.step import before_updates, measure_step, prepare, update
 from credit_zoo.training.step_report import StepReport, WeightSpread
 from credit_zoo.types import ShaperInputs, TokenSignals
 
@@ -245,3 +245,9 @@ def test_a_rule_s_signals_are_all_compared_whatever_the_rule(tiny):
             wanted = {*facts.measured, *facts.text, "entropy", "logp"}
             found = measured(tiny, shaper, data, updates=2 if facts.stage == "update" else 1).agreement
             assert len(found) == len(wanted) * (len(wanted) - 1)
+
+
+def test_a_step_without_effect_measures_the_view_that_its_base_asks_for(tiny):
+    t = trainer(tiny, base=Base(perception_gamma=0.1))
+    found = measure_step(t, prepare(t, batch(tiny, count=2, group=2, length=4), 0.5))
+    assert found.stats.perception > 0
