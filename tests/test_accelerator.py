@@ -164,6 +164,10 @@ def test_a_draw_from_a_large_vocabulary_is_a_few_operations():
 # --- a step --------------------------------------------------------------------------------------------------------
 
 
+# They look token ids up, or draw by them, which no tensor of a known size can hold.
+OF_IDS = {"ktae", "random", "siblings", "tpae"}
+
+
 def stepped(policy, data, rule, updates=1, size=0, **settings):
     """One step with a rate that shows a difference: what it measured, the weights, the trainer."""
     torch.manual_seed(0)  # of adapters
@@ -197,8 +201,10 @@ def test_a_step_is_the_cpus_and_waits_a_counted_number_of_times(tiny, device, mo
     torch.testing.assert_close(weights, theirs, atol=1e-4, rtol=1e-3)
     assert found.loss == pytest.approx(expected.loss, abs=1e-5) and found.grad_norm > 0
     assert found.spread.std == pytest.approx(expected.spread.std, abs=1e-4)
-    passes = len(micro_batches(t, prepare(t, data, 0.5))) * (settings.get("updates", 1) + t.two_pass)
-    assert own_waits(counts) <= 7 * passes + 20 * settings.get("updates", 1)
+    each = settings.get("updates", 1) + t.two_pass + bool(t.facts.views)
+    passes = len(micro_batches(t, prepare(t, data, 0.5))) * each
+    own = 30 if rule in OF_IDS else 0
+    assert own_waits(counts) <= 7 * passes + 20 * settings.get("updates", 1) + own
 
 
 def test_mask_arithmetic_copies_nothing_and_waits_for_nothing():
