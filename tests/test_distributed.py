@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from credit_zoo.results.store import load_all
 
 pytestmark = pytest.mark.slow
-LAUNCH = ("torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_backend=c10d")
+LAUNCH = ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
 TORCHRUN = (*LAUNCH, "-m")
 TOLERANCE = 1e-5
 SHORT = ("scale=smoke", "eval.questions=2", "eval.samples=2", "eval.greedy=false", "train.lr=1e-4")

@@ -19,7 +19,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def run(folder, *words, processes=1):
-    launch = ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--master_port=0", "--rdzv_backend=c10d")
+    launch = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
     return subprocess.run(
         [sys.executable, *(launch if processes > 1 else ()), *map(str, words)],
         cwd=folder, capture_output=True, text=True, timeout=300,
