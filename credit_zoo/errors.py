@@ -28,3 +28,9 @@ def check_range(name: str, value: object, low: float, high: float = float("inf")
     if not is_number or not low <= value <= high or (open_low and value == low):  # type: ignore[operator]
         bounds = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if high == float('inf') else ']'}"
         raise UsageError(f"{name} must be in {bounds}, got {value!r}")
+
+
+def check_schema(found: int, own: int) -> None:
+    """Raises for a record of another schema."""
+    if found != own:
+        raise UsageError(f"schema {found} is not {own}, the one that this version reads and writes")

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from credit_zoo.credit.estimates import Estimate
+from credit_zoo.credit.record import CreditRecord, RuleCredit, Way
 from credit_zoo.results.identity import Identity
 from credit_zoo.results.provenance import Machine, Origin
 from credit_zoo.results.record import (
@@ -89,3 +91,29 @@ def a_record(rule="pepo", seed=0, **changes) -> RunRecord:
         identity=an_identity(),
     )
     return replace(record, **changes)
+
+
+def estimate(value, half=0.1):
+    """A number of the instrument with its interval."""
+    return Estimate(value, half / 2, value - half, value + half)
+
+
+def a_credit_record(**changes):
+    """A measurement of the instrument: uniform, a rule and its shuffle, an oracle."""
+    numbers = {name: estimate(1.0) for name in ("efficiency", "adam_efficiency", "snr", "cosine", "removed")}
+    rule = RuleCredit("uniform", "0" * 16, False, 1.0, 0.5, 1.0, numbers)
+    oracle = replace(rule, name="oracle_exact", control=True, numbers={"efficiency": estimate(1.5)})
+    worse = replace(rule, name="entropy", numbers={"efficiency": estimate(0.9)})
+    shuffle = replace(worse, name="permuted(entropy)", control=True, numbers={"efficiency": estimate(1.01)})
+    return CreditRecord(
+        **{
+            "schema": 1, "created": "2026-01-31T12:00:00Z", "command": ("credit_zoo.credit",), "bench": "geometry3k",
+            "bench_version": 1, "source": "geometry3k", "model": "small", "note": "", "weights": "0" * 12,
+            "settings": {"bench": "geometry3k", "prompts": 8, "group": 8, "perception": 0.0, "reasoning": 0.0, "forced": False, "data": None},
+            "setup": "0" * 16, "batches": 24, "responses": 1536, "accuracy": 0.3, "length": 36.0, "live": 0.9,
+            "direction": "the exact gradient of V", "parameters": 10, "numbers": 10, "projection_error": 0.0,
+            "noise": {"sampling": estimate(0.6), "ceiling": estimate(2.5)}, "way": Way(0.27, 0.31, 0.18, {}),
+            "rules": (rule, worse, shuffle, oracle), "monte_carlo": {},
+            "machine": Machine("a cpu", 2, 1), "origin": Origin(None, None, {}), "seconds": 1.0, **changes,
+        }
+    )  # fmt: skip

@@ -168,10 +168,10 @@ def test_a_draw_from_a_large_vocabulary_is_a_few_operations():
 OF_IDS = {"ktae", "random", "siblings", "tpae"}
 
 
-def stepped(policy, data, rule, updates=1, size=0, **settings):
+def stepped(policy, data, rule, updates=1, size=0, base=None, **settings):
     """One step with a rate that shows a difference: what it measured, the weights, the trainer."""
     torch.manual_seed(0)  # of adapters
-    base = Base(kl_beta=settings.pop("kl_beta", 0.0))
+    base = base or Base(kl_beta=settings.pop("kl_beta", 0.0))
     made = Policy(policy.model, policy.encoder, dataclasses.replace(policy.settings, **settings))
     t = trainer(made, rule, micro_batch=2, updates=updates, base=base)
     t = dataclasses.replace(t, reference=policy if base.kl_beta else None)
@@ -275,14 +275,18 @@ def test_measuring_and_exported_weights_are_the_cpus(tiny):
 # --- many processes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", ["uniform", "pepo", "high_entropy", "position_only(entropy)"])
-def test_collectives_are_handed_tensors_of_the_device_in_one_piece(tiny, device, rule):
+@pytest.mark.parametrize(("rule", "base"), [
+    *((rule, "grpo") for rule in ("uniform", "pepo", "high_entropy", "position_only(entropy)")),
+    *(("siblings", base) for base in ("clip_cov", "reinforce_pp", "papo")),
+])  # fmt: skip
+def test_collectives_are_handed_tensors_of_the_device_in_one_piece(tiny, device, rule, base):
     """`Alike` raises otherwise. All processes hand in as much: rows are grown to the fullest before. A dry run foretells
     every one of them.
     """
     data = batch(tiny, count=2, group=3, length=8)
-    found, _, _, t = stepped(moved(tiny), data, rule, size=2)
-    config = resolve(parse([f"shaper={rule}", "sampling.max_tokens=8"]))
+    config = resolve(parse([f"shaper={rule}", f"base={base}", "sampling.max_tokens=8"]))
+    made = dataclasses.replace(config.base, overlong_filter=False, kl_beta=0.0)
+    found, _, _, t = stepped(moved(tiny), data, rule, base=made, size=2)
     foretold = Counter()
     for one in exchanges(config, t.facts, rows=6):
         foretold[one.kind, one.shape] += one.times

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from records import a_credit_record, estimate
 from steps import pictures
 
 from credit_zoo.credit import forest
@@ -18,7 +19,7 @@ from credit_zoo.credit.measuring import Instrument, trained_part
 from credit_zoo.credit.one_token import OneToken
 from credit_zoo.credit.page import page
 from credit_zoo.credit.projection import Projection, second_moment_scale
-from credit_zoo.credit.record import CreditRecord, RuleCredit, Way, load, load_all
+from credit_zoo.credit.record import Way, load, load_all
 from credit_zoo.credit.record import save as save_record
 from credit_zoo.credit.settings import Credit, rule_names
 from credit_zoo.credit.summary import summarise
@@ -31,7 +32,6 @@ from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.question import Question, Score
 from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import SHAPERS
-from credit_zoo.results import Machine, Origin
 from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.truth.exact_values import token_advantage, values_of
@@ -408,40 +408,16 @@ def test_values_by_sampling_stand_beside_the_closed_form(tmp_path):
 PAGE = Path(__file__).parents[1] / "leaderboard" / "CREDIT.md"
 
 
-def estimate(value, half=0.1):
-    return Estimate(value, half / 2, value - half, value + half)
-
-
-def made_record(**changes):
-    numbers = {name: estimate(1.0) for name in ("efficiency", "adam_efficiency", "snr", "cosine", "removed")}
-    rule = RuleCredit("uniform", "0" * 16, False, 1.0, 0.5, 1.0, numbers)
-    oracle = dataclasses.replace(rule, name="oracle_exact", control=True, numbers={"efficiency": estimate(1.5)})
-    worse = dataclasses.replace(rule, name="entropy", numbers={"efficiency": estimate(0.9)})
-    shuffle = dataclasses.replace(worse, name="permuted(entropy)", control=True, numbers={"efficiency": estimate(1.01)})
-    return CreditRecord(
-        **{
-            "schema": 1, "created": "2026-01-31T12:00:00Z", "command": ("credit_zoo.credit",), "bench": "geometry3k",
-            "bench_version": 1, "source": "geometry3k", "model": "small", "note": "", "weights": "0" * 12,
-            "settings": {"bench": "geometry3k", "prompts": 8, "group": 8, "perception": 0.0, "reasoning": 0.0, "forced": False, "data": None},
-            "setup": "0" * 16, "batches": 24, "responses": 1536, "accuracy": 0.3, "length": 36.0, "live": 0.9,
-            "direction": "the exact gradient of V", "parameters": 10, "numbers": 10, "projection_error": 0.0,
-            "noise": {"sampling": estimate(0.6), "ceiling": estimate(2.5)}, "way": Way(0.27, 0.31, 0.18, {}),
-            "rules": (rule, worse, shuffle, oracle), "monte_carlo": {},
-            "machine": Machine("a cpu", 2, 1), "origin": Origin(None, None, {}), "seconds": 1.0, **changes,
-        }
-    )  # fmt: skip
-
-
 def test_a_record_is_read_as_it_was_written_and_holes_stay_holes(tmp_path):
-    broken = dataclasses.replace(made_record().rules[0], numbers={"cosine": Estimate(1.0, float("inf"), -1.0, 1.0)})
-    save_record(made_record(rules=(broken,)), tmp_path / "one.json")
+    broken = dataclasses.replace(a_credit_record().rules[0], numbers={"cosine": Estimate(1.0, float("inf"), -1.0, 1.0)})
+    save_record(a_credit_record(rules=(broken,)), tmp_path / "one.json")
     assert load(tmp_path / "one.json").rules[0].numbers == {"cosine": None}
-    save_record(made_record(), tmp_path / "one.json")
-    assert load(tmp_path / "one.json") == made_record()
+    save_record(a_credit_record(), tmp_path / "one.json")
+    assert load(tmp_path / "one.json") == a_credit_record()
 
 
 def test_the_page_has_a_row_for_every_rule_and_controls_behind_them():
-    text = page([made_record()], None)
+    text = page([a_credit_record()], None)
     overview = text.partition("## Efficiency, times uniform")[2].partition("\n## ")[0]
     rows = [line.split(" | ")[0].strip("| ") for line in overview.splitlines() if line.startswith("| ")][2:]
     assert rows == ["uniform", "entropy", "oracle_exact (control)"]
@@ -453,7 +429,7 @@ def test_the_page_has_a_row_for_every_rule_and_controls_behind_them():
 def test_the_page_and_the_picture_follow_from_the_records_alone(tmp_path):
     pytest.importorskip("matplotlib")
     for name in ("one.svg", "two.svg"):
-        forest.draw([made_record(), made_record(note="other")], tmp_path / name)
+        forest.draw([a_credit_record(), a_credit_record(note="other")], tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     records = load_all(PAGE.parent / "credit")
     assert PAGE.read_text("utf-8") == page(records, "credit.svg" if records else None)
@@ -462,17 +438,17 @@ def test_the_page_and_the_picture_follow_from_the_records_alone(tmp_path):
 def test_a_share_that_there_is_none_of_is_a_dash_in_the_terminal():
     lost = Estimate(-float("inf"), float("nan"), float("nan"), float("nan"))
     rule = dataclasses.replace(
-        made_record().rules[0], name="nothing", numbers={"efficiency": estimate(0.0), "removed": lost}
+        a_credit_record().rules[0], name="nothing", numbers={"efficiency": estimate(0.0), "removed": lost}
     )
-    text = record_text(made_record(rules=(rule,)))
+    text = record_text(a_credit_record(rules=(rule,)))
     assert "inf" not in text and "nan" not in text and text.splitlines()[-1].split()[4] == "-"
 
 
 def test_where_most_right_answers_come_another_way_the_table_is_along_uniform():
     numbers = {"efficiency": estimate(91.0), "by_uniform_efficiency": estimate(0.7), "adam_efficiency": estimate(43.0)}
-    oracle = dataclasses.replace(made_record().rules[-1], numbers=numbers)
-    record = made_record(way=Way(1e-6, 0.31, 0.99, {}), rules=(*made_record().rules[:-1], oracle))
-    assert (made_record().headline, record.headline) == ("efficiency", "by_uniform_efficiency")
+    oracle = dataclasses.replace(a_credit_record().rules[-1], numbers=numbers)
+    record = a_credit_record(way=Way(1e-6, 0.31, 0.99, {}), rules=(*a_credit_record().rules[:-1], oracle))
+    assert (a_credit_record().headline, record.headline) == ("efficiency", "by_uniform_efficiency")
     told = page([record], None)
     assert "(along uniform)" in told and "0.700" in told and "91.0" not in told and "43.0" not in told
     assert "0.700" in record_text(record) and "91.0" not in record_text(record)

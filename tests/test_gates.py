@@ -1,15 +1,25 @@
 """The gates of a laboratory: their arithmetic by hand, what counts as a pair, what is open, and the record."""
 
 import dataclasses
-import json
 
 import pytest
-from records import a_record, a_training, an_evaluation
+from records import a_credit_record, a_record, a_training, an_evaluation, estimate
 
+from credit_zoo.credit.record import Way
+from credit_zoo.credit.record import save as save_credit
 from credit_zoo.errors import UsageError
 from credit_zoo.gates import main as start
 from credit_zoo.lab.gate_record import Gate, gates_table, gates_text, load_gates
-from credit_zoo.lab.gates import Gates, area_difference, before_training, gates_of, reward, runs_of, sharpening
+from credit_zoo.lab.gates import (
+    Gates,
+    area_difference,
+    before_training,
+    efficiency,
+    gates_of,
+    reward,
+    runs_of,
+    sharpening,
+)
 from credit_zoo.lab.probe_record import Accuracy, AtTemperature, Mistakes, ProbeRecord, save
 from credit_zoo.results.record import Model
 from credit_zoo.results.store import CorruptRecord, write
@@ -103,16 +113,11 @@ def test_only_runs_from_the_probed_weights_on_its_twin_count_and_of_one_length(p
     assert runs_of(tmp_path, probe, 7) == {}
 
 
-def _measured(name, value):
-    """A rule as the instrument's record has it."""
-    return {"name": name, "numbers": {"efficiency": {"value": value, "error": 0.0, "low": value, "high": value}}}
-
-
 def test_the_record_is_read_as_written_and_tells_what_failed_and_what_is_open(probe, tmp_path, capsys):
     save(probe, tmp_path / "probe.json")
     write(a_run("uniform", 1, (1, 1, 1, 0), (0.5, 0.6)), tmp_path / "results")
     credit = tmp_path / "credit.json"
-    credit.write_text(json.dumps({"rules": [_measured("pepo", 1.0), _measured("oracle_exact", 1.6)]}))
+    save_credit(a_credit_record(), credit)
     words = [
         f"probe={tmp_path}/probe.json",
         f"results={tmp_path}/results",
@@ -123,7 +128,7 @@ def test_the_record_is_read_as_written_and_tells_what_failed_and_what_is_open(pr
     record = load_gates(tmp_path / "g.json")
     assert record.failed == () and "b sharpen" in record.open and record.weights == "w1"
     assert {gate.key: gate.value for gate in record.gates if gate.passed} == {
-        "a": 35.0, "c instrument": 1.6, "d": -2.0, "e": 75.0, "f": 101.0,
+        "a": 35.0, "c instrument": 1.5, "d": -2.0, "e": 75.0, "f": 101.0,
     }  # fmt: skip
     assert "(e) mixed groups before training: 75.0 passed; needs >= 50" in capsys.readouterr().out
     assert "| geometry3k | habits | 2 | 35.0 passed | open |" in gates_table([record])
@@ -131,6 +136,17 @@ def test_the_record_is_read_as_written_and_tells_what_failed_and_what_is_open(pr
     (tmp_path / "g.json").write_text("{}")
     with pytest.raises(CorruptRecord, match=r"g\.json is not the record of gates"):
         load_gates(tmp_path / "g.json")
+
+
+def test_the_oracle_is_weighed_by_the_headline_of_the_instrument(probe, tmp_path):
+    """Where the closed form sees hardly any right answer, what was measured along it is noise."""
+    numbers = {"efficiency": estimate(91.0), "by_uniform_efficiency": estimate(0.7)}
+    oracle = dataclasses.replace(a_credit_record().rules[-1], numbers=numbers)
+    save_credit(a_credit_record(rules=(oracle,), way=Way(1e-6, 0.3, 0.99, {})), tmp_path / "c.json")
+    assert efficiency(tmp_path / "c.json")[0] == 0.7
+    save_credit(a_credit_record(rules=a_credit_record().rules[:1]), tmp_path / "c.json")
+    with pytest.raises(UsageError, match="has no oracle"):
+        efficiency(tmp_path / "c.json")
 
 
 def test_a_failed_gate_ends_with_status_1(probe, tmp_path):

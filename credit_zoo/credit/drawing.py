@@ -9,7 +9,7 @@ from torch import Tensor
 
 from credit_zoo import masked
 from credit_zoo.credit.settings import Credit
-from credit_zoo.facts import UPDATE_SIGNAL
+from credit_zoo.facts import TRUTH_PREFIX, UPDATE_SIGNAL
 from credit_zoo.objective import Base, Reward, shape
 from credit_zoo.policy import BatchLayout, Patches, Policy, measure_tokens
 from credit_zoo.question import Question
@@ -19,13 +19,13 @@ from credit_zoo.rollout import RolloutWorker, SamplingParams
 from credit_zoo.training import Collector
 from credit_zoo.truth import truth_signals
 from credit_zoo.twins import Example, Twin
-from credit_zoo.types import Prompts, RolloutBatch, ShaperInputs, TokenSignals
+from credit_zoo.types import SIGNALS, Prompts, RolloutBatch, ShaperInputs, TokenSignals
 
 # Another stream of draws for the second answers to the same questions.
 AGAIN = 7_919
 # Questions of the exact gradient: far behind those of the batches, of which it is to be independent.
 TRUTH_FROM = 1_000_000
-TRUTH_SIGNALS = ("truth_advantage", "truth_role", "truth_error")
+TRUTH_SIGNALS = tuple(name for name in SIGNALS if name.startswith(TRUTH_PREFIX))
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,7 @@ def measure(bench: Bench, batch: RolloutBatch, needs: Iterable[str], truth: bool
     """Everything that is measured of a batch, once for all rules; on a twin also the `truth`, if it is asked for."""
     device = bench.policy.model.device
     rows = BatchLayout.of(batch.prompts, batch.responses).to(device)
-    measured = [one for one in needs if one not in TRUTH_SIGNALS and one != UPDATE_SIGNAL]
-    signals = dict(measured_signals(bench, rows, {"logp", *measured}))
+    signals = dict(measured_signals(bench, rows, {"logp", *needs}))
     signals[UPDATE_SIGNAL] = torch.zeros_like(signals["logp"])
     another_way = torch.zeros(len(batch.correct), dtype=torch.bool)
     if truth and bench.twin is not None:

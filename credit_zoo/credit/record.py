@@ -1,13 +1,13 @@
 """The record of the instrument: one for each policy, benchmark, dials and size of group."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from credit_zoo.credit.estimates import Estimate
-from credit_zoo.errors import UsageError
+from credit_zoo.errors import check_schema
 from credit_zoo.results import CorruptRecord, Machine, Origin, atomic_write, plain
 
 SCHEMA = 1
@@ -81,8 +81,7 @@ class CreditRecord:
     seconds: float
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise UsageError(f"schema {self.schema} is not {SCHEMA}, the one that this version reads and writes")
+        check_schema(self.schema, SCHEMA)
 
     @property
     def headline(self) -> str:
@@ -155,11 +154,6 @@ def _estimates(found: Mapping[str, Any]) -> dict[str, Estimate | None]:
 def load_all(folder: Path) -> list[CreditRecord]:
     """The records of every `*.json` of a folder, by title."""
     return sorted((load(path) for path in folder.glob("*.json")), key=lambda record: record.title)
-
-
-def table(record: CreditRecord, columns: Sequence[str]) -> list[list[str]]:
-    """A row a rule: its name and a cell for each of the numbers; an empty cell where there is none."""
-    return [[one.name, *(cell(one.numbers.get(name)) for name in columns)] for one in ordered(record)]
 
 
 def ordered(record: CreditRecord) -> list[RuleCredit]:

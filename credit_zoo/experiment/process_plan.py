@@ -14,7 +14,8 @@ from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.plan import PROMPT_TOKENS
 from credit_zoo.facts import UPDATE_SIGNAL, ShaperFacts
 from credit_zoo.policy import pack, split
-from credit_zoo.registry import SHAPERS
+from credit_zoo.registry import ESTIMATORS, SHAPERS
+from credit_zoo.training import measured_signals, needs_old_policy
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,16 @@ def shares(config: ExperimentConfig) -> list[Share]:
 
 def exchanges(config: ExperimentConfig, facts: ShaperFacts, rows: int) -> list[Exchange]:
     """What a step exchanges, where each process has `rows` responses; gradients aside, which the engine shares."""
-    train, length = config.train, config.sampling.max_tokens
-    two_pass = train.updates > 1 or (facts.scope != "response" and bool(facts.measured))
+    train, base, length = config.train, config.base, config.sampling.max_tokens
+    two_pass = needs_old_policy(facts, base, train.updates)
     passes = train.updates + two_pass
     whole = [
         Exchange("reduce", (2,), 1, "responses and tokens of the step"),
         Exchange("gather", (1,), 1, "rows of the fullest process"),
         Exchange("gather", (1,), passes, "micro-batches of the fullest process"),
     ]
+    if ESTIMATORS.of(base.estimator).facts.scope == "batch":
+        whole.append(Exchange("gather", (rows,), 4, "rewards, groups, lengths and which count, for the estimator"))
     if two_pass:
         whole.append(Exchange("reduce", (1,), 1, "whether the old policy is finite"))
     if facts.scope == "batch":
@@ -71,7 +74,12 @@ def exchanges(config: ExperimentConfig, facts: ShaperFacts, rows: int) -> list[E
             Exchange("gather", (rows, length), 2 + len(facts.needs), "mask, ids and signals, for a rule of the batch"),
             Exchange("gather", (rows,), 1, "groups, for a rule of the batch"),
         ]
-    compared = {"entropy", "logp", *facts.needs} - {UPDATE_SIGNAL}
+    if base.selecting is not None:
+        whole += [
+            Exchange("gather", (rows,), 2, "advantages and groups, for the loss that selects tokens"),
+            Exchange("gather", (rows, length), 3, "log-probabilities, mask and ids, for the loss that selects tokens"),
+        ]
+    compared = {"entropy", "logp", *facts.needs, *measured_signals(facts, base)} - {UPDATE_SIGNAL}
     return [
         *whole,
         Exchange("reduce", (1,), train.updates, "loss"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from credit_zoo.errors import UsageError
+from credit_zoo.errors import UsageError, check_schema
 from credit_zoo.results import CorruptRecord, Origin, atomic_write, grid, plain
 
 SCHEMA = 1
@@ -50,8 +50,7 @@ class GateRecord:
     origin: Origin
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise UsageError(f"schema {self.schema} is not {SCHEMA}, the one that this version reads and writes")
+        check_schema(self.schema, SCHEMA)
 
     @property
     def failed(self) -> tuple[str, ...]:

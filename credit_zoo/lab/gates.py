@@ -26,10 +26,11 @@ from typing import TypeAlias
 import numpy as np
 
 from credit_zoo.cli import as_arguments
+from credit_zoo.credit import load as load_credit
 from credit_zoo.errors import UsageError
 from credit_zoo.lab.gate_record import SCHEMA, Gate, GateRecord, gates_text, save_gates
 from credit_zoo.lab.probe_record import ProbeRecord, load
-from credit_zoo.results import RunRecord, load_all, origin, paired, repeatable, student_t, utc_now
+from credit_zoo.results import CorruptRecord, RunRecord, load_all, origin, paired, repeatable, student_t, utc_now
 
 MARGIN = 25.0  # points that training has to reach beyond a lower temperature
 EFFICIENCY = 1.5  # of the oracle, in the unit of uniform's
@@ -144,13 +145,15 @@ def credit(settings: Gates, runs: Runs) -> tuple[Gate, Gate]:
 def efficiency(path: Path) -> tuple[float, float | None, float | None]:
     """The best oracle's efficiency with its interval, from a record of `python -m credit_zoo.credit`."""
     try:
-        rules = json.loads(path.read_text(encoding="utf-8"))["rules"]
-        oracles = [rule for rule in rules if str(rule["name"]).startswith("oracle")]
-        found = [rule["numbers"]["efficiency"] for rule in oracles]
-        best = max(found, key=lambda one: float(one["value"]))
-        return float(best["value"]), best["low"], best["high"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"credit={path} is no record of the instrument with an oracle in it: {error}") from None
+        record = load_credit(path)
+    except CorruptRecord as error:
+        raise UsageError(f"credit={path} is no record of the instrument: {error}") from None
+    found = [one.numbers.get(record.headline) for one in record.rules if one.name.startswith("oracle")]
+    known = [one for one in found if one is not None]
+    if not known:
+        raise UsageError(f"credit={path} has no oracle: measure it with shapers=all, or shapers=oracle_exact")
+    best = max(known, key=lambda one: one.value)
+    return best.value, best.low, best.high
 
 
 def before_training(probe: ProbeRecord) -> tuple[Gate, Gate]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from credit_zoo.errors import UsageError, check_range
+from credit_zoo.errors import UsageError, check_range, check_schema
 from credit_zoo.results import CorruptRecord, Machine, Origin, atomic_write, plain
 
 SCHEMA = 2  # 2: a temperature row, and mistakes that habits would have made
@@ -156,8 +156,7 @@ class ProbeRecord:
     seconds: float
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise UsageError(f"schema {self.schema} is not {SCHEMA}, the one that this version reads and writes")
+        check_schema(self.schema, SCHEMA)
 
     @property
     def title(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from credit_zoo.errors import UsageError, check_range
+from credit_zoo.errors import UsageError, check_range, check_schema
 from credit_zoo.results.identity import Identity as Identity
 from credit_zoo.results.identity import Setting
 from credit_zoo.results.provenance import Machine, Origin
@@ -277,8 +277,7 @@ class RunRecord:
     supersedes: tuple[str, ...] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise UsageError(f"schema {self.schema} is not {SCHEMA}, the one that this version reads and writes")
+        check_schema(self.schema, SCHEMA)
         check_range("contract_version", self.contract_version, 1)
         check_range("seed", self.seed, 0)
         check_range("seconds", self.seconds, 0)

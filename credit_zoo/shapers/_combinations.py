@@ -17,6 +17,7 @@ from credit_zoo.errors import UsageError, check_range, unknown
 from credit_zoo.facts import SCOPES, ShaperFacts
 from credit_zoo.registry import COMBINATIONS, SHAPERS, Entry
 from credit_zoo.rule_names import parts_of
+from credit_zoo.shapers import _positions as positions
 from credit_zoo.shapers._seeds import seed_of
 from credit_zoo.types import ShaperInputs, TokenSignals
 
@@ -109,11 +110,11 @@ class PositionOnly(_Combination):
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
         (credit,) = self.parts(x)
-        place = (x.mask.long().cumsum(1) - 1).clamp(min=0)
-        part = (self.bins * place).div(masked.count(x.mask).clamp(min=1).long(), rounding_mode="floor")
+        before, length = positions.place(x.mask).clamp(min=0), masked.count(x.mask).clamp(min=1).long()
+        part = (self.bins * before).div(length, rounding_mode="floor")
         part = torch.where(x.mask, part.clamp(max=self.bins - 1), 0)
         counted = x.mask & (x.advantage != 0)[:, None]
-        weight = torch.where(counted, credit / torch.where(x.advantage == 0, 1.0, x.advantage)[:, None], 0.0)
+        weight = _relative(credit, x)
         sums, counts = (torch.zeros(self.bins, dtype=torch.float64, device=credit.device) for _ in range(2))
         sums.index_add_(0, part[counted], weight[counted].double())
         counts.index_add_(0, part[counted], torch.ones_like(weight[counted]).double())
@@ -134,12 +135,7 @@ class Product(_Combination):
     keeps_mean = False
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
-        advantage = x.advantage[:, None]
-        safe = torch.where(advantage == 0, 1.0, advantage)
-        weights = torch.ones_like(x.mask, dtype=torch.float32)
-        for credit in self.parts(x):
-            weights = weights * torch.where(advantage == 0, 0.0, credit / safe)
-        return x.weighted(weights)
+        return x.weighted(torch.stack([_relative(credit, x) for credit in self.parts(x)]).prod(0))
 
 
 @COMBINATIONS.register("mean", least=2, most=8)
@@ -173,10 +169,16 @@ class Renormalised(_Combination):
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
         (credit,) = self.parts(x)
-        share = masked.mean(credit, x.mask) / torch.where(x.advantage == 0, 1.0, x.advantage)[:, None]
+        weights = _relative(credit, x)
+        share = masked.mean(weights, x.mask)
         kept = share >= self.floor
-        weights = credit / torch.where(x.advantage == 0, 1.0, x.advantage)[:, None]
         return x.weighted(torch.where(kept, weights / torch.where(kept, share, 1.0), 1.0))
+
+
+def _relative(credit: Float[Tensor, "B T"], x: ShaperInputs) -> Float[Tensor, "B T"]:
+    """Token advantages as multiples of the response's, 0 where that is 0."""
+    advantage = x.advantage[:, None]
+    return torch.where(advantage == 0, 0.0, credit / torch.where(advantage == 0, 1.0, advantage))
 
 
 def combination(name: str) -> Entry[ShaperFacts]:

@@ -20,15 +20,16 @@ def place(mask: Mask) -> Int64[Tensor, "B T"]:
 
 def left(values: Values, mask: Mask) -> Values:
     """Column t holds the t-th valid token of each row; 0 behind the last one."""
-    return masked.fill(values, mask).gather(1, _order(mask))
+    return masked.fill(values, mask).gather(1, order(mask))
 
 
 def back(values: Values, mask: Mask) -> Values:
     """What `left` moved, in the columns where it stood; 0 outside the mask."""
-    return masked.fill(torch.zeros_like(values).scatter(1, _order(mask), values), mask)
+    return masked.fill(torch.zeros_like(values).scatter(1, order(mask), values), mask)
 
 
-def _order(mask: Mask) -> Int64[Tensor, "B T"]:
+def order(mask: Mask) -> Int64[Tensor, "B T"]:
+    """The columns of each row, valid ones first, in their order."""
     return (~mask).to(torch.uint8).argsort(dim=1, stable=True)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from credit_zoo import masked
 from credit_zoo.errors import check_range
 from credit_zoo.registry import SHAPERS
+from credit_zoo.shapers import _positions as positions
 from credit_zoo.types import ShaperInputs
 
 # Of a linear congruential generator over 64 bits (Knuth, MMIX): steps of a hash of tokens in their order.
@@ -49,8 +50,7 @@ class Siblings:
         check_range("siblings.blend_negative", self.blend_negative, 0, 1)
 
     def __call__(self, x: ShaperInputs) -> Float[Tensor, "B T"]:
-        order = (~x.mask).long().argsort(dim=1, stable=True)  # valid tokens first, in their order
-        ids, valid = x.ids.gather(1, order), x.mask.gather(1, order)
+        ids, valid = x.ids.gather(1, positions.order(x.mask)), positions.packed(x.mask)
         own = x.group[:, None].expand_as(ids)
         context = _numbered(valid, own, self._contexts(ids))
         answers, summed = _answers(context, valid, x.advantage)
@@ -58,7 +58,7 @@ class Siblings:
         same, summed_same = _answers(followed, valid, x.advantage)
         gain = summed_same / (same + self.shrink).clamp(min=1) - summed / (answers + self.shrink).clamp(min=1)
         gain = torch.where(same == answers, 0.0, gain)
-        credit = torch.zeros_like(gain).scatter_(1, order, masked.fill(gain, valid))
+        credit = positions.back(gain, x.mask)
         kept = torch.where(x.advantage > 0, self.blend, self.blend_negative)[:, None]
         return masked.fill((1 - kept) * credit + kept * x.advantage[:, None], x.mask)
 

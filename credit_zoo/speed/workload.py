@@ -16,7 +16,7 @@ from credit_zoo.training import (
     Collector,
     TrainConfig,
     Trainer,
-    old_policy_pass,
+    before_updates,
     open_accelerator,
     prepare,
     torch_engine,
@@ -143,5 +143,4 @@ def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: f
 
 def training_step(trainer: Trainer, data: RolloutBatch) -> None:
     """A step of training once its responses are there."""
-    update_batch = prepare(trainer, data, 0.5)
-    update(trainer, old_policy_pass(trainer, update_batch) if trainer.two_pass else update_batch, 1e-6)
+    update(trainer, before_updates(trainer, prepare(trainer, data, 0.5)), 1e-6)

@@ -28,10 +28,11 @@ from .step import backward as backward
 from .step import before_updates as before_updates
 from .step import measure_signals as measure_signals
 from .step import micro_batches as micro_batches
-from .step import old_policy_pass as old_policy_pass
 from .step import prepare as prepare
 from .step import update as update
 from .step_report import StepReport as StepReport
 from .step_report import WeightSpread as WeightSpread
 from .train_config import TrainConfig as TrainConfig
 from .trainer import Trainer as Trainer
+from .trainer import measured_signals as measured_signals
+from .trainer import needs_old_policy as needs_old_policy

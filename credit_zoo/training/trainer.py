@@ -16,6 +16,19 @@ from credit_zoo.training.train_config import TrainConfig
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 
+def measured_signals(facts: ShaperFacts, base: Base) -> tuple[str, ...]:
+    """The signals that passes of the policy measure: the shaper's, and the base's."""
+    return tuple(dict.fromkeys((*facts.measured, *base.measured)))
+
+
+def needs_old_policy(facts: ShaperFacts, base: Base, updates: int) -> bool:
+    """Whether signals come from a pass of the old policy before the first gradient: they must not move under several
+    updates, and whoever looks at several responses, a shaper or a loss that selects among the step's tokens, needs all.
+    """
+    several = facts.scope != "response" and bool(measured_signals(facts, base))
+    return updates > 1 or several or base.selecting is not None
+
+
 @dataclass(frozen=True)
 class Trainer:
     """Everything that stays the same over the steps."""
@@ -43,16 +56,12 @@ class Trainer:
     @property
     def measured(self) -> tuple[str, ...]:
         """The signals that passes of the policy measure: the shaper's, and the base's."""
-        return tuple(dict.fromkeys((*self.facts.measured, *self.base.measured)))
+        return measured_signals(self.facts, self.base)
 
     @property
     def two_pass(self) -> bool:
-        """Whether signals come from a pass of their own: they must not move under several updates, and whoever looks
-        at several responses, a shaper or a loss that selects among the step's tokens, needs all of them before the
-        first gradient.
-        """
-        several = self.facts.scope != "response" and bool(self.measured)
-        return self.train.updates > 1 or several or self.base.selecting is not None
+        """Whether signals come from a pass of their own."""
+        return needs_old_policy(self.facts, self.base, self.train.updates)
 
     def total(self, *values: float) -> list[float]:
         """Sums over all processes."""
