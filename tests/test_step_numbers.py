@@ -251,3 +251,10 @@ def test_a_step_without_effect_measures_the_view_that_its_base_asks_for(tiny):
     t = trainer(tiny, base=Base(perception_gamma=0.1))
     found = measure_step(t, prepare(t, batch(tiny, count=2, group=2, length=4), 0.5))
     assert found.stats.perception > 0
+
+
+@pytest.mark.parametrize("value", [1.0, 1 / 3, 1 / 7, 0.1, 3e-4])
+def test_equal_weights_have_no_inequality_and_all_of_the_effective_sample_whatever_is_rounded(value):
+    for length in range(1, 60):
+        spread = WeightSpread.of(torch.full((3, length), value), torch.ones(3, length, dtype=torch.bool))
+        assert 0 <= spread.gini < 1e-6 and 1 - 1e-6 < spread.ess <= 1

@@ -45,7 +45,7 @@ class WeightSpread:
         if not len(valid):
             return cls(0.0, 1.0, (1.0, 1.0, 1.0))
         square = masked.count(mask) * masked.total(w.square(), mask)
-        ess = masked.total(w, mask).square() / square.clamp(min=1e-12)
+        ess = (masked.total(w, mask).square() / square.clamp(min=1e-12)).clamp(max=1)
         rows = mask.any(1)
         gini, same = _gini(w.abs(), mask)[rows].mean(), (valid > 0).float().mean()
         of_all = [valid.std(correction=0), ess[rows].mean(), gini, same]
@@ -67,7 +67,8 @@ def _gini(values: Tensor, mask: Tensor) -> Tensor:
     # Zeros outside the mask come first and count for nothing.
     place = torch.arange(1, mask.shape[-1] + 1, device=mask.device) - (mask.shape[-1] - count)
     weighted = ((2 * place - count - 1) * ordered).sum(-1, keepdim=True)
-    return weighted / (count * ordered.sum(-1, keepdim=True)).clamp(min=1e-12)
+    # Of equal values rounding may leave a little below 0, which no record takes.
+    return (weighted / (count * ordered.sum(-1, keepdim=True)).clamp(min=1e-12)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
