@@ -20,7 +20,7 @@ SMALL = Size(width=32, layers=2, heads=2, key_value_heads=1, feed_forward=64, vi
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "Size", lambda: SMALL)
-    return Pretrain(work=str(tmp_path / "work"), steps=4, error_steps=2, batch=4, save_every=2)
+    return Pretrain(work=str(tmp_path / "work"), steps=4, error_steps=2, batch=4, save_every=2, workers=0)
 
 
 def weights(policy):
@@ -43,6 +43,12 @@ def test_a_run_that_stopped_ends_like_one_that_did_not(settings, tmp_path, monke
         train(stopped)
     monkeypatch.setattr(pretrain, "_save", saved)
     torch.testing.assert_close(weights(train(stopped)), whole, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_who_draws_the_solutions_changes_no_weight(settings, tmp_path):
+    drawn_ahead = dataclasses.replace(settings, workers=2, work=str(tmp_path / "ahead"))
+    torch.testing.assert_close(weights(train(drawn_ahead)), weights(train(settings)), rtol=0, atol=0)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import importlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from credit_zoo.errors import UsageError, check_range
@@ -83,6 +83,7 @@ class Pretrain:
     weight_decay: float = 0.05  # per step and unit of the rate
     seed: int = 0  # of weights and data
     save_every: int = 250  # steps between checkpoints
+    workers: int = 1  # processes that draw solutions ahead of the training; 0: this one draws them itself
     response_length: int = 56  # tokens, padding included
     test_questions: int = 400  # asked of each twin at the end
 
@@ -90,6 +91,7 @@ class Pretrain:
         for name in SHARES:
             check_range(f"pretrain.{name}", getattr(self, name), 0, 1)
         check_range("pretrain.remarks", self.remarks, 0)
+        check_range("pretrain.workers", self.workers, 0)
         check_range("pretrain.error_steps", self.error_steps, 0, self.steps)
         if self.mistakes not in ("errors", "habits"):
             raise UsageError(f"pretrain.mistakes must be errors or habits, got {self.mistakes!r}")
@@ -118,16 +120,18 @@ class Pretrain:
         return self.error_lr * (1 - 0.9 * (step - clean) / self.error_steps)
 
 
-class Solutions(IterableDataset[dict[str, Any]]):
+class Solutions(Dataset[dict[str, Any]]):
     """Encoded batches of worked solutions, the same for the same settings and step."""
 
     def __init__(self, settings: Pretrain, encoder: Encoder, first_step: int) -> None:
         self.settings, self.encoder, self.first_step = settings, encoder, first_step
         self.twins = [load_twin(name) for name in settings.shares()]
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for step in range(self.first_step, self.settings.steps):
-            yield self.batch(step)
+    def __len__(self) -> int:
+        return self.settings.steps - self.first_step
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.batch(self.first_step + index)
 
     def batch(self, step: int) -> dict[str, Any]:
         """The tensors of one step."""
@@ -190,13 +194,18 @@ def optimizers_of(policy: Policy, weight_decay: float) -> list[torch.optim.Optim
     ]
 
 
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that change a number."""
+    return {name: value for name, value in settings.items() if name != "workers"}
+
+
 def _resume(settings: Pretrain, policy: Policy, optimizers: Sequence[torch.optim.Optimizer]) -> int:
     """Loads the last checkpoint of the same settings, if there is one, and returns its step."""
     path = Path(settings.work) / "checkpoint.pt"
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
-    if state["settings"] != asdict(settings):
+    if _deciding(state["settings"]) != _deciding(asdict(settings)):
         raise UsageError(f"{path} was made with other settings; give another work=FOLDER or delete it")
     policy.load_state_dict(state["policy"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
@@ -224,6 +233,15 @@ def _begin(settings: Pretrain) -> Policy:
     return Policy(build_model(encoder, Size(), settings.seed), encoder, ModelConfig(freeze_vision=False))
 
 
+def _loader(settings: Pretrain, solutions: "Solutions") -> "DataLoader[dict[str, Any]]":
+    """Steps in their order, drawn ahead. A new process is started afresh: a fork needs the memory of this one again."""
+    if not settings.workers:
+        return DataLoader(solutions, batch_size=None)
+    return DataLoader(
+        solutions, batch_size=None, num_workers=settings.workers, prefetch_factor=8, multiprocessing_context="spawn"
+    )
+
+
 def train(settings: Pretrain) -> Policy:
     """Runs the warm start, or what is left of it."""
     work = Path(settings.work)
@@ -231,7 +249,7 @@ def train(settings: Pretrain) -> Policy:
     policy = _begin(settings)
     optimizers = optimizers_of(policy, settings.weight_decay)
     first = _resume(settings, policy, optimizers)
-    loader = DataLoader(Solutions(settings, policy.encoder, first), batch_size=None, num_workers=1, prefetch_factor=8)
+    loader = _loader(settings, Solutions(settings, policy.encoder, first))
     started = time.time()
     bar = tqdm(loader, "warm start", total=settings.steps, initial=first, mininterval=5)
     for step, batch in enumerate(bar, start=first):
