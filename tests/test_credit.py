@@ -25,7 +25,7 @@ from credit_zoo.credit.settings import Credit, rule_names
 from credit_zoo.credit.summary import summarise
 from credit_zoo.credit.text import record_text
 from credit_zoo.credit.true_gradient import true_gradient
-from credit_zoo.credit.workspace import Workspace
+from credit_zoo.credit.workspace import Workspace, load_arrays
 from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import ModelConfig, Policy
@@ -400,6 +400,23 @@ def test_values_by_sampling_stand_beside_the_closed_form(tmp_path):
     record = command(tmp_path, shapers="oracle_exact", mc=8, mc_responses=4, mc_every=8)
     assert set(record.monte_carlo) == {"difference", "distance", "sampling_error", "sign", "same_token"}
     assert "mc_rank_wrong" in record.rules[1].numbers
+
+
+@pytest.mark.slow
+def test_controls_get_values_by_sampling_where_a_solution_is_not_the_only_way(tmp_path):
+    record = command(tmp_path, shapers="oracle_exact", truth_by="sampling", mc=4, prompts=1)
+    assert record.title.endswith("A* of 4 continuations") and not record.monte_carlo
+    for path in (tmp_path / "work").rglob("tokens.npz"):
+        tokens = load_arrays(path)
+        gained = tokens["correct"] - tokens["truth_advantage"].sum(1)  # what the empty prefix was worth
+        assert abs(4 * gained - (4 * gained).round()).max() < 1e-4 and gained.min() >= -1e-4
+        assert gained.max() - gained.min() < 1e-4  # one question, one value
+
+
+def test_values_by_sampling_need_continuations():
+    with pytest.raises(UsageError, match="give mc=16"):
+        Credit(truth_by="sampling")
+    assert "truth_by" not in Credit().setup and Credit(truth_by="sampling", mc=16).setup["mc"] == 16
 
 
 # --- the page -------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from credit_zoo.credit.estimates import (
     removed,
     sampling_share,
     snr,
+    statistics,
 )
 from credit_zoo.errors import UsageError
 
@@ -153,3 +154,12 @@ def test_answers_to_one_question_are_taken_together():
     assert apart.value == together.value == 0.5
     assert together.error == pytest.approx(apart.error * 2**0.5 * (2 / 4 * 3) ** 0.5)
     assert mean_over(values, np.zeros(4, dtype=np.int64)) is None
+
+
+def test_where_no_answer_has_an_advantage_there_is_no_number_and_nothing_is_raised():
+    rng = np.random.default_rng(0)
+    parts = DIRECTION + rng.standard_normal((J, K))
+    nothing = Products.of(np.zeros((B, K)), parts, np.zeros((B, K)))
+    found = statistics({"uniform": nothing}, "uniform")["uniform"]
+    assert set(found) == {"snr", "cosine", "efficiency", "removed"}
+    assert all(np.isnan(one.value) for one in found.values()) and np.isnan(jackknife(sampling_share, nothing).value)

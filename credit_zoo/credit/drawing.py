@@ -17,7 +17,7 @@ from credit_zoo.questions import DataConfig, FramedQuestions, PromptConfig, Ques
 from credit_zoo.registry import AGGREGATIONS, BENCHMARKS, ESTIMATORS, SHAPERS
 from credit_zoo.rollout import RolloutWorker, SamplingParams
 from credit_zoo.training import Collector
-from credit_zoo.truth import truth_signals
+from credit_zoo.truth import sampled_values, truth_signals
 from credit_zoo.twins import Example, Twin
 from credit_zoo.types import SIGNALS, Prompts, RolloutBatch, ShaperInputs, TokenSignals
 
@@ -96,7 +96,17 @@ class Bench:
         """What the twin alone can tell of the responses."""
         assert self.twin is not None
         examples = self.examples(asked(batch))
-        return truth_signals(TRUTH_SIGNALS, self.policy, self.twin, examples, batch, self.sampling)
+        found = truth_signals(TRUTH_SIGNALS, self.policy, self.twin, examples, batch, self.sampling)
+        if self.settings.truth_by == "solution":
+            return found
+        return {**found, "truth_advantage": self.sampled_advantage(batch)}
+
+    def sampled_advantage(self, batch: RolloutBatch) -> Float[Tensor, "B T"]:
+        """What each token changed in the value, by continuing every prefix: right answers by any way count."""
+        s, every = self.settings, range(len(batch.correct))
+        questions = self.asked(batch)
+        values = sampled_values(self.worker, questions, batch, every, self.sampling, s.mc, s.mc_every, seed=s.seed)
+        return values.advantage.to(self.policy.model.device)
 
 
 def asked(batch: RolloutBatch) -> list[int]:

@@ -15,6 +15,7 @@ are those of the jackknife: each batch is left out once, and each part of the di
 Student's t for the batches.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -90,6 +91,11 @@ def _left(values: Matrix, index: int, axis: int) -> Matrix:
     return found
 
 
+def _ratio(part: float, whole: float) -> float:
+    """NaN over 0: where no answer of any batch has an advantage there is neither signal nor noise."""
+    return part / whole if whole else float("nan")
+
+
 def off_diagonal(products: Matrix) -> float:
     """The mean over b != b'."""
     count = len(products)
@@ -108,7 +114,7 @@ def noise(p: Products) -> float:
 
 def snr(p: Products) -> float:
     """|m|^2 / tr C."""
-    return power(p) / noise(p)
+    return _ratio(power(p), noise(p))
 
 
 def cosine(p: Products) -> float:
@@ -122,7 +128,7 @@ def progress(p: Products) -> float:
     steps = p.along.mean(1)
     squared = off_diagonal(np.outer(steps, steps))
     signed = squared if steps.mean() >= 0 else -abs(squared)
-    return signed / off_diagonal(p.direction) / noise(p)
+    return _ratio(_ratio(signed, off_diagonal(p.direction)), noise(p))
 
 
 def between(p: Products) -> float:
@@ -133,18 +139,20 @@ def between(p: Products) -> float:
 
 def sampling_share(p: Products) -> float:
     """The share of tr C that comes from sampling answers, and not from which questions are asked."""
-    return 1 - between(p) / noise(p)
+    return 1 - _ratio(between(p), noise(p))
 
 
 def efficiency(rule: Products, uniform: Products) -> float:
     """Relative to uniform on the same batches."""
-    return progress(rule) / progress(uniform)
+    return _ratio(progress(rule), progress(uniform))
 
 
 def removed(rule: Products, uniform: Products) -> float:
     """The share of uniform's sampling noise that a rule removes, at equal progress; -inf where it makes none."""
     ratio = efficiency(rule, uniform)
-    return (1 - 1 / ratio) / sampling_share(uniform) if ratio > 0 else float("-inf")
+    if math.isnan(ratio):
+        return ratio
+    return _ratio(1 - 1 / ratio, sampling_share(uniform)) if ratio > 0 else float("-inf")
 
 
 def ceiling(uniform: Products) -> float:

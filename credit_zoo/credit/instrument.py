@@ -49,7 +49,7 @@ def measure_all(instrument: Instrument, started: float) -> int:
         if over():
             return int(number)
         measure_batch(instrument, number)
-        if settings.mc:
+        if settings.compares_values:
             measure_values(instrument, number)
     return settings.batches
 

@@ -101,7 +101,8 @@ def title(settings: Mapping[str, Any], policy: str) -> str:
     dials = [f"{name} {settings[name]:g}" for name in ("perception", "reasoning") if settings[name]]
     forced = ["one token"] if settings["forced"] else []
     data = ["real"] if settings["data"] else []
-    return ", ".join([settings["bench"], *data, *dials, *forced, policy, f"G {settings['group']}"])
+    sampled = [f"A* of {settings['mc']} continuations"] if settings.get("truth_by") == "sampling" else []
+    return ", ".join([settings["bench"], *data, *dials, *forced, policy, f"G {settings['group']}", *sampled])
 
 
 def shortened(value: Any) -> Any:

@@ -44,6 +44,7 @@ class Credit:
     micro_batch: int = 16  # responses read at once; memory and time alone depend on it
     seed: int = 0  # of questions, draws and projection
     minutes: float = 0.0  # after which no further batch is begun; 0: no limit
+    truth_by: Literal["solution", "sampling"] = "solution"  # of A*: the closed form, or mc= continuations
     mc: int = 0  # continuations of a prefix, of which its value is the mean; 0: none
     mc_responses: int = 32  # whose prefixes are continued
     mc_every: int = 1  # which prefixes: every n-th
@@ -67,10 +68,26 @@ class Credit:
         if self.forced and self.mc:
             raise UsageError("credit.mc must be 0 under forced=true: behind its one token nothing is left to sample")
 
+        if self.truth_by not in ("solution", "sampling"):
+            raise UsageError(f"credit.truth_by must be solution or sampling, got {self.truth_by!r}")
+        if self.truth_by == "sampling" and (self.mc < 2 or self.data is not None or self.forced):
+            raise UsageError(
+                "credit.truth_by=sampling gives a twin's controls values by mc= continuations of every prefix: give "
+                "mc=16 or another number from 2 on, without data= and forced=true"
+            )
+
+    @property
+    def compares_values(self) -> bool:
+        """Whether some responses get values by continuations beside those of the truth."""
+        return self.mc > 0 and self.truth_by == "solution"
+
     @property
     def setup(self) -> dict[str, Any]:
         """The settings that a number depends on, whichever rules are measured and however much of them."""
-        return {name: value for name, value in asdict(self).items() if name not in _BESIDE}
+        found = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
+        if self.truth_by == "solution":  # as it was before there was a choice: what is kept stays
+            return {name: value for name, value in found.items() if name != "truth_by"}
+        return {**found, "mc": self.mc, "mc_every": self.mc_every}
 
 
 def rule_names(settings: Credit, twin: bool) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def summarise(instrument: Instrument, batches: int) -> Summary:
             "noise": {name: uniform[name] for name in ("sampling", "ceiling", "adam_sampling", "adam_ceiling")},
             "way": _way(instrument, tokens, batches, told[CLOSED_FORM]) if twin else None,
             "rules": rules,
-            "monte_carlo": compared(instrument, batches) if twin and instrument.bench.settings.mc else {},
+            "monte_carlo": compared(instrument, batches) if twin and instrument.bench.settings.compares_values else {},
         }
     )
 
@@ -165,7 +165,7 @@ def _sampled_agreement(
     instrument: Instrument, credits: Sequence[NDArray[Any]], tokens: Sequence[Mapping[str, NDArray[Any]]]
 ) -> Mapping[str, Estimate | None]:
     """The same with values by Monte Carlo, over the responses that have them; nothing without any."""
-    if not instrument.bench.settings.mc:
+    if not instrument.bench.settings.compares_values:
         return {}
     values = [load_arrays(path_of(instrument, number)) for number in range(len(tokens))]
 
