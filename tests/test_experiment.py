@@ -261,7 +261,7 @@ def test_a_typed_split_of_such_a_set_is_kept(words, tmp_path, zoo_data):
 def test_the_model_that_ships_is_measured_by_default(tmp_path):
     places = [f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"]
     assert main(["scale=smoke", "eval.questions=4", "eval.samples=2", "eval_only=true", *places]) == 0
-    assert the_record(tmp_path).model.name == "small"
+    assert the_record(tmp_path).model.name == "habits"
 
 
 # --- runs that break ---------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ class Command:
     shaper: str = "uniform"
     base: str = "grpo"
     bench: tuple[str, ...] = ("geometry3k",)
-    model: str = "small"
+    model: str = "habits"
     scale: str = "laptop"
     seeds: tuple[int, ...] = (0,)
     train_on: str | None = None
