@@ -20,7 +20,7 @@ from credit_zoo.credit.text import record_text
 from credit_zoo.credit.values import measure_values
 from credit_zoo.credit.workspace import Workspace, file_name
 from credit_zoo.errors import UsageError
-from credit_zoo.policy import ModelConfig, Policy, encoder_digest, weights_digest
+from credit_zoo.policy import SHIPPED, ModelConfig, Policy, encoder_digest, weights_digest
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results import machine, origin, repeatable, utc_now
 
@@ -92,7 +92,7 @@ def made_record(instrument: Instrument, weights: str, summary: Summary, seconds:
 def run_credit(settings: Credit) -> int:
     """Measures, prints and writes; returns the exit status: 0."""
     started = time.monotonic()
-    if settings.model == "small":
+    if settings.model in SHIPPED:
         torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     policy = Policy.load(ModelConfig(path=settings.model, dtype=settings.dtype)).to(device).eval()
