@@ -3,7 +3,8 @@
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -115,10 +116,11 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     are over different seeds, and bases differ in more than the rule. `unranked` says why an arm has no rank.
     """
     rows: list[dict[str, Any]] = []
+    is_control = cache(SHAPERS.is_control)  # which reads the sources of all rules
     for _, group in frame.groupby(_KEYS[:2], sort=True) if len(frame) else ():
         arms = _told_apart([_arm(runs) for _, runs in group.groupby("arm", sort=True)])
         beside = _by_rule(arms)
-        rows += _ranked([arm | _compared(arm, beside) for arm in arms])
+        rows += _ranked([arm | _compared(arm, beside, is_control) for arm in arms])
     return pd.DataFrame(rows)
 
 
@@ -175,7 +177,7 @@ def _by_rule(arms: Sequence[dict[str, Any]]) -> _ByRule:
     return found
 
 
-def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
+def _compared(arm: dict[str, Any], beside: _ByRule, is_control: Callable[[str], bool]) -> dict[str, Any]:
     """The paired differences of an arm to `uniform` and to its own shuffles, under the same base."""
     name = arm["shaper"]["name"] if arm["shaper"] else None
     references = beside.get((arm["base"], REFERENCE), [])
@@ -187,8 +189,10 @@ def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
         for other in beside.get((arm["base"], shuffle), [])
         if _shuffles(other["shaper"], arm["shaper"])
     ]
-    unranked = _unranked(arm, references, difference)
+    control = name is not None and is_control(name)
+    unranked = _unranked(arm, references, difference, control)
     return {
+        "control": control,
         "difference": difference,
         "shuffles": [(name, found) for name, found in shuffles if found],
         "unranked": unranked,
@@ -196,9 +200,11 @@ def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
     }
 
 
-def _unranked(arm: dict[str, Any], references: Sequence[dict[str, Any]], difference: stats.Paired | None) -> str:
+def _unranked(
+    arm: dict[str, Any], references: Sequence[dict[str, Any]], difference: stats.Paired | None, control: bool
+) -> str:
     """Why an arm has no rank; empty for one that has."""
-    if arm["shaper"] and SHAPERS.is_control(arm["shaper"]["name"]):
+    if control:
         return "a control"
     if not arm["many"]:
         return "fewer than three seeds" if arm["shaper"] else "not trained"

@@ -1,3 +1,7 @@
+from .comparisons import Difference as Difference
+from .comparisons import TOLD as TOLD
+from .comparisons import compared as compared
+from .comparisons import p_text as p_text
 from .markdown import RANKED_FROM as RANKED_FROM
 from .markdown import REFERENCE as REFERENCE
 from .markdown import base_labels as base_labels

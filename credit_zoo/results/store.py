@@ -137,19 +137,25 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
+@cache
+def _form(kind: Any) -> tuple[bool, Any, tuple[Any, ...]]:
+    """Whether a type is a dataclass, its origin and its arguments."""
+    return is_dataclass(kind), get_origin(kind), get_args(kind)
+
+
 def _decode(kind: Any, value: Any, where: str) -> Any:
     """`value` as `kind`, or a `UsageError` that starts with the field's place."""
-    if is_dataclass(kind):
+    of_fields, origin, options = _form(kind)
+    if of_fields:
         return _decode_fields(kind, value, where)
-    origin, options = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return _decode_union(options, value, where)
     if origin is tuple and isinstance(value, list):
-        if options[0] is float and _all_finite(value):
+        if _all_plain(options[0], value):
             return tuple(value)
         return tuple(_decode(options[0], part, f"{where}[{index}]") for index, part in enumerate(value))
     if origin is Mapping and isinstance(value, dict):
-        if options[1] is float and _all_finite(value.values()):
+        if _all_plain(options[1], value.values()):
             return value
         return {_decode(str, key, where): _decode(options[1], part, f"{where}.{key}") for key, part in value.items()}
     if origin is Literal and isinstance(value, str) and value in options:
@@ -167,12 +173,21 @@ def _is_plain(kind: Any, value: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _all_finite(values: Collection[Any]) -> bool:
-    """Whether `_is_plain` holds of all as floats: a record has thousands of these, and few other values."""
-    return {int, float}.issuperset(map(type, values)) and all(map(math.isfinite, values))
+@cache
+def _plain_types(kind: Any) -> frozenset[type]:
+    """The types of the plain values that are of a type or one of a union; a whole number counts as a float too."""
+    _, origin, options = _form(kind)
+    found = {one for one in (options if origin in (Union, types.UnionType) else (kind,)) if isinstance(one, type)}
+    return frozenset(found | {int}) if float in found else frozenset(found)
 
 
-_types_of = cache(get_type_hints)
+def _all_plain(kind: Any, values: Collection[Any]) -> bool:
+    """Whether all are plain values of a type: a record has thousands of these, and few other values."""
+    found = set(map(type, values))
+    if not found <= _plain_types(kind) & {str, int, float, bool, type(None)}:
+        return False
+    numbers = values if found <= {int, float} else [value for value in values if type(value) is float]
+    return float not in found or all(map(math.isfinite, numbers))
 
 
 def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -189,16 +204,22 @@ def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
     raise UsageError(f"{where.lstrip('.')}: must be a plain value or a list of them, got {str(value)[:60]!r}")
 
 
+@cache
+def _fields_of(kind: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """The types of a dataclass's fields by name, and the names of those that may be missing."""
+    return get_type_hints(kind), frozenset(field.name for field in fields(kind) if field.default_factory is not MISSING)
+
+
 def _decode_fields(kind: Any, value: Any, where: str) -> Any:
-    types_of = _types_of(kind)
+    types_of, later = _fields_of(kind)
     place = where.lstrip(".") or "the file"
     if not isinstance(value, dict):
         raise UsageError(f"{place}: must be a mapping, got {str(value)[:60]!r}")
-    later = {field.name for field in fields(kind) if field.default_factory is not MISSING}
-    missing, extra = sorted(types_of.keys() - value.keys() - later), sorted(value.keys() - types_of.keys())
-    if missing or extra:
-        faults = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("has unknown", extra)) if keys]
-        raise UsageError(f"{place}: {' and '.join(faults)}")
+    if value.keys() != types_of.keys():
+        missing, extra = sorted(types_of.keys() - value.keys() - later), sorted(value.keys() - types_of.keys())
+        if missing or extra:
+            faults = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("has unknown", extra)) if keys]
+            raise UsageError(f"{place}: {' and '.join(faults)}")
     decoded = {name: _decode(types_of[name], value[name], f"{where}.{name}") for name in types_of if name in value}
     try:
         return kind(**decoded)
