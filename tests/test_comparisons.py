@@ -64,4 +64,4 @@ def test_a_family_is_adjusted_and_told_apart():
 
 
 def test_p_values_as_text():
-    assert [p_text(p) for p in (0.0004, 0.0321, 0.5, 1.0)] == ["<.001", ".032", ".500", "1.000"]
+    assert [p_text(p) for p in (0.0004, 0.0321, 0.5, 1.0)] == ["4e-04", ".032", ".500", "1.000"]

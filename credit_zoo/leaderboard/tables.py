@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from credit_zoo.errors import UsageError
+from credit_zoo.leaderboard.verdicts import judged
 from credit_zoo.registry import SHAPERS
 from credit_zoo.results import (
     MEASURE,
@@ -100,6 +101,7 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
         "prompts": training.counters.get("sampled_prompts", np.nan) if training else np.nan,
         "tokens": training.tokens if training and training.tokens is not None else np.nan,
         "seconds": record.seconds,
+        "step_seconds": _step_seconds(record),
         "commit": (record.origin.commit or "unknown")[:7],
         "flags": (
             *record.notes,
@@ -107,6 +109,12 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
             *(f"supersedes {run_id}" for run_id in record.supersedes),
         ),
     }
+
+
+def _step_seconds(record: RunRecord) -> float:
+    """The median over the steps, which a busy minute does not move."""
+    steps = [entry["seconds"] for entry in (record.training.curve if record.training else ()) if "seconds" in entry]
+    return float(np.median(steps)) if steps else float("nan")
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +128,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     for _, group in frame.groupby(_KEYS[:2], sort=True) if len(frame) else ():
         arms = _told_apart([_arm(runs) for _, runs in group.groupby("arm", sort=True)])
         beside = _by_rule(arms)
-        rows += _ranked([arm | _compared(arm, beside, is_control) for arm in arms])
+        rows += _ranked(judged([arm | _compared(arm, beside, is_control) for arm in arms]))
     return pd.DataFrame(rows)
 
 
@@ -138,6 +146,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
         "shaper": json.loads(first["arm"])[1],
         "baselines": first["baselines"],
         "by_seed": by_seed,
+        "step_seconds": dict(zip(map(int, runs["seed"]), map(float, runs["step_seconds"]), strict=True)),
         "created": runs["created"].max(),
         "many": many and json.loads(first["section"])["source"] is not None,
         "interval": stats.interval(scores, over_seeds=many),

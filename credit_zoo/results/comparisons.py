@@ -76,5 +76,5 @@ def compared(found: Mapping[K, tuple[float, float, float]], null: float, dof: Ma
 
 
 def p_text(p: float) -> str:
-    """A p value as a cell shows it."""
-    return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+    """A p value as a cell shows it, without a sign that markdown would take for a tag."""
+    return f"{p:.3f}".removeprefix("0") if p >= 0.001 or p == 0 else f"{p:.0e}"
