@@ -43,8 +43,10 @@ from .store import CorruptRecord as CorruptRecord
 from .store import atomic_bytes as atomic_bytes
 from .store import atomic_write as atomic_write
 from .store import find as find
+from .store import key_of as key_of
 from .store import load as load
 from .store import load_all as load_all
 from .store import plain as plain
 from .store import record_path as record_path
+from .store import run_key as run_key
 from .store import write as write

@@ -145,8 +145,13 @@ def run_key(record: RunRecord) -> str:
     The operative gin text is left out: it also names what does not bear on the run, such as the list of benchmarks.
     """
     training = record.training
-    source = (training.source, training.steps, training.settings) if training else None
-    what = (record.contract_version, record.shaper, record.base, record.seed, record.model, source, record.identity)
+    trained = (training.source, training.steps, training.settings) if training else None
+    what = (record.contract_version, record.shaper, record.base, record.seed, record.model)
+    return key_of(*what, trained, record.identity)
+
+
+def key_of(*what: object) -> str:
+    """The key of a run that is told in the order of `run_key`, before it has a record."""
     return json.dumps(plain(what), sort_keys=True)
 
 
