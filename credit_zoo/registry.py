@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -84,8 +84,7 @@ def _text(node: ast.expr | None) -> str:
 class Registry(Generic[F]):
     """`@REGISTRY.register("name", fact=...)` on a frozen dataclass makes `registry["name"]` an `Entry`.
 
-    `variable` is the name by which source files call the registry; `package` a package whose files are
-    scanned, or `module` the one module that holds all entries.
+    `variable` is what source files call the registry; `package` is scanned, or `module` holds all entries.
     """
 
     kind: str
@@ -97,6 +96,7 @@ class Registry(Generic[F]):
     own_name: str | None = None  # the fact that is an entry's own name unless it is told
     _entries: dict[str, Entry[F]] = field(default_factory=dict)
     _plugins: list[Path] = field(default_factory=list)
+    _scanned: dict[Path, tuple[tuple[int, int], tuple[Listing, ...]]] = field(default_factory=dict)
 
     def register(self, name: str, **facts: Any) -> Callable[[C], C]:
         """Decorator: enters the class under `name` and makes its fields settings that a config can bind."""
@@ -109,8 +109,8 @@ class Registry(Generic[F]):
             self._refuse_unknown_facts(name, facts)
             if name not in self._entries:
                 gin.register(name, module=self.kind)(cls)
-            told = {self.own_name: name, **facts} if self.own_name else facts
-            self._entries[name] = Entry(name, cls, self.facts(**told), file)
+            own = {self.own_name: name} if self.own_name else {}
+            self._entries[name] = Entry(name, cls, self.facts(**{**own, **facts}), file)
             if self.facts is ShaperFacts:
                 cls.needs = tuple(facts.get("needs", ()))  # type: ignore[attr-defined]  # what its user has to measure
             return cls
@@ -136,8 +136,7 @@ class Registry(Generic[F]):
     def __getitem__(self, name: str) -> Entry[F]:
         if name in self._entries:
             return self._entries[name]
-        listings = self.listings()
-        if name not in listings:
+        if name not in (listings := self.listings()):
             raise unknown(self.kind, name, listings)
         listings[name].load()
         if name not in self._entries:
@@ -170,9 +169,9 @@ class Registry(Generic[F]):
         """Every name with its summary, from the sources; two files of one name are refused."""
         found: dict[str, Listing] = {}
         for listing in (*self._own(), *self._from_plugins(), *self._from_entry_points()):
-            if listing.name in found and found[listing.name].file != listing.file:
-                raise self._duplicate(listing.name, found[listing.name].file, listing.file)
-            found[listing.name] = listing
+            first = found.setdefault(listing.name, listing)
+            if first.file != listing.file:
+                raise self._duplicate(listing.name, first.file, listing.file)
         return found
 
     def _duplicate(self, name: str, first: Path | None, second: Path | None) -> UsageError:
@@ -195,12 +194,18 @@ class Registry(Generic[F]):
             yield from self._scan(file, partial(import_file, file))
 
     def _from_entry_points(self) -> Iterator[Listing]:
-        for point in metadata.entry_points(group=self.entry_points) if self.entry_points else ():
+        for point in _entry_points(self.entry_points, tuple(sys.path)) if self.entry_points else ():
             where = f"entry point {point.value}"
             yield Listing(point.name, f"({where})", "", Path(where), point.load)
 
-    def _scan(self, file: Path, load: Callable[[], object]) -> Iterator[Listing]:
-        """The classes of a source file that carry this registry's decorator."""
+    def _scan(self, file: Path, load: Callable[[], object]) -> tuple[Listing, ...]:
+        """The classes of a source file that carry this registry's decorator; read again only when it has changed."""
+        state = file.stat().st_mtime_ns, file.stat().st_size
+        if self._scanned.get(file, (None,))[0] != state:
+            self._scanned[file] = state, tuple(self._read(file, load))
+        return self._scanned[file][1]
+
+    def _read(self, file: Path, load: Callable[[], object]) -> Iterator[Listing]:
         try:
             tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
         except (SyntaxError, UnicodeDecodeError) as error:
@@ -213,16 +218,21 @@ class Registry(Generic[F]):
                 if self.package is not None and name != file.stem:
                     raise UsageError(f"{file} registers '{name}': a {self.kind}'s name is its file's name")
                 facts = {word.arg: word.value for word in call.keywords}
-                paper = facts.get("paper", facts.get("source"))
                 yield Listing(
                     name=name,
                     summary=_first_line(tree if self.package else node),
-                    paper=_text(paper),
+                    paper=_text(facts.get("paper", facts.get("source"))),
                     trains_on=_text(facts.get("trains_on")),
                     control=_text(facts.get("control")) == "True",
                     file=file,
                     load=load,
                 )
+
+
+@lru_cache(maxsize=16)
+def _entry_points(group: str, path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
+    """The entry points of what is installed on this path, which takes a while to look through."""
+    return tuple(metadata.entry_points(group=group))
 
 
 def import_file(path: Path) -> ModuleType:
@@ -275,13 +285,9 @@ SHAPERS = ShaperRegistry(
 COMBINATIONS = Registry[CombinationFacts](
     "combination", "COMBINATIONS", CombinationFacts, module="credit_zoo.shapers._combinations"
 )
+_BENCHES = "credit_zoo.benchmarks"
 BENCHMARKS = Registry[BenchFacts](
-    "bench",
-    "BENCHMARKS",
-    BenchFacts,
-    package="credit_zoo.benchmarks",
-    entry_points="credit_zoo.benchmarks",
-    own_name="trains_on",
+    "bench", "BENCHMARKS", BenchFacts, package=_BENCHES, entry_points=_BENCHES, own_name="trains_on"
 )
 ESTIMATORS = Registry[PieceFacts]("estimator", "ESTIMATORS", PieceFacts, module="credit_zoo.objective.advantages")
 RATIOS = Registry[PieceFacts]("ratio", "RATIOS", PieceFacts, module="credit_zoo.objective.ratios")

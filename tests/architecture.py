@@ -36,6 +36,7 @@ COMMANDS = (
         "__main__",
         "api",
         "run",
+        "sweep",
         "show",
         "gates",
         "probe",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 MODULES: Mapping[str, str] = {
     "run": "credit_zoo.run",
+    "sweep": "credit_zoo.sweep",
     "leaderboard": "credit_zoo.leaderboard.__main__",
     "show": "credit_zoo.show",
     "probe": "credit_zoo.probe",

@@ -1,8 +1,16 @@
 from .agreement import ranks as ranks
 from .agreement import spearman as spearman
+from .estimates import Estimate as Estimate
 from .forest import draw as draw
+from .page import in_order as in_order
 from .page import page as page
+from .page import rule_label as rule_label
 from .record import CreditRecord as CreditRecord
 from .record import RuleCredit as RuleCredit
+from .record import cell as cell
 from .record import load as load
 from .record import load_all as load_all
+from .verdicts import RuleVerdict as RuleVerdict
+from .verdicts import judged as judged
+from .verdicts import number as number
+from .verdicts import over_shuffle as over_shuffle

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -101,25 +101,29 @@ def evaluation(
     temperatures: Mapping[str, float],
 ) -> record.Evaluation:
     """One measurement as the record has it."""
-    facts, e = BENCHMARKS[name].facts, config.eval
-    return record.Evaluation(
-        bench=name,
-        bench_version=facts.version,
-        split=asked.split,
-        twin=asked.source.twin,
-        revision=asked.source.revision,
-        stage=stage,
-        questions=len(asked.questions),
-        samples=e.samples,
-        decoding=record.Decoding(e.temperature, e.top_p, e.top_k, e.max_tokens, e.seed),
-        grader=GRADER,
-        prompt=digest([config.prompt.style, *(config.prompt.text(asked.bench, q) for q in asked.questions)]),
-        metric="accuracy",
-        question_ids=digest(f"{q.id} {q.answer}" for q in asked.questions),
-        code=bench_code(name),
-        settings=settings_of(asked.bench),
-        **evaluation_fields(measured, facts.trains_on, baselines, temperatures),
-    )
+    found = evaluation_fields(measured, BENCHMARKS[name].facts.trains_on, baselines, temperatures)
+    return record.Evaluation(stage=stage, **measure_of(config, name, asked), **found)
+
+
+def measure_of(config: ExperimentConfig, name: str, asked: EvalSet) -> dict[str, Any]:
+    """What is measured: the fields of a record's evaluation that two must share to be compared (`MEASURE`)."""
+    e = config.eval
+    return {
+        "bench": name,
+        "bench_version": BENCHMARKS[name].facts.version,
+        "split": asked.split,
+        "twin": asked.source.twin,
+        "revision": asked.source.revision,
+        "questions": len(asked.questions),
+        "samples": e.samples,
+        "decoding": record.Decoding(e.temperature, e.top_p, e.top_k, e.max_tokens, e.seed),
+        "grader": GRADER,
+        "prompt": digest([config.prompt.style, *(config.prompt.text(asked.bench, q) for q in asked.questions)]),
+        "metric": "accuracy",
+        "question_ids": digest(f"{q.id} {q.answer}" for q in asked.questions),
+        "code": bench_code(name),
+        "settings": settings_of(asked.bench),
+    }
 
 
 def identity(context: RunContext) -> record.Identity:
@@ -135,26 +139,50 @@ def identity(context: RunContext) -> record.Identity:
 
 
 def _training(context: RunContext, trained: TrainingSummary) -> record.Training:
-    config, reports, source = context.config, trained.reports, trained.source
-    settings = deciding(config, "train", "sampling", "reward")
-    own = settings_of(benchmark(context.command, trained.bench))
+    reports = trained.reports
     names = ("sampled_prompts", "kept_prompts", "kept_tokens", "resampling_rounds")
     return record.Training(
-        source=record.TrainingSource(
-            trained.bench, BENCHMARKS[trained.bench].facts.version, trained.split, source.twin, source.revision,
-            source.rows, bench_code(trained.bench),
-        ),
-        steps=config.train.steps,
-        settings={
-            **{name: value for name, value in settings.items() if name not in _ELSEWHERE},
-            **{f"{trained.bench}.{key}": value for key, value in own.items()},
-        },
+        source=training_source(trained.bench, trained.split, trained.source),
+        steps=context.config.train.steps,
+        settings=training_settings(context, trained.bench),
         tokens=sum(report.sampled_tokens for report in reports),
         counters={name: sum(getattr(report, name) for report in reports) for name in names},
         curve=tuple({k: round(v, ROUND) for k, v in report.scalars().items()} for report in reports),
         weights=_weights(reports),
         agreement=_agreement(reports),
-    )  # fmt: skip
+    )
+
+
+def training_source(bench: str, split: str, source: Source) -> record.TrainingSource:
+    """The questions that a run trains on, as the record has them."""
+    version, code = BENCHMARKS[bench].facts.version, bench_code(bench)
+    return record.TrainingSource(bench, version, split, source.twin, source.revision, source.rows, code)
+
+
+def training_settings(context: RunContext, bench: str) -> dict[str, Any]:
+    """The settings of the loop, which are the same for every rule."""
+    found = deciding(context.config, "train", "sampling", "reward")
+    own = settings_of(benchmark(context.command, bench))
+    kept = {name: value for name, value in found.items() if name not in _ELSEWHERE}
+    return {**kept, **{f"{bench}.{key}": value for key, value in own.items()}}
+
+
+def rule_piece(context: RunContext) -> record.Piece:
+    """The rule with its settings and the digest of its code."""
+    command, config = context.command, context.config
+    settings = {**settings_of(config.shaper), "shaper_schedule": config.train.shaper_schedule}
+    return record.Piece(command.shaper, settings, shaper_code(command.shaper))
+
+
+def base_piece(context: RunContext) -> record.Piece:
+    """The base, likewise."""
+    return record.Piece(context.command.base, settings_of(context.config.base), base_code(context.config))
+
+
+def start_model(context: RunContext) -> record.Model:
+    """The policy that the run starts from."""
+    parameters = sum(p.numel() for p in context.policy.parameters())
+    return record.Model(Path(context.config.model.path).name, context.weights, parameters)
 
 
 def _weights(reports: Sequence[StepReport]) -> record.Weights:
@@ -181,7 +209,6 @@ def run_record(
     """The whole record of a run; `trained` is None for a model that was measured only."""
     command, config = context.command, context.config
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    rule = {**settings_of(config.shaper), "shaper_schedule": config.train.shaper_schedule}
     return record.RunRecord(
         schema=record.SCHEMA,
         contract_version=CONTRACT_VERSION,
@@ -189,12 +216,10 @@ def run_record(
         created=context.created,
         command=repeatable(command.arguments),
         seed=context.seed,
-        shaper=record.Piece(command.shaper, rule, shaper_code(command.shaper)) if trained else None,
-        base=record.Piece(command.base, settings_of(config.base), base_code(config)) if trained else None,
+        shaper=rule_piece(context) if trained else None,
+        base=base_piece(context) if trained else None,
         gin=config.gin_text,
-        model=record.Model(
-            Path(config.model.path).name, context.weights, sum(p.numel() for p in context.policy.parameters())
-        ),
+        model=start_model(context),
         training=_training(context, trained) if trained else None,
         evaluations=tuple(evaluations),
         machine=machine(torch.get_num_threads(), gpu, torch.cuda.device_count() if gpu else 0),

@@ -1,3 +1,6 @@
+from .comparisons import Difference as Difference
+from .comparisons import compared as compared
+from .comparisons import p_text as p_text
 from .markdown import RANKED_FROM as RANKED_FROM
 from .markdown import REFERENCE as REFERENCE
 from .markdown import base_labels as base_labels
@@ -35,12 +38,15 @@ from .stats import Interval as Interval
 from .stats import interval as interval
 from .stats import paired as paired
 from .stats import student_t as student_t
+from .store import ARCHIVE as ARCHIVE
 from .store import CorruptRecord as CorruptRecord
 from .store import atomic_bytes as atomic_bytes
 from .store import atomic_write as atomic_write
 from .store import find as find
+from .store import key_of as key_of
 from .store import load as load
 from .store import load_all as load_all
 from .store import plain as plain
 from .store import record_path as record_path
+from .store import run_key as run_key
 from .store import write as write
