@@ -25,6 +25,7 @@ from credit_zoo.credit.settings import Credit, rule_names
 from credit_zoo.credit.summary import summarise
 from credit_zoo.credit.text import record_text
 from credit_zoo.credit.true_gradient import true_gradient
+from credit_zoo.credit.verdicts import judged
 from credit_zoo.credit.workspace import Workspace, load_arrays
 from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
@@ -450,6 +451,15 @@ def test_the_page_and_the_picture_follow_from_the_records_alone(tmp_path):
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     records = load_all(PAGE.parent / "credit")
     assert PAGE.read_text("utf-8") == page(records, "credit.svg" if records else None)
+
+
+def test_where_uniform_has_no_signal_of_its_own_nothing_is_told_of_any_rule():
+    rules = a_credit_record().rules
+    blind = dataclasses.replace(rules[0], numbers={**rules[0].numbers, "snr": Estimate(0.001, 0.005, -0.01, 0.012)})
+    unseen = a_credit_record(rules=(blind, *rules[1:]), note="unseen")
+    assert a_credit_record().sees and not unseen.sees and judged(unseen) == {} != judged(a_credit_record())
+    overview, _, sections = page([a_credit_record(), unseen], None).partition("\n## geometry3k")
+    assert "unseen" not in overview and "unseen" in sections and "noise over noise" in sections
 
 
 def test_a_share_that_there_is_none_of_is_a_dash_in_the_terminal():

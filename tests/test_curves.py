@@ -116,7 +116,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def alt_text(picture):
-    (text,) = re.findall(rf"!\[([^\]]*)\]\((?:[^)]*/)?leaderboard/{picture}\)", (ROOT / "README.md").read_text())
+    written = "\n".join(path.read_text("utf-8") for path in (ROOT / "README.md", ROOT / "docs" / "laboratory.md"))
+    (text,) = re.findall(rf"!\[([^\]]*)\]\((?:[^)]*/)?leaderboard/{picture}\)", written)
     return text
 
 

@@ -7,15 +7,17 @@ import pytest
 
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import token_heatmap as show
-from credit_zoo.leaderboard.readme import fill
+from credit_zoo.leaderboard.readme import fill, fill_pages
 from credit_zoo.show import main as command
 from credit_zoo.testing.contract import check_shaper
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+README = PAGES["README.md"]
 
 
 def test_the_shaper_of_the_readme_passes_the_contract(tmp_path, own_registrations):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGES["rules.md"], re.DOTALL)
     (code,) = [block for block in blocks if "SHAPERS.register" in block]
     file = tmp_path / "mine.py"
     file.write_text(code, encoding="utf-8")
@@ -28,7 +30,7 @@ def test_the_shaper_of_the_readme_passes_the_contract(tmp_path, own_registration
 def test_every_setting_named_in_a_command_of_the_readme_exists():
     from credit_zoo.cli.arguments import parse
 
-    for words in re.findall(r"python -m credit_zoo\.run ([^`\n#]+)", README):
+    for words in re.findall(r"python -m credit_zoo\.run ([^`\n#]+)", "\n".join(PAGES.values())):
         chosen = [w for w in words.split() if "=" in w and not w.startswith(("AXIS", "THING", "plugins", "data"))]
         assert parse([w for w in chosen if w != "shaper=mine"])
 
@@ -39,6 +41,28 @@ def test_blocks_are_filled_between_their_marks_and_nothing_else_changes():
     assert fill(fill(text, {"one": "x\n"}), {"one": "old\n"}) == text
     with pytest.raises(UsageError, match="no place for 'two'"):
         fill(text, {"two": ""})
+
+
+def test_a_block_stands_on_one_page_once():
+    mark = "<!-- one -->\nold\n<!-- /one -->\n"
+    pages = {Path("README.md"): "no block", Path("docs/a.md"): mark}
+    assert fill_pages(pages, {"one": "new\n"}) == {Path("docs/a.md"): mark.replace("old", "new")}
+    with pytest.raises(UsageError, match="'two' stands on none of the pages"):
+        fill_pages(pages, {"two": ""})
+    with pytest.raises(UsageError, match=r"'one' stands on README\.md and a\.md"):
+        fill_pages({**pages, Path("README.md"): mark}, {"one": ""})
+
+
+def test_the_first_screen_is_one_screen():
+    first = README.split("\n## ", 1)[0].splitlines()
+    assert len(first) <= 40
+
+
+def test_every_page_that_a_page_links_to_is_there():
+    for name, text in PAGES.items():
+        folder = ROOT if name == "README.md" else ROOT / "docs"
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+            assert (folder / target).exists(), f"{name}: {target}"
 
 
 def test_the_picture_of_weights_is_drawn_and_uniform_weighs_everything_one(tmp_path):

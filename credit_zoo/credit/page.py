@@ -38,6 +38,10 @@ without training, on the same batches for all rules (`python -m credit_zoo.credi
 - Controls (oracles, nulls) are marked, and never ranked.
 
 """
+NOTHING_SEEN = (
+    "**Uniform's own signal is not told from 0 here**: ratios to it are noise over noise, and nothing is told of any "
+    "rule. More batches, or larger ones (`prompts=`), see farther."
+)
 _HEAD = (
     *("rule", "efficiency x uniform [95%]", "Adam", "along uniform", "own shuffle", "over it"),
     *("noise removed", "AUROC decisive", "rank, right", "rank, wrong", "cosine", "mass", "cost"),
@@ -50,7 +54,8 @@ def page(records: Sequence[CreditRecord], picture: str | None) -> str:
     if not records:
         return f"{INTRO}No measurements yet: `python -m credit_zoo.credit bench=geometry3k shapers=all nulls=true`\n"
     shown = f"![Efficiency of every rule, between its shuffle and the oracle]({picture})\n\n" if picture else ""
-    parts = [INTRO, shown, "## Efficiency, times uniform\n\n", overview(records)]
+    seen = [record for record in records if record.sees]
+    parts = [INTRO, shown, "## Efficiency, times uniform\n\n", overview(seen)]
     return "".join([*parts, *map(section, records)])
 
 
@@ -100,6 +105,8 @@ def _facts(record: CreditRecord) -> str:
             f"{record.way.another:.1%} of right answers came another way. Its own gradient, of the batches' questions: "
             f"{cell(exact, 2)} x uniform."
         )
+    if not record.sees:
+        text.append(NOTHING_SEEN)
     if record.headline != "efficiency":
         text.append(
             "Most right answers come another way than the worked solution, which is all that the closed form sees: the "

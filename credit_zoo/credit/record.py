@@ -91,6 +91,12 @@ class CreditRecord:
         return "by_uniform_efficiency" if self.way is not None and self.way.another > MOST else "efficiency"
 
     @property
+    def sees(self) -> bool:
+        """Whether uniform's own signal is told from 0; where it is not, every ratio to it is noise over noise."""
+        signal = next((one.numbers.get("snr") for one in self.rules if one.name == "uniform"), None)
+        return signal is None or signal.low > 0
+
+    @property
     def title(self) -> str:
         """The twin or set, its dials where they are not at 0, the policy, the size of the groups."""
         return title(self.settings, self.note or self.model)

@@ -33,8 +33,12 @@ def over_shuffle(record: CreditRecord, one: RuleCredit) -> Estimate | None:
 
 
 def judged(record: CreditRecord) -> dict[str, RuleVerdict]:
-    """The verdict on each rule with an efficiency; rules and controls are families apart, shuffles are in none."""
+    """The verdict on each rule with an efficiency; rules and controls are families apart, shuffles are in none.
+    Where uniform's own signal is not told from 0 there is no verdict.
+    """
     found: dict[str, RuleVerdict] = {}
+    if not record.sees:
+        return found
     for control in (False, True):
         family = [one for one in record.rules if one.control is control and one.name != REFERENCE]
         family = [one for one in family if not is_shuffle(one.name)]

@@ -140,6 +140,10 @@ def _controls(tables: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, An
 
 
 def _instrument(record: CreditRecord) -> str:
+    if not record.sees:
+        return (
+            f"At *{escape(record.title)}* the instrument sees nothing: `{REFERENCE}`'s own signal is not told from 0."
+        )
     verdicts = judged(record)
     control = {one.name: one.control for one in record.rules}
     rules = {name: one for name, one in verdicts.items() if not control[name]}

@@ -27,6 +27,11 @@ _CURVES = (
     "backward), 1 for each extra pass of the rule. It is the same on every machine.\n"
 )
 
+_PREDICTION = (
+    "Efficiency at the policy that training starts from, against what the rule gained there over `uniform`: the paired "
+    "difference in mean training accuracy. The interval draws seeds anew and every efficiency from its own error.\n"
+)
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -37,6 +42,7 @@ class Contents:
     board: pd.DataFrame
     credit: Sequence[CreditRecord]
     costs: str
+    prediction: str
     forest: bool
     curves: bool
     reported: bool
@@ -51,6 +57,7 @@ def front_page(found: Contents) -> str:
     parts += ["## The instrument: how good is a rule's gradient?\n", *([_FOREST] if found.forest else [])]
     parts += [instrument_tables(found.credit, found.board)]
     parts += ["## Training: rules by benchmarks\n", matrices(found.board)]
+    parts += ["## Does the instrument predict learning?\n", _PREDICTION, found.prediction] if found.prediction else []
     parts += ["## Learning curves against cost\n", _CURVES] if found.curves else []
     parts += ["## What a rule costs\n", found.costs]
     parts += ["## Full tables\n", _links(found)]

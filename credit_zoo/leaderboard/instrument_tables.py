@@ -34,7 +34,10 @@ def instrument_tables(credit: Sequence[CreditRecord], board: pd.DataFrame) -> st
     """The overview in tables of a few columns, then a table for each of the first records."""
     if not credit:
         return EMPTY
+    blind, credit = [one.title for one in credit if not one.sees], [one for one in credit if one.sees]
     parts = [_LEGEND]
+    if blind:
+        parts.append(f"Not shown, for `uniform`'s own signal is not told from 0 there: {escape('; '.join(blind))}.\n")
     for start in range(0, len(credit), COLUMNS):
         parts.append(_overview(credit[start : start + COLUMNS]))
     parts.append(_DETAILS)

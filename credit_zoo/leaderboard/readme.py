@@ -1,4 +1,4 @@
-"""The generated parts of README.md, each between `<!-- name -->` and `<!-- /name -->`."""
+"""The generated parts of README.md and of docs/, each between `<!-- name -->` and `<!-- /name -->`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -79,10 +79,29 @@ def credit_block(records: Sequence[ProbeRecord]) -> str:
 
 
 def fill(text: str, blocks: Mapping[str, str]) -> str:
-    """The README with every block between its marks."""
+    """A page with every block between its marks."""
     for name, block in blocks.items():
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        start, end = marks_of(name)
         if text.count(start) != 1 or text.count(end) != 1:
-            raise UsageError(f"README.md has no place for '{name}': put {start.strip()} and {end} in it, once")
+            raise UsageError(f"the page has no place for '{name}': put {start.strip()} and {end} in it, once")
         text = text[: text.index(start) + len(start)] + block + text[text.index(end) :]
     return text
+
+
+def fill_pages(pages: Mapping[Path, str], blocks: Mapping[str, str]) -> dict[Path, str]:
+    """The pages that hold a block, filled; every block stands on one of them, once."""
+    held = {path: {name: blocks[name] for name in blocks if marks_of(name)[0] in text} for path, text in pages.items()}
+    for name in blocks:
+        places = [path.name for path, found in held.items() if name in found]
+        if len(places) != 1:
+            where = " and ".join(places) or "none"
+            start, end = marks_of(name)
+            raise UsageError(
+                f"'{name}' stands on {where} of the pages: put {start.strip()} and {end} on one of them, once"
+            )
+    return {path: fill(pages[path], found) for path, found in held.items() if found}
+
+
+def marks_of(name: str) -> tuple[str, str]:
+    """The lines before and behind a block."""
+    return f"<!-- {name} -->\n", f"<!-- /{name} -->"

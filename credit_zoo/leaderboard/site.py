@@ -20,10 +20,12 @@ from credit_zoo.errors import UsageError
 from credit_zoo.lab import gates_table, load_all_gates, mistakes_table, temperature_table
 from credit_zoo.lab import load_all as probed
 from credit_zoo.leaderboard import curves
+from credit_zoo.leaderboard.answer import answer
 from credit_zoo.leaderboard.export import export
 from credit_zoo.leaderboard.front_page import FOREST, REPORTED, Contents, front_page
 from credit_zoo.leaderboard.locations import archived, page_folder, records_folder
-from credit_zoo.leaderboard.readme import credit_block, fill, leaderboard_block, shapers_block, warm_start_block
+from credit_zoo.leaderboard.prediction import prediction_text, predictions
+from credit_zoo.leaderboard.readme import credit_block, fill_pages, leaderboard_block, shapers_block, warm_start_block
 from credit_zoo.leaderboard.reported_page import reported_page
 from credit_zoo.leaderboard.rule_costs import rule_costs
 from credit_zoo.leaderboard.sections import FOLDER, GENERATED, section_pages
@@ -69,6 +71,7 @@ def build(results: Path) -> Built:
         board=board,
         credit=credit,
         costs=rule_costs(board, credit, speed),
+        prediction=prediction_text(predictions(credit, shown)),
         forest=bool(credit) and is_published,
         curves=is_published and bool(curves.panels(shown, cost=True)),
         reported=len(papers) > 0,
@@ -82,7 +85,7 @@ def build(results: Path) -> Built:
         sections=sections,
         costs=costs.page(speed),
         credit=credit_page(credit, FOREST if credit else None),
-        blocks=_blocks(board, results, speed),
+        blocks={"answer": answer(board, credit), **_blocks(board, results, speed)},
         problems=tuple(problems),
         records=tuple(shown),
         instrument=tuple(credit),
@@ -90,7 +93,7 @@ def build(results: Path) -> Built:
 
 
 def _blocks(board: pd.DataFrame, results: Path, speed: costs.Found) -> dict[str, str]:
-    """The generated parts of the README by their marks."""
+    """The generated parts of README.md and docs/ by their marks."""
     probes = probed(results.parent / "probes")
     return {
         "leaderboard": leaderboard_block(board),
@@ -149,7 +152,8 @@ def write_pages(settings: Pages) -> int:
     if published:
         pages[results.parent / "SPEED.md"] = built.costs
         pages[results.parent / "CREDIT.md"] = built.credit
-        pages[readme] = fill(readme.read_text(encoding="utf-8"), built.blocks)
+        written = [readme, *sorted((readme.parent / "docs").glob("*.md"))]
+        pages |= fill_pages({path: path.read_text(encoding="utf-8") for path in written}, built.blocks)
     if settings.check:
         return _check(pages, page, bool(built.problems))
     for path, text in pages.items():
