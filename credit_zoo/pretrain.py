@@ -5,7 +5,7 @@ from credit_zoo.cli import CommandLine, start
 main = CommandLine(
     name="pretrain",
     about=__doc__,
-    settings="credit_zoo.lab.pretrain:Pretrain",
+    settings="credit_zoo.lab.taught_solutions:Pretrain",
     run="credit_zoo.lab.pretrain:pretrain",
     examples=(
         "out=runs/model",

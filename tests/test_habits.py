@@ -9,7 +9,7 @@ import pytest
 
 from credit_zoo.answers.grader import score_response
 from credit_zoo.errors import UsageError
-from credit_zoo.lab.pretrain import load_twin
+from credit_zoo.lab.taught_solutions import load_twin
 from credit_zoo.twins.checker import SolutionChecker
 from credit_zoo.twins.contract import Difficulty, Span, Steps
 from credit_zoo.twins.habit_writer import Freedom, HabitWriter

@@ -8,7 +8,8 @@ import torch
 
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import pretrain
-from credit_zoo.lab.pretrain import Pretrain, Solutions, load_twin, optimizers_of, train, vocabulary
+from credit_zoo.lab.pretrain import optimizers_of, train
+from credit_zoo.lab.taught_solutions import Pretrain, Solutions, load_twin, vocabulary
 from credit_zoo.policy.export import export_policy
 from credit_zoo.policy.small_model import Size, build_encoder
 from credit_zoo.twins.habit_writer import HabitWriter

@@ -42,10 +42,10 @@ class Contents:
     board: pd.DataFrame
     credit: Sequence[CreditRecord]
     costs: str
-    prediction: str
     forest: bool
     curves: bool
     reported: bool
+    prediction: str = ""
     problems: Sequence[str] = ()
     trials: Sequence[str] = ()
     archived: Mapping[str, int] | None = None
