@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from records import a_credit_record, a_record, a_training, an_evaluation, estimate
 
+from credit_zoo.credit.forest import drawn
+from credit_zoo.credit.record import save
 from credit_zoo.credit.verdicts import judged
 from credit_zoo.leaderboard import site
 from credit_zoo.leaderboard.answer import answer, listed
@@ -294,6 +296,22 @@ def test_sections_that_are_gone_are_removed_and_fail_a_check(published, capsys):
     assert site.write_pages(replace(words, check=True)) == 1
 
 
+def test_an_old_picture_fails_a_check(published, capsys):
+    pytest.importorskip("matplotlib")
+    (published / "credit").mkdir()
+    save(a_credit_record(), published / "credit" / "one.json")
+    names = ("leaderboard", "shapers", "warm_start", "mistakes", "temperatures", "gates", "credit", "speed")
+    readme = published.parent / "README.md"
+    readme.write_text("".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in names))
+    words = site.Pages(results=str(published / "results"))
+    assert site.write_pages(words) == 0
+    assert site.write_pages(replace(words, check=True)) == 0
+    picture = published / "credit.svg"
+    picture.write_text(picture.read_text().replace(drawn([a_credit_record()]), "0" * 16))
+    assert site.write_pages(replace(words, check=True)) == 1
+    assert "credit.svg is not up to date" in capsys.readouterr().err
+
+
 def test_archived_records_are_named_with_their_number_and_not_mixed_in(published):
     before = site.build(published / "results")
     archive = published / "archive" / "schema-1"
@@ -314,8 +332,6 @@ def test_archived_records_are_named_with_their_number_and_not_mixed_in(published
 def test_all_numbers_go_out_as_parquet_and_csv_with_a_schema(published, tmp_path):
     out = tmp_path / "out"
     (published / "credit").mkdir()
-    from credit_zoo.credit.record import save
-
     save(a_credit_record(), published / "credit" / "one.json")
     assert site.write_pages(site.Pages(results=str(published / "results"), export=str(out))) == 0
     assert not (published / "LEADERBOARD.md").exists()

@@ -2,6 +2,7 @@ from .agreement import ranks as ranks
 from .agreement import spearman as spearman
 from .estimates import Estimate as Estimate
 from .forest import draw as draw
+from .forest import drawn as drawn
 from .page import in_order as in_order
 from .page import page as page
 from .page import rule_label as rule_label

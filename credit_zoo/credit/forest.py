@@ -8,6 +8,7 @@ from credit_zoo.credit.record import CreditRecord, ordered
 from credit_zoo.credit.settings import REFERENCE
 from credit_zoo.credit.verdicts import is_shuffle
 from credit_zoo.errors import UsageError
+from credit_zoo.results import digest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,12 @@ def draw(records: Sequence[CreditRecord], out: Path) -> None:
             axes.set_axis_off()
     out.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "credit", "svg.fonttype": "none"}):
-        figure.savefig(out, metadata={"Date": None})
+        figure.savefig(out, metadata={"Date": None, "Description": drawn(records)})
+
+
+def drawn(records: Sequence[CreditRecord]) -> str:
+    """A digest of all that the picture shows, which stands in it: it tells an old picture without drawing a new one."""
+    return digest(repr((record.title, _shown(record), _shuffles(record))) for record in records)
 
 
 def _shown(record: CreditRecord) -> list[tuple[str, bool, float, float, float]]:

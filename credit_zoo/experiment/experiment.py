@@ -12,6 +12,7 @@ from credit_zoo.cli import Command
 from credit_zoo.experiment.config import ExperimentConfig
 from credit_zoo.experiment.context import RunContext, TrainingSummary, run_record
 from credit_zoo.experiment.evaluate import check_data, eval_set, evaluate_all, release
+from credit_zoo.experiment.model_card import write_card
 from credit_zoo.experiment.preflight import check_first
 from credit_zoo.experiment.run_identity import AlreadyFinished, with_identity
 from credit_zoo.experiment.setup import log_setup, open_run
@@ -101,6 +102,8 @@ def _finish(
         return Outcome(0)
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
     written = write(run, results)
+    if trained is not None:
+        context.log(f"card    {write_card(run, context.config.model, context.folder / 'model')}")
     mark_finished(context.folder)
     release(context)
     print(row(run, results.resolve()))

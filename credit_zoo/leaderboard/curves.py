@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from credit_zoo.errors import UsageError
 from credit_zoo.leaderboard.locations import page_folder, records_folder
 from credit_zoo.registry import SHAPERS
-from credit_zoo.results import REFERENCE, RunRecord, Training, distinct_labels, kind, load_all, plain
+from credit_zoo.results import REFERENCE, RunRecord, Training, digest, distinct_labels, kind, load_all, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,7 +167,15 @@ def draw(shown: Sequence[Panel], out: Path, cost: bool = False) -> None:
     for axes in places[-2, len(rows[-1]) :]:
         axes.set_axis_off()
     with matplotlib.rc_context({"svg.hashsalt": "curves", "svg.fonttype": "none"}):
-        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
+        told = {"Date": None, "Description": drawn(shown)}
+        figure.savefig(out, metadata=told if out.suffix == ".svg" else None)
+
+
+def drawn(shown: Sequence[Panel]) -> str:
+    """A digest of all that the picture shows, which stands in an SVG: it tells an old one without drawing a new one."""
+    lines = [(panel.title, line) for panel in shown for line in panel.lines]
+    parts = [(title, line.name, line.steps.round(6).tolist(), line.percent.round(6).tolist()) for title, line in lines]
+    return digest(map(repr, parts))
 
 
 def _draw_panel(axes: "Axes", panel: Panel, cost: bool) -> None:

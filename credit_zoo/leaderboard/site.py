@@ -14,6 +14,7 @@ import pandas as pd
 
 from credit_zoo.credit import CreditRecord
 from credit_zoo.credit import draw as forest
+from credit_zoo.credit import drawn as forest_digest
 from credit_zoo.credit import load_all as credit_records
 from credit_zoo.credit import page as credit_page
 from credit_zoo.errors import UsageError
@@ -155,7 +156,7 @@ def write_pages(settings: Pages) -> int:
         written = [readme, *sorted((readme.parent / "docs").glob("*.md"))]
         pages |= fill_pages({path: path.read_text(encoding="utf-8") for path in written}, built.blocks)
     if settings.check:
-        return _check(pages, page, bool(built.problems))
+        return _check(pages, page, _pictures(built, results.parent) if published else {}, bool(built.problems))
     for path, text in pages.items():
         atomic_write(path, text)
         print(f"wrote {path}")
@@ -167,9 +168,17 @@ def write_pages(settings: Pages) -> int:
     return 0
 
 
-def _check(pages: Mapping[Path, str], page: Path, faulty: bool) -> int:
+def _pictures(built: Built, folder: Path) -> dict[Path, str]:
+    """The pictures of the front page, and the digest that stands in each while it is up to date."""
+    panels = curves.panels(built.records, cost=True)
+    found = {folder / FOREST: forest_digest(built.instrument)} if built.instrument else {}
+    return found | ({folder / curves.LEARNING_CURVES: curves.drawn(panels)} if panels else {})
+
+
+def _check(pages: Mapping[Path, str], page: Path, pictures: Mapping[Path, str], faulty: bool) -> int:
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     stale += outdated(pages, page)
+    stale += [path for path, told in pictures.items() if not path.exists() or told not in path.read_text("utf-8")]
     for path in stale:
         print(f"{path} is not up to date: run python -m credit_zoo.leaderboard and commit it", file=sys.stderr)
     return int(bool(stale or faulty))
