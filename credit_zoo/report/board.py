@@ -148,7 +148,8 @@ def _instrument_answer(record: CreditRecord) -> str:
     return (
         f"The instrument, {record.title}: of {len(told)} rules {_listed(above)} above uniform"
         + (f" ({', '.join(f'{name} {told[name].value:.2f}' for name in above)} times its efficiency)" if above else "")
-        + f" and {below} below, by plain 95% intervals; of those above, {_listed(own)} above its own shuffle"
+        + f" and {below} below, by plain 95% intervals"
+        + (f"; of those above, {_listed(own)} above {'its' if len(own) == 1 else 'their'} own shuffle" if above else "")
         + (f". The exact token advantage itself stands at {best.value:.2f}." if best else ".")
     )
 
@@ -175,7 +176,7 @@ def _training_answers(board: pd.DataFrame) -> Iterator[str]:
         above, below = ([name for name, where in sides.items() if where == one] for one in ("up", "down"))
         yield (
             f"Training of {trained['model']['name']} on {trained['source']['bench']} for {trained['steps']} steps, "
-            f"measured on {asked['bench']} ({kind(asked)}): of {len(compared)} rows with three paired seeds or more "
+            f"measured on {asked['bench']} ({kind(asked)}): of {len(compared)} row{'s' * (len(compared) > 1)} with three paired seeds or more "
             f"{_listed(above)} above uniform and {_listed(below)} below."
         )
 

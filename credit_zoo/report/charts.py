@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ _COLORS = {
     "#d9d9d9": "var(--shade)",
     "#cccccc": "var(--rule)",
 }
+_STYLE = {"svg.fonttype": "none", "text.parse_math": False}  # names may hold a dollar sign
 _WIDTH, _HEIGHT = 6.4, 2.6  # inches
 
 
@@ -39,7 +40,7 @@ def chart(name: str, title: str, draw: Callable[[Path], None]) -> str:
         import matplotlib
     except ModuleNotFoundError:
         raise UsageError("charts are drawn by matplotlib: pip install 'credit_zoo[report]'") from None
-    with tempfile.TemporaryDirectory() as folder, matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+    with tempfile.TemporaryDirectory() as folder, matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         path = Path(folder) / "chart.svg"
         draw(path)
         return inline(path.read_text(encoding="utf-8"), name, title)
@@ -58,18 +59,21 @@ def inline(svg: str, name: str, title: str) -> str:
         body = body.replace(color, told)
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'(xlink:href="|url\()#', rf"\1#{name}-", body)
-    size = f"width:{float(width[1]) * 4 / 3:.0f}px"
+    pixels = f"{float(width[1]) * 4 / 3:.0f}px"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} class="chart" '
-        f'role="img" aria-label="{escape(title)}" style="{size}">{body.strip()}'
+        f'role="img" aria-label="{escape(title)}" style="--width:{pixels};width:{pixels}">{body.strip()}'
     )
 
 
 def figure(rows: int = 1, columns: int = 1) -> tuple["Figure", list["Axes"]]:
-    """A figure with its axes, one after the other."""
+    """A figure with its axes, one after the other. Its margins are fixed: to find them takes as long as to draw."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(_WIDTH if columns == 1 else 1.6 * _WIDTH, _HEIGHT * rows), layout="constrained")
+    width, height = _WIDTH if columns == 1 else 1.6 * _WIDTH, _HEIGHT * rows
+    made = Figure(figsize=(width, height))
+    left, foot, top = 0.7 / width, 0.45 / height, 1 - 0.1 / height
+    made.subplots_adjust(left, foot, 1 - 0.1 / width, top, wspace=0.25, hspace=0.25)
     return made, list(made.subplots(rows, columns, squeeze=False).ravel())
 
 
@@ -87,8 +91,9 @@ def draw_profile(profile: Profile, shuffle: Profile | None, out: Path) -> None:
     left.set_xlabel("position in the response", fontsize=9)
     left.set_ylabel("weight W", fontsize=9)
     kinds = {kind: value for kind, value in profile.kinds.items() if value is not None}
-    right.barh(list(kinds)[::-1], list(kinds.values())[::-1], color="C0", height=0.6)
-    right.axvline(1, color="0.5", linewidth=1, linestyle="--")
+    right.barh(list(kinds)[::-1], [value - 1 for value in kinds.values()][::-1], left=1, color="C0", height=0.6)
+    right.axvline(1, color="0.5", linewidth=1)
+    right.set_xlim(*_around(1, kinds.values()))
     right.set_xlabel("mean weight W by the kind of token", fontsize=9)
     for axes in (left, right):
         axes.tick_params(labelsize=9)
@@ -96,12 +101,18 @@ def draw_profile(profile: Profile, shuffle: Profile | None, out: Path) -> None:
     made.savefig(out)
 
 
+def _around(middle: float, values: Iterable[float]) -> tuple[float, float]:
+    """Limits of an axis that hold a neutral value and all others, with some room; no narrower than a tenth."""
+    away = [value - middle for value in values]
+    return middle + min(-0.05, 1.1 * min(away)), middle + max(0.05, 1.1 * max(away))
+
+
 _CURVES = {"accuracy": "accuracy", "reward": "reward", "entropy": "entropy [nats]", "weight_std": "std of W"}
 
 
 def draw_run(training: Training, out: Path) -> None:
     """What a run logged, by its steps: accuracy, reward, entropy, spread of the weights, as far as they are there."""
-    shown = [name for name in _CURVES if any(name in entry for entry in training.curve)]
+    shown = _logged(training)
     made, places = figure(rows=(len(shown) + 1) // 2, columns=min(len(shown), 2))
     for axes in places[len(shown) :]:
         axes.set_axis_off()
@@ -117,4 +128,10 @@ def draw_run(training: Training, out: Path) -> None:
 
 def has_curve(training: Training | None) -> bool:
     """Whether there is anything to draw of a run."""
-    return training is not None and any(name in entry for entry in training.curve for name in _CURVES)
+    return training is not None and bool(_logged(training))
+
+
+def _logged(training: Training) -> list[str]:
+    """What changed over the run, of what is drawn."""
+    seen = {name: {entry[name] for entry in training.curve if name in entry} for name in _CURVES}
+    return [name for name, values in seen.items() if len(values) > 1]

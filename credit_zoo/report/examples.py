@@ -11,7 +11,7 @@ from credit_zoo.results import CorruptRecord, Origin, atomic_write, plain
 
 SCHEMA = 1
 BINS = 10  # of a response's length
-KINDS = ("read", "derived", "filler", "none", "first error")  # of tokens; the last beside its role
+KINDS = ("read", "derived", "filler", "no role", "first error")  # of tokens; the last beside its role
 Numbers = tuple[float, ...]
 
 

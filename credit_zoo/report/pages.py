@@ -1,5 +1,6 @@
 """The pages, from what was recorded and the templates beside this file."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -66,6 +67,8 @@ def environment() -> Any:
     )
     made.globals |= {"menu": MENU, "version": __version__, "colors": COLORS, "key_of": key_of}
     made.filters["svg"] = Markup  # what `chart` has made
+    made.filters["prose"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(Markup.escape(text))))
+    made.filters["decimals"] = lambda value, digits: f"{round(value, digits) + 0.0:.{digits}f}"  # no minus before a 0
     return made
 
 
@@ -107,9 +110,9 @@ class Pages:
         sources = self.sources
         shown = panels([run for run in sources.runs if run.training])
         charts = []
-        if sources.credit:
-            title = "Efficiency of every rule times uniform's with its 95% interval, one panel a policy"
-            charts.append(chart("forest", title, partial(draw_forest, sources.credit)))
+        for place, record in enumerate(sources.credit):
+            title = f"Efficiency of every rule times uniform's with its 95% interval: {record.title}"
+            charts.append(chart(f"forest-{place}", title, partial(draw_forest, [record])))
         curves = cost = ""
         if shown:
             curves = chart("curves", "Training accuracy by steps, with bands over seeds", partial(draw_curves, shown))

@@ -16,7 +16,7 @@ Marks = Mapping[str, NDArray[np.bool_]]
 def kinds_of(role: NDArray[np.int64], error: NDArray[np.bool_], roles: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Which of a response's tokens are of each kind: its role (a place in `roles`, below 0 for none), first errors."""
     by_role = {name: role == roles.index(name) for name in KINDS if name in roles}
-    return {**by_role, "none": role < 0, "first error": error}
+    return {**by_role, "no role": role < 0, "first error": error}
 
 
 def tenths(count: int) -> NDArray[np.int64]:

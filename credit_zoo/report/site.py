@@ -21,6 +21,9 @@ from credit_zoo.report.pages import Pages
 from credit_zoo.report.sources import Sources, read_sources
 from credit_zoo.results import atomic_write
 
+KEPT = "examples"  # the folder of sampled answers
+MARK = '<meta name="generator" content="credit_zoo.report">'  # of a page of ours
+
 
 @dataclass(frozen=True)
 class Report:
@@ -64,20 +67,28 @@ def build(sources: Sources, examples: Sequence[Examples], runs: Path) -> Mapping
     return Pages(sources, tuple(examples), runs).all()
 
 
+def _own(out: Path) -> bool:
+    """Whether a folder is a report's or may become one: it holds a report, answers that one has kept, or nothing."""
+    board = out / "index.html"
+    if board.exists():
+        return MARK in board.read_text(encoding="utf-8", errors="replace")
+    return not out.exists() or all(one.name == KEPT for one in out.iterdir())
+
+
 def write_report(settings: Report) -> int:
     """Measures what is missing, writes the pages and opens the board if asked; returns the exit status."""
     sources = read_sources(settings.results, settings.credit)
     out = Path(settings.out)
-    if out.exists() and any(out.iterdir()) and not (out / "index.html").exists():
+    if not _own(out):
         raise UsageError(f"out={out} is a folder of other files: give the report one of its own")
-    beside = sources.page / "examples" if sources.published else out / "examples"
+    beside = (sources.page if sources.published else out) / KEPT
     examples = kept_examples(settings, beside)
     for problem in sources.problems:
         print(f"left out: {problem}", file=sys.stderr)
     pages = build(sources, examples, Path(settings.runs))
     for name, text in pages.items():
         atomic_write(out / name, text)
-    for old in sorted(out.rglob("*.html")):
+    for old in (*out.glob("rules/*.html"), *out.glob("runs/*.html")):
         if old.relative_to(out).as_posix() not in pages:
             old.unlink()
     board = (out / "index.html").resolve()

@@ -8,8 +8,7 @@
     const strength = Math.min(Math.abs(away), 1) ** POWER;
     element.style.setProperty("--s", strength.toFixed(3));
     element.style.setProperty("--hue", away < 0 ? "var(--down)" : "var(--up)");
-    if (strength >= MARKED && element.classList.contains("tok")) element.dataset.mark = away < 0 ? "−" : "+";
-    else delete element.dataset.mark;
+    element.classList.toggle("more", away > 0 && strength >= MARKED);
   }
 
   function sortable(box) {
@@ -56,12 +55,21 @@
     const away = (answer, rule, i) => {
       const value = credit(answer, rule)[i];
       if (rule === data.truth) return value;
-      return choice.what === "weight" ? value / answer.advantage - 1 : value / (2 * Math.abs(answer.advantage));
+      if (choice.what === "credit") return value / (2 * Math.abs(answer.advantage));
+      const scale = choice.what === "share" ? mean(credit(answer, rule)) : answer.advantage;
+      return scale ? value / scale - 1 : 0;
     };
+    const mean = values => values.reduce((a, b) => a + b, 0) / values.length;
     const number = (value, digits = 3) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 
     function draw() {
       all("[data-choose]", box).forEach(one => { choice[one.dataset.choose] = one.value; });
+      const units = { share: "weight, mean 1; A* as it is", weight: "weight W; A* as it is", credit: "credit over 2|A|; A* as it is" };
+      box.querySelector("[data-unit]").textContent = units[choice.what];
+      all("[data-key] [data-away]", box).forEach(one => {
+        const value = Number(one.dataset.away), end = Math.abs(value) < 1 ? "" : value < 0 ? " or less" : " or more";
+        one.textContent = (choice.what === "credit" ? value : value + 1) + end;
+      });
       for (const section of all("[data-answer]", box)) {
         const answer = data.answers[section.dataset.answer];
         all("[data-name]", section).forEach(one => { one.textContent = choice[one.dataset.name]; });
