@@ -10,7 +10,6 @@ from .page import page as page
 from .record import MOST as MOST
 from .record import CreditRecord as CreditRecord
 from .record import RuleCredit as RuleCredit
-from .record import cell as cell
 from .record import load as load
 from .record import load_all as load_all
 from .settings import Credit as Credit

@@ -174,9 +174,10 @@ def _training_answers(board: pd.DataFrame) -> Iterator[str]:
             continue
         sides = {label(arm["shaper"]): _difference_side(arm) for arm in compared}
         above, below = ([name for name, where in sides.items() if where == one] for one in ("up", "down"))
+        rows = "1 row" if len(compared) == 1 else f"{len(compared)} rows"
         yield (
             f"Training of {trained['model']['name']} on {trained['source']['bench']} for {trained['steps']} steps, "
-            f"measured on {asked['bench']} ({kind(asked)}): of {len(compared)} row{'s' * (len(compared) > 1)} with three paired seeds or more "
+            f"measured on {asked['bench']} ({kind(asked)}): of {rows} with three paired seeds or more "
             f"{_listed(above)} above uniform and {_listed(below)} below."
         )
 
