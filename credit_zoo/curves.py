@@ -10,6 +10,7 @@ main = CommandLine(
     examples=(
         "",
         "results=leaderboard/results out=curves.png",
+        "against=cost",
     ),
 )
 

@@ -97,7 +97,7 @@ def test_the_picture_is_800_pixels_wide_with_two_panels_a_row_and_no_legend_over
 ):
     figure = pytest.importorskip("matplotlib.figure").Figure
     drawn = []
-    monkeypatch.setattr(figure, "savefig", lambda self, out: drawn.append(self))
+    monkeypatch.setattr(figure, "savefig", lambda self, *_, **__: drawn.append(self))
     records = [a_record(training=trained([0.5] * 12, settings={"lr": 1.0 + index})) for index in range(count)]
     curves.draw(curves.panels(records), tmp_path / "curves.png")
     (made,) = drawn

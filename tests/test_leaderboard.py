@@ -10,7 +10,7 @@ import pytest
 from records import a_record, a_training, an_evaluation
 
 from credit_zoo.errors import UsageError
-from credit_zoo.leaderboard import markdown_page as page
+from credit_zoo.leaderboard import reported_page, sections
 from credit_zoo.leaderboard import site as pages
 from credit_zoo.leaderboard import tables as tables
 from credit_zoo.leaderboard.__main__ import main as command
@@ -20,7 +20,6 @@ from credit_zoo.results.record import Beside, Decoding, Model, Piece, TrainingSo
 from credit_zoo.results.store import write
 
 RULES = {"pepo": ("Tokens that look.", "arXiv:0"), "uniform": ("Every token alike.", "arXiv:1")}
-NOTHING = pd.DataFrame(columns=list(tables.REPORTED_COLUMNS))
 
 
 def scores(level, seed, questions=40):
@@ -38,8 +37,15 @@ def board(*records):
     return tables.table(tables.measurements(records))
 
 
-def text(*records, problems=()):
-    return page.page(board(*records), NOTHING, RULES, list(problems))
+def text(*records):
+    """The pages of the sections, one after the other."""
+    return "\n".join(sections.section_pages(board(*records), RULES).values())
+
+
+def spent(markdown):
+    """The rows of what the runs took."""
+    count = markdown.count("| --- | --- |\n")
+    return [row for index in range(count) for row in cells(markdown, index) if "ESS" in row]
 
 
 def cells(markdown, table=0):
@@ -71,14 +77,16 @@ def lay_out(folder, records):
 
 
 def test_rules_are_ranked_by_their_mean_and_compared_with_uniform():
-    pepo, uniform, bad = cells(text(*runs("uniform", 0.5), *runs("pepo", 0.6), *runs("bad", 0.4)))[:3]
+    markdown = text(*runs("uniform", 0.5), *runs("pepo", 0.6), *runs("bad", 0.4))
+    pepo, uniform, bad = cells(markdown)
     assert [row["rank"] for row in (pepo, uniform, bad)] == ["1", "2", "3"]
     assert [row["shaper"] for row in (pepo, uniform, bad)] == ["pepo (alpha=0.05)", "uniform", "bad (alpha=0.05)"]
     assert uniform["vs uniform"] == "reference"
     value, low, high = map(float, re.findall(r"[-+][\d.]+", pepo["vs uniform"]))
     assert value == pytest.approx(10, abs=1e-6) and low <= 10 <= high
     assert float(pepo["accuracy avg@2"]) == pytest.approx(float(uniform["accuracy avg@2"]) + 10, abs=0.011)
-    assert pepo["seeds"] == "0, 1, 2" and pepo["base"] == "grpo" and pepo["commit"] == "0123456"
+    assert pepo["seeds"] == "0, 1, 2" and pepo["base"] == "grpo"
+    assert [row["commit"] for row in spent(markdown)] == ["0123456"] * 3
     assert float(re.findall(r"[-+][\d.]+", bad["vs uniform"])[2]) < 0
 
 
@@ -189,11 +197,14 @@ def test_bases_of_one_name_are_told_apart_by_what_differs():
 def test_missing_is_blank_and_never_averaged_over():
     lacking = (an_evaluation(scores(0.6, 2), pass_at_n=None),)
     odd = a_record(seed=2, training=a_training(weights=None), evaluations=lacking)
-    row = cells(text(*runs("pepo", 0.6, seeds=(0, 1)), odd))[0]
-    assert {row[name] for name in ("before", "pass@2", "std W", "ESS", "vs uniform")} == {""}
-    assert row["seeds"] == "0, 1, 2" and row["tokens"] == "4.0"
-    full = cells(text(*runs("pepo", 0.6)))[0]
-    assert (full["pass@2"], full["std W"], full["ESS"]) == ("75.00", "0.050", "0.990")
+    markdown = text(*runs("pepo", 0.6, seeds=(0, 1)), odd)
+    row, took = cells(markdown)[0], spent(markdown)[0]
+    assert {row[name] for name in ("before", "pass@2", "vs uniform", "p", "p, Holm")} == {""}
+    assert {took[name] for name in ("std W", "ESS", "s a step")} == {""}
+    assert row["seeds"] == "0, 1, 2" and took["tokens"] == "4.0"
+    markdown = text(*runs("pepo", 0.6))
+    assert cells(markdown)[0]["pass@2"] == "75.00"
+    assert (spent(markdown)[0]["std W"], spent(markdown)[0]["ESS"]) == ("0.050", "0.990")
 
 
 def test_before_training_stands_beside_after():
@@ -220,9 +231,9 @@ DIFFERENT_MEASURES = {
 def test_different_measurements_never_share_a_table(name):
     other = an_evaluation(scores(0.9, 0), **{name: DIFFERENT_MEASURES[name]})
     markdown = text(*runs("uniform", 0.5), a_record("pepo", evaluations=(other,)))
-    tables = [cells(markdown, index) for index in range(2)]
+    tables = rankings(markdown)
     assert sorted(len(rows) for rows in tables) == [1, 1]
-    assert markdown.count("### Measured on") == 2
+    assert markdown.count("## Measured on") == 2
     assert [row["vs uniform"] for rows in tables for row in rows if row["shaper"] != "uniform"] == [""]
 
 
@@ -239,7 +250,7 @@ def test_different_measurements_never_share_a_table(name):
 )
 def test_different_budgets_never_share_a_section(changes):
     markdown = text(*runs("uniform", 0.5), *runs("pepo", 0.6, **changes))
-    assert markdown.count("## Trained on") == 2
+    assert markdown.count("# Trained on") == 2
     assert [len(rows) for rows in rankings(markdown)] == [1, 1]
     assert [row["vs uniform"] for rows in rankings(markdown) for row in rows if "pepo" in row["shaper"]] == [""]
 
@@ -260,9 +271,12 @@ def test_settings_of_one_rule_are_rows_of_their_own():
 )
 def test_a_rule_is_held_against_its_own_shuffle(level, seeds, verdict):
     shuffled = runs("permuted_pepo", level, seeds, shaper=Piece("permuted_pepo", {"alpha": 0.05, "seed": 0}))
-    sentences = [line for line in text(*runs("pepo", 0.6), *shuffled).splitlines() if "against permuted_pepo" in line]
-    assert len(sentences) == 1
-    assert sentences[0].startswith("- pepo (alpha=0.05), base grpo") and verdict in sentences[0]
+    markdown = text(*runs("uniform", 0.5), *runs("pepo", 0.6), *shuffled)
+    (row,) = [
+        row for index in range(markdown.count("| --- | --- |\n")) for row in cells(markdown, index) if "verdict" in row
+    ]
+    assert (row["shaper"], row["base"]) == ("pepo (alpha=0.05)", "grpo")
+    assert row["its own shuffle"].startswith("permuted_pepo") and verdict in row["verdict"]
 
 
 def test_the_shuffle_of_other_settings_is_no_control():
@@ -272,7 +286,7 @@ def test_the_shuffle_of_other_settings_is_no_control():
 
 def below(markdown, heading):
     """The rows of the tables under a heading."""
-    part = re.split(r"^##+ ", markdown.split(f"### {heading}", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    part = re.split(r"^##+ ", markdown.split(f"## {heading}", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
     return [cells(part, index) for index in range(part.count("| --- | --- |\n"))]
 
 
@@ -303,11 +317,11 @@ def test_the_noise_floor_by_hand():
 
 
 def test_a_noise_floor_needs_three_seeds_and_a_pair_three_common_ones():
-    assert "### Noise floor" not in text(*at("uniform", 0.4, 0.5), *at("pepo", 0.5, 0.5, 0.6))
+    assert "## Noise floor" not in text(*at("uniform", 0.4, 0.5), *at("pepo", 0.5, 0.5, 0.6))
     apart = runs("pepo", 0.6, seeds=(1, 2, 3))
     (alone,) = below(text(*runs("uniform", 0.5), *apart), "Noise floor")
     assert [row["rule"] for row in alone] == ["uniform"]
-    assert "### Noise floor" not in text(*runs("pepo", 0.6, shaper=None, base=None, training=None))
+    assert "## Noise floor" not in text(*runs("pepo", 0.6, shaper=None, base=None, training=None))
 
 
 def test_every_measurement_and_base_has_its_own_noise_floor():
@@ -356,7 +370,7 @@ def test_a_rule_that_lacks_a_benchmark_or_seeds_is_blank_in_the_aggregate():
 
 @pytest.mark.parametrize("changes", [{"twin": False}, {"metric": "iou"}])
 def test_twins_and_real_benchmarks_and_other_metrics_are_not_aggregated_with_each_other(changes):
-    assert "### Over" not in text(*two("uniform", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), **changes))
+    assert "## Over" not in text(*two("uniform", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), **changes))
 
 
 def test_runs_that_do_not_overlap_have_an_interval_of_improvement_too():
@@ -366,7 +380,7 @@ def test_runs_that_do_not_overlap_have_an_interval_of_improvement_too():
 
 
 def test_one_benchmark_has_no_aggregate():
-    assert "### Over" not in text(*runs("uniform", 0.5), *runs("pepo", 0.6))
+    assert "## Over" not in text(*runs("uniform", 0.5), *runs("pepo", 0.6))
 
 
 def test_equal_differences_share_a_rank():
@@ -383,7 +397,7 @@ def test_baselines_of_those_who_do_not_look_stand_beside_the_headline():
 
 def test_dirty_runs_and_notes_are_flagged_and_every_commit_is_named():
     other = Origin("fedcba9876543210", dirty=True, packages={})
-    row = cells(text(*runs("pepo", 0.6, seeds=(0, 1)), *runs("pepo", 0.6, seeds=(2,), origin=other)))[0]
+    (row,) = spent(text(*runs("pepo", 0.6, seeds=(0, 1)), *runs("pepo", 0.6, seeds=(2,), origin=other)))
     assert row["flags"] == "differentiable, dirty"
     assert row["commit"] == "0123456, fedcba9"
 
@@ -391,14 +405,14 @@ def test_dirty_runs_and_notes_are_flagged_and_every_commit_is_named():
 def test_a_model_that_was_not_trained_stands_alone_and_unranked():
     bare = runs("pepo", 0.3, shaper=None, base=None, training=None)
     markdown = text(*bare, *runs("uniform", 0.5))
-    assert "## own/small, not trained" in markdown
+    assert "# own/small, not trained" in markdown
     row = next(row for rows in rankings(markdown) for row in rows if row["shaper"] == "(not trained)")
     assert row["rank"] == "" and row["vs uniform"] == "" and row["base"] == ""
 
 
 def test_markup_in_names_is_shown_not_obeyed():
     markdown = text(*runs("pepo", 0.6, shaper=Piece("a|b<i>", {"x": "c\nd&"}), notes=("p|q",)))
-    row = cells(markdown)[0]
+    (row,) = spent(markdown)
     assert row["shaper"] == "a\\|b&lt;i> (x=c d&amp;)" and row["flags"] == "p\\|q"
 
 
@@ -408,8 +422,11 @@ def test_rules_on_the_page_are_explained():
     assert "Every token alike." not in markdown
 
 
-def test_no_records_give_a_page_too():
-    assert "No runs yet." in text()
+def test_no_records_give_a_page_too(tmp_path):
+    assert text() == ""
+    (tmp_path / "results").mkdir()
+    built = pages.build(tmp_path / "results")
+    assert "No runs yet." in built.page and "Nothing is measured yet" in built.page and built.sections == {}
 
 
 def test_the_console_line_says_before_after_and_where():
@@ -450,7 +467,8 @@ def test_a_corrupt_record_is_named_and_the_others_render(tmp_path, capsys):
     assert command(words) == 0
     assert "broken.json" in capsys.readouterr().err
     markdown = (tmp_path / "results" / "LEADERBOARD.md").read_text()
-    assert cells(markdown)[0]["shaper"] == "uniform"
+    (section,) = (tmp_path / "results" / "sections").iterdir()
+    assert cells(section.read_text())[0]["shaper"] == "uniform" and f"sections/{section.name}" in markdown
     assert re.search(r"## Problems\n\nLeft out above:\n\n- broken.json cannot be read", markdown)
     assert command([*words, "--check"]) == 1
     assert "not up to date" not in capsys.readouterr().err
@@ -463,8 +481,10 @@ def test_the_page_does_not_depend_on_where_the_folder_lies(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     command(["--results", "a/results"])
     command(["--results", str(tmp_path / "b" / "results")])
-    pages = [(tmp_path / name / "results" / "LEADERBOARD.md").read_bytes() for name in ("a", "b")]
-    assert pages[0] == pages[1]
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "results").rglob("*.md")} for name in ("a", "b")
+    )
+    assert first == second and len(first) == 2
 
 
 def test_a_page_stays_in_its_folder_unless_the_published_numbers_lie_beside_it(tmp_path):
@@ -552,13 +572,13 @@ def test_the_work_of_a_page_grows_with_its_records_and_no_faster(tmp_path, monke
 
 def test_a_record_is_decoded_once_until_its_file_changes(tmp_path, monkeypatch):
     results = many_rules(tmp_path, 6)
-    first = pages.build(results).page
+    first = pages.build(results).sections
     calls = counted(monkeypatch, store, "load")
-    assert pages.build(results).page == first and calls == []
+    assert pages.build(results).sections == first and calls == []
     changed, *_ = sorted(results.rglob("*.json"))
     content = changed.read_text()
     changed.write_text(content.replace('"seconds": 12.5', '"seconds": 99.5'))
-    assert pages.build(results).page != first
+    assert pages.build(results).sections != first
     assert [path for (path,) in calls] == [changed]
     changed.write_text("{}")
     assert any(changed.name in problem for problem in pages.build(results).problems)
@@ -568,14 +588,15 @@ def test_the_command_line_runs(tmp_path):
     words = [sys.executable, "-m", "credit_zoo.leaderboard", *lay_out(tmp_path, runs("pepo", 0.6)), "--out"]
     done = subprocess.run([*words, str(tmp_path / "page.md")], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
-    assert "pepo (alpha=0.05)" in (tmp_path / "page.md").read_text()
+    assert "pepo (alpha=0.05)" in next((tmp_path / "sections").iterdir()).read_text()
+    assert "(sections/geometry3k-own-small-10-steps-" in (tmp_path / "page.md").read_text()
 
 
 def test_reported_numbers_keep_their_digits_and_their_source():
     frame = tables.reported(Path(__file__).parents[1] / "leaderboard" / "reported.csv")
     assert set(frame["table"]) == {"Table 1", "Table 2", "Table 3"}
     assert all(frame["source"])
-    markdown = page.page(board(), frame, {}, [])
+    markdown = reported_page.reported_page(frame)
     assert "| PEPO_G | 21.91 | 27.27 | 54.45 | 45.42 | 34.45 |" in markdown
     assert "| PEPO_G | 90.44 | 92.40 | 85.75 | 65.26 |" in markdown
     assert "- base: this row looks copied" in markdown
@@ -591,7 +612,7 @@ def test_a_reported_cell_that_is_missing_is_blank():
         ],
         columns=list(tables.REPORTED_COLUMNS),
     )
-    rows = cells(page.page(board(), frame, {}, []))
+    rows = cells(reported_page.reported_page(frame))
     assert rows[1] == {"method": "y", "one (acc)": "", "two (acc)": "3.0"}
 
 

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from records import a_credit_record, estimate
 from report_site import SCRIPT, made_pages, records_folder, some_examples
@@ -16,14 +15,16 @@ from test_curves import luminance
 from credit_zoo.cli.commands import command_of
 from credit_zoo.credit.record import RuleCredit
 from credit_zoo.lab import credit_colors
+from credit_zoo.leaderboard.answer import answer
 from credit_zoo.registry import SHAPERS
 from credit_zoo.report import board
 from credit_zoo.report.charts import chart
 from credit_zoo.report.examples import Examples, load, save
+from credit_zoo.report.pages import prose, sentences
 from credit_zoo.report.profiles import agreement_of, kinds_of, profile_of, tenths
 from credit_zoo.report.rule_facts import docstring_parts, page_of, paper_url, rule_facts
 from credit_zoo.report.sources import read_sources
-from credit_zoo.report.tables import from_markdown
+from credit_zoo.report.tables import from_markdown, unescaped
 from credit_zoo.results.markdown import grid
 from credit_zoo.results.store import CorruptRecord
 
@@ -174,21 +175,19 @@ def rule(name, value, half, over=None, control=False):
     return RuleCredit(name, "0" * 16, control, 1.0, 0.5, 1.0, numbers)
 
 
-def test_the_answer_in_words_follows_from_the_numbers():
-    rules = (
-        rule("uniform", 1.0, 0.0), rule("siblings", 1.4, 0.1, 1.2), rule("pepo", 1.3, 0.1, 1.05), rule("vppo", 0.5, 0.1),
-        rule("entropy", 1.05, 0.1), rule("oracle_exact", 1.7, 0.1, control=True), rule("permuted(pepo)", 2.0, 0.1, control=True),
-    )  # fmt: skip
-    (said,) = board.answers([replace(a_credit_record(), rules=rules)], pd.DataFrame())
-    assert "of 4 rules siblings and pepo stand above uniform (siblings 1.40, pepo 1.30 times" in said
-    assert "and 1 below" in said and "of those above, siblings stands above its own shuffle" in said
-    assert "The exact token advantage itself stands at 1.70" in said
+def test_the_answer_in_words_is_the_leaderboards_a_line_for_each_measurement(trees, tmp_path):
+    found = read_sources(str(records_folder(tmp_path)))
+    said = sentences(answer(found.board, found.credit))
+    assert len(said) >= 3 and said[-1].startswith("Told means Holm")
+    assert any("pepo" in one and "The instrument at" in one for one in said)
+    items = trees["index.html"].text
+    for one in said:
+        assert " ".join(re.sub(r"[`*]", "", unescaped(one)).split()) in items
 
 
-def test_training_is_told_beside_the_instrument(trees):
-    text = trees["index.html"].text
-    assert (
-        "of 1 row with three paired seeds or more pepo (alpha=0.05) stands above uniform and none stands below" in text
+def test_marks_of_prose_become_elements_and_nothing_else_does():
+    assert str(prose("`a*b*c` **x** *y z* 2*3*4 <i>")) == (
+        "<code>a*b*c</code> <strong>x</strong> <em>y z</em> 2*3*4 &lt;i&gt;"
     )
 
 
@@ -302,12 +301,12 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("model", ["small", "habits"])
 def test_the_committed_answers_say_what_a_twin_can_tell(model):
     kept = load(ROOT / "leaderboard" / "examples" / f"geometry3k-{model}.json")
-    for answer in (answer for asked in kept.questions for answer in asked.answers):
-        assert answer.value + sum(answer.truth) == pytest.approx(answer.score, abs=0.01)
-        assert set(answer.credit["uniform"]) == {answer.advantage}
-        assert (answer.advantage > 0) == (answer.score >= 1)
-        assert all(len(row) == len(answer.tokens) for row in (answer.role, answer.error, *answer.credit.values()))
-        assert any(answer.error) == bool(answer.mistake)
+    for said in (said for asked in kept.questions for said in asked.answers):
+        assert said.value + sum(said.truth) == pytest.approx(said.score, abs=0.01)
+        assert set(said.credit["uniform"]) == {said.advantage}
+        assert (said.advantage > 0) == (said.score >= 1)
+        assert all(len(row) == len(said.tokens) for row in (said.role, said.error, *said.credit.values()))
+        assert any(said.error) == bool(said.mistake)
     assert kept.agreement[kept.compared.index("pepo")][kept.compared.index("pepo")] == 1.0
 
 

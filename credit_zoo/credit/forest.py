@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from credit_zoo.credit.record import CreditRecord, ordered
 from credit_zoo.credit.settings import REFERENCE
+from credit_zoo.credit.verdicts import is_shuffle
 from credit_zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _shown(record: CreditRecord) -> list[tuple[str, bool, float, float, float]]:
     found = []
     for one in ordered(record):
         number = one.numbers.get(record.headline)
-        if number is not None and not one.name.startswith("permuted("):
+        if number is not None and not is_shuffle(one.name):
             found.append((one.name, one.control, number.value, number.low, number.high))
     return found[::-1]
 
@@ -70,6 +71,6 @@ def _panel(axes: "Axes", record: CreditRecord) -> None:
 
 def _shuffles(record: CreditRecord) -> tuple[float | None, float | None]:
     """From the least to the greatest efficiency of a rule's own shuffle."""
-    numbers = [one.numbers.get(record.headline) for one in record.rules if one.name.startswith("permuted(")]
+    numbers = [one.numbers.get(record.headline) for one in record.rules if is_shuffle(one.name)]
     found = [one.value for one in numbers if one is not None]
     return (min(found), max(found)) if found else (None, None)

@@ -8,9 +8,9 @@ The same records give the same bytes.
 
 from collections.abc import Sequence
 
-from credit_zoo.credit.estimates import Estimate
 from credit_zoo.credit.record import CreditRecord, RuleCredit, cell, ordered
 from credit_zoo.credit.settings import REFERENCE
+from credit_zoo.credit.verdicts import is_shuffle, number, over_shuffle
 from credit_zoo.results import grid
 
 INTRO = """# Credit
@@ -56,27 +56,29 @@ def page(records: Sequence[CreditRecord], picture: str | None) -> str:
 
 def overview(records: Sequence[CreditRecord]) -> str:
     """A row a rule, shuffles left out: its efficiency by every record; the best mean first, controls last."""
-    names = {
-        one.name: one.control for record in records for one in record.rules if not one.name.startswith("permuted(")
-    }
-
-    def place(name: str) -> tuple[bool, float, str]:
-        found = [one.value for record in records if (one := _number(record, name, record.headline))]
-        return names[name], -sum(found) / max(len(found), 1), name
-
     rows = [
-        [_label(name, names[name]), *(cell(_number(record, name, record.headline)) for record in records)]
-        for name in sorted(names, key=place)
+        [rule_label(name, control), *(cell(number(record, name, record.headline)) for record in records)]
+        for name, control in in_order(records)
     ]
     along = {record.title: "" if record.headline == "efficiency" else " (along uniform)" for record in records}
     return grid(["rule", *(f"{title}{way}" for title, way in along.items())], rows)
 
 
+def in_order(records: Sequence[CreditRecord]) -> list[tuple[str, bool]]:
+    """The rules of all records and whether each is a control, shuffles left out: the best mean first, controls last."""
+    names = {one.name: one.control for record in records for one in record.rules if not is_shuffle(one.name)}
+
+    def place(name: str) -> tuple[bool, float, str]:
+        found = [one.value for record in records if (one := number(record, name, record.headline))]
+        return names[name], -sum(found) / max(len(found), 1), name
+
+    return [(name, names[name]) for name in sorted(names, key=place)]
+
+
 def section(record: CreditRecord) -> str:
     """One record: what was measured, and the table of its rules."""
     rules = sorted(ordered(record), key=lambda one: one.control)
-    shuffles = {one.name for one in record.rules if one.name.startswith("permuted(")}
-    rows = [_row(record, one) for one in rules if one.name not in shuffles]
+    rows = [_row(record, one) for one in rules if not is_shuffle(one.name)]
     return f"\n## {record.title}\n\n{_facts(record)}\n\n{grid(_HEAD, rows)}"
 
 
@@ -110,7 +112,7 @@ def _facts(record: CreditRecord) -> str:
 
 
 def _row(record: CreditRecord, one: RuleCredit) -> list[str]:
-    shuffle = _number(record, f"permuted({one.name})", record.headline) if one.name != REFERENCE else None
+    shuffle = number(record, f"permuted({one.name})", record.headline) if one.name != REFERENCE else None
     # Where the closed form sees too little, what is told along it is left out.
     closed = one.numbers if record.headline == "efficiency" else {}
     numbers = [
@@ -118,15 +120,11 @@ def _row(record: CreditRecord, one: RuleCredit) -> list[str]:
         closed.get("adam_efficiency"),
         one.numbers.get("by_uniform_efficiency"),
     ]
-    over = closed.get("over_shuffle")
-    told = [*map(cell, numbers), cell(shuffle), cell(over), cell(closed.get("removed"), 2)]
+    told = [*map(cell, numbers), cell(shuffle), cell(over_shuffle(record, one)), cell(closed.get("removed"), 2)]
     rest = [cell(one.numbers.get(name), 2) for name in _COLUMNS]
-    return [_label(one.name, one.control), *told, *rest, f"{one.mass:.2f}", f"{one.cost:.0%}"]
+    return [rule_label(one.name, one.control), *told, *rest, f"{one.mass:.2f}", f"{one.cost:.0%}"]
 
 
-def _label(name: str, control: bool) -> str:
+def rule_label(name: str, control: bool) -> str:
+    """A rule's name as tables have it."""
     return f"{name} (control)" if control else name
-
-
-def _number(record: CreditRecord, rule: str, name: str) -> Estimate | None:
-    return next((one.numbers.get(name) for one in record.rules if one.name == rule), None)

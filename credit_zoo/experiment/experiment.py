@@ -16,10 +16,10 @@ from credit_zoo.experiment.preflight import check_first
 from credit_zoo.experiment.run_identity import AlreadyFinished, with_identity
 from credit_zoo.experiment.setup import log_setup, open_run
 from credit_zoo.experiment.training_run import save_diverged, train, training_set, warn_of_overlap
-from credit_zoo.leaderboard import build, page_folder, row
+from credit_zoo.leaderboard import build, page_folder, row, write_sections
 from credit_zoo.objective import ContractError
 from credit_zoo.policy import export_policy
-from credit_zoo.results import atomic_write, record, write
+from credit_zoo.results import record, write
 from credit_zoo.training import Diverged, OutOfMemory, Stopped, mark_finished, memory_of, sync
 
 
@@ -116,6 +116,6 @@ def publish(results: Path) -> None:
     if not PartialState().is_main_process or not results.is_dir():
         return
     built = build(results)
-    atomic_write(page_folder(results) / "LEADERBOARD.md", built.page)
+    write_sections(built, page_folder(results) / "LEADERBOARD.md")
     for problem in built.problems:
         print(f"left out of the leaderboard: {problem}", file=sys.stderr)

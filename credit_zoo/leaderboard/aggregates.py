@@ -27,7 +27,7 @@ def aggregate(arms: pd.DataFrame) -> list[str]:
         names = measure_labels(rows["measure"])
         listed = escape(", ".join(names[measure] for measure in over))
         parts += [
-            f"### Over {len(over)} {'benchmarks' if which == 'real' else 'twins'}, base {escape(bases[base])}\n",
+            f"## Over {len(over)} {'benchmarks' if which == 'real' else 'twins'}, base {escape(bases[base])}\n",
             f"Aggregated {escape(metric)} on {listed}; of each rule the seeds measured on all of them.\n",
             grid(_HEADER, [_cells(rule, over, reference) for _, rule in rows.groupby("arm", sort=True)]),
         ]

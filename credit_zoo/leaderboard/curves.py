@@ -1,9 +1,11 @@
 """A picture of learning: the training accuracy of every rule, from the records.
 
-    python -m credit_zoo.curves [results=FOLDER] [out=FILE]
+    python -m credit_zoo.curves [results=FOLDER] [against=cost] [out=FILE]
 
 One panel for each setup (questions, model, steps, settings), one line for each rule: the mean over seeds of the
-training accuracy of the last 10 steps, in a band from the lowest seed to the highest. Needs matplotlib (in `[dev]`).
+training accuracy of the last 10 steps, in a band from the lowest seed to the highest. Of many rules those are named
+that end farthest from `uniform`. Against cost: the passes of the policy over a token, in millions (`_cost`).
+Needs matplotlib (in `[dev]`).
 """
 
 import json
@@ -12,30 +14,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from credit_zoo.errors import UsageError
 from credit_zoo.leaderboard.locations import page_folder, records_folder
+from credit_zoo.registry import SHAPERS
 from credit_zoo.results import REFERENCE, RunRecord, Training, distinct_labels, kind, load_all, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WINDOW = 10  # steps
+LEARNING_CURVES = "learning.svg"  # against cost, beside the leaderboard's page
+NAMED = 9  # lines of a panel, `uniform` among them; the others are grey and have no name
+LEARNING = 3  # passes: forward, and backward at twice its cost
 _WIDTH, _PER_ROW, _DPI = 8.0, 2, 100  # inches, panels, pixels an inch: the README shows 800 pixels
 _AXES, _LEGEND_ROW = 3.0, 0.24  # inches: the height of a panel without its legend, and of a row of the legend
 
 
 @dataclass(frozen=True)
 class Line:
-    """One rule: smoothed training accuracy in percent, `[S, N]` of S seeds at N steps."""
+    """One rule: smoothed training accuracy in percent, `[S, N]` of S seeds at N places of the axis: steps, or cost."""
 
     name: str
     reference: bool
-    steps: NDArray[np.int64]
+    steps: NDArray[np.float64]
     percent: NDArray[np.float64]
 
 
@@ -54,12 +60,44 @@ def smoothed(training: Training) -> dict[int, float]:
     return {last: float(np.mean([found[step] for step in found if last - WINDOW < step <= last])) for last in full}
 
 
-def panels(records: Sequence[RunRecord]) -> list[Panel]:
-    """What the picture shows; a run that was not trained, or has no accuracy for 10 steps, is not in it."""
-    drawn = [(record, smoothed(record.training)) for record in records if record.training]
-    by_setup = _grouped([(_setup(record), (record, curve)) for record, curve in drawn if curve])
+def panels(records: Sequence[RunRecord], cost: bool = False) -> list[Panel]:
+    """What the picture shows; a run that was not trained, or has no accuracy for 10 steps, is not in it, nor is one
+    without a known cost where that is the axis.
+    """
+    found = [(record, smoothed(record.training)) for record in records if record.training]
+    drawn = [(record, curve, _axis(record, cost)) for record, curve in found if curve]
+    by_setup = _grouped([(_setup(record), (record, curve, axis)) for record, curve, axis in drawn if axis])
     titles = distinct_labels([json.loads(setup) for setup in by_setup])
     return [Panel(title, _lines(runs)) for title, runs in zip(titles, by_setup.values(), strict=True)]
+
+
+def _axis(record: RunRecord, cost: bool) -> Mapping[int, float]:
+    """The place of every step on the axis; nothing where the cost is not known."""
+    training = record.training
+    assert training is not None
+    return _cost(record) if cost else {int(entry["step"]): float(entry["step"]) for entry in training.curve}
+
+
+def _cost(record: RunRecord) -> dict[int, float]:
+    """How often, in millions, the policy has read or drawn a token by the end of each step: once to sample it; if it
+    was kept, three times for each update that learns from it, and once for each extra pass of the rule.
+    """
+    training, shaper = record.training, record.shaper
+    assert training is not None
+    assert shaper is not None
+    logged = [int(entry["step"]) for entry in training.curve]
+    if logged != list(range(1, len(logged) + 1)) or shaper.name not in SHAPERS:
+        return {}
+    updates = int(training.settings.get("train.updates", 1))  # type: ignore[arg-type]
+    each = LEARNING * updates + SHAPERS[shaper.name].facts.extra_passes
+    found, total = {}, 0.0
+    for entry in training.curve:
+        kept = entry.get("kept_tokens", entry.get("sampled_tokens"))
+        if kept is None or "sampled_tokens" not in entry:
+            return {}
+        total += entry["sampled_tokens"] + each * kept
+        found[int(entry["step"])] = total / 1e6
+    return found
 
 
 def _grouped(pairs: Sequence[tuple[str, Any]]) -> dict[str, list[Any]]:
@@ -81,15 +119,16 @@ def _setup(record: RunRecord) -> str:
     return json.dumps({"name": name, "settings": settings}, sort_keys=True)
 
 
-def _lines(runs: Sequence[tuple[RunRecord, Mapping[int, float]]]) -> tuple[Line, ...]:
+def _lines(runs: Sequence[tuple[RunRecord, Mapping[int, float], Mapping[int, float]]]) -> tuple[Line, ...]:
     """One line for each rule and code under each base, `uniform` first; its steps are those of all its seeds."""
-    by_rule = _grouped([(json.dumps(plain([record.base, record.shaper])), curve) for record, curve in runs])
+    by_rule = _grouped([(json.dumps(plain([one.base, one.shaper])), (curve, axis)) for one, curve, axis in runs])
     found = []
-    for name, (rule, curves) in zip(_names(list(by_rule)), by_rule.items(), strict=True):
-        steps = sorted(set.intersection(*(set(curve) for curve in curves)))
-        percent = 100 * np.array([[curve[step] for step in steps] for curve in curves])
-        title = f"{name} ({len(curves)} seed{'s' if len(curves) > 1 else ''})"
-        found.append(Line(title, json.loads(rule)[1]["name"] == REFERENCE, np.array(steps), percent))
+    for name, (rule, seeds) in zip(_names(list(by_rule)), by_rule.items(), strict=True):
+        steps = sorted(set.intersection(*(set(curve) for curve, _ in seeds)))
+        percent = 100 * np.array([[curve[step] for step in steps] for curve, _ in seeds])
+        places = np.mean([[axis[step] for step in steps] for _, axis in seeds], axis=0)
+        title = f"{name} ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
+        found.append(Line(title, json.loads(rule)[1]["name"] == REFERENCE, places, percent))
     return tuple(sorted(found, key=lambda line: (not line.reference, line.name)))
 
 
@@ -100,37 +139,50 @@ def _names(rules: Sequence[str]) -> list[str]:
     return [f"{name}, {base}" if len(set(beside)) > 1 else name for name, base in zip(names, beside, strict=True)]
 
 
-def draw(shown: Sequence[Panel], out: Path) -> None:
-    """Writes the picture."""
+def named(panel: Panel) -> tuple[Line, ...]:
+    """The lines that have a name and a colour: `uniform`, and those that end farthest from it."""
+    ends = {line.name: float(line.percent[:, -1].mean()) if line.percent.size else 0.0 for line in panel.lines}
+    middle = [ends[line.name] for line in panel.lines if line.reference] or [0.0]
+    far = sorted(panel.lines, key=lambda line: (not line.reference, -abs(ends[line.name] - middle[0]), line.name))
+    return tuple(line for line in panel.lines if line.name in {one.name for one in far[:NAMED]})
+
+
+def draw(shown: Sequence[Panel], out: Path, cost: bool = False) -> None:
+    """Writes the picture; the same records give the same bytes under the same version of matplotlib."""
     try:
+        import matplotlib
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise UsageError("the picture is drawn by matplotlib: pip install matplotlib") from None
     rows = [shown[start : start + _PER_ROW] for start in range(0, len(shown), _PER_ROW)]
-    heights = [inches for row in rows for inches in (_AXES, _LEGEND_ROW * max(len(panel.lines) for panel in row))]
+    heights = [inches for row in rows for inches in (_AXES, _LEGEND_ROW * max(len(named(panel)) for panel in row))]
     figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=_DPI, layout="constrained")
     places = figure.subplots(2 * len(rows), min(len(shown), _PER_ROW), squeeze=False, height_ratios=heights)
     for axes in places[1::2].ravel():  # the legends', below the panels
         axes.set_axis_off()
     for index, row in enumerate(rows):
         for axes, legend, panel in zip(places[2 * index], places[2 * index + 1], row, strict=False):
-            _draw_panel(axes, panel)
+            _draw_panel(axes, panel, cost)
             legend.legend(*axes.get_legend_handles_labels(), fontsize=11, loc="upper center", frameon=False)
     for axes in places[-2, len(rows[-1]) :]:
         axes.set_axis_off()
-    figure.savefig(out)
+    with matplotlib.rc_context({"svg.hashsalt": "curves", "svg.fonttype": "none"}):
+        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 
-def _draw_panel(axes: "Axes", panel: Panel) -> None:
-    """The lines and their bands: those of `uniform` are black, one under another base dashed."""
-    references = 0
-    for index, line in enumerate(panel.lines):
+def _draw_panel(axes: "Axes", panel: Panel, cost: bool) -> None:
+    """The lines and their bands: those of `uniform` are black, one under another base dashed; of many, some grey."""
+    references, shown = 0, named(panel)
+    for line in panel.lines:
+        if line.name not in {one.name for one in shown}:
+            axes.plot(line.steps, line.percent.mean(axis=0), color="0.8", linewidth=0.8, zorder=0)
+    for index, line in enumerate(shown):
         color, style = ("black", "--" if references else "-") if line.reference else (f"C{index % 10}", "-")
         references += line.reference
         axes.plot(line.steps, line.percent.mean(axis=0), style, color=color, linewidth=1.6, label=line.name)
         axes.fill_between(line.steps, line.percent.min(axis=0), line.percent.max(axis=0), color=color, alpha=0.12, lw=0)
     axes.set_title(panel.title, fontsize=12, wrap=True)
-    axes.set_xlabel("step", fontsize=11)
+    axes.set_xlabel("cost [million passes over a token]" if cost else "step", fontsize=11)
     axes.set_ylabel(f"training accuracy [%],\nmean of {WINDOW} steps", fontsize=11)
     axes.tick_params(labelsize=11)
     axes.grid(alpha=0.3)
@@ -141,19 +193,22 @@ class Curves:
     """Which records to draw, and where to."""
 
     results: str = "none"  # folder of records; none: leaderboard/results, or where there is none ./results
-    out: str = "none"  # the picture; none: curves.png beside the leaderboard's page
+    against: Literal["step", "cost"] = "step"  # what the curves are drawn over
+    out: str = "none"  # the picture; none: curves.png or learning.svg (of cost) beside the leaderboard's page
 
 
 def write_curves(settings: Curves) -> int:
     """Draws the picture; returns the exit status."""
     folder = records_folder(settings.results)
-    out = page_folder(folder) / "curves.png" if settings.out == "none" else Path(settings.out)
+    cost = settings.against == "cost"
+    own = page_folder(folder) / (LEARNING_CURVES if cost else "curves.png")
+    out = own if settings.out == "none" else Path(settings.out)
     records, problems = load_all(folder)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
-    shown = panels(records)
+    shown = panels(records, cost)
     if not shown:
         raise UsageError(f"no record below {folder} has the accuracy of {WINDOW} steps of training")
-    draw(shown, out)
+    draw(shown, out, cost)
     print(f"wrote {out}")
     return 0

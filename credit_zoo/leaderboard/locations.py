@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from credit_zoo.errors import UsageError
+from credit_zoo.results import ARCHIVE
 
 PUBLISHED, OWN = Path("leaderboard/results"), Path("results")
 
@@ -18,3 +19,17 @@ def records_folder(named: str) -> Path:
 def page_folder(results: Path) -> Path:
     """Where the page of a folder of records stands: beside the folder if `reported.csv` does, else in it."""
     return results.parent if (results.parent / "reported.csv").exists() else results
+
+
+def archived(results: Path) -> dict[str, int]:
+    """How many records each folder of an archive holds, by its path as a reader of the page sees it."""
+    found: dict[str, int] = {}
+    home = page_folder(results)
+    for archive in (home / ARCHIVE, results / ARCHIVE):
+        for path in sorted(archive.rglob("*.json")):
+            inside = path.relative_to(archive).parts
+            name = f"{archive.relative_to(home).as_posix()}/{f'{inside[0]}/' if len(inside) > 1 else ''}"
+            found[name] = found.get(name, 0) + 1
+        if home == results:
+            break
+    return found

@@ -9,7 +9,7 @@ import pandas as pd
 
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import ProbeRecord, credit_table
-from credit_zoo.leaderboard.markdown_page import difference_cell, recorded_before, section_settings
+from credit_zoo.leaderboard.sections import difference_cell, recorded_before, section_settings
 from credit_zoo.registry import SHAPERS, Listing, ShaperFacts
 from credit_zoo.results import base_labels, distinct_labels, escape, grid, kind, label, number
 

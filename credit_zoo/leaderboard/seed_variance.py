@@ -25,7 +25,7 @@ def noise_floor(arms: pd.DataFrame) -> list[str]:
         differences += [names + cells for cells in _paired(arm)]
     if not alone:
         return []
-    parts = ["### Noise floor\n", grid(_ALONE, sorted(alone))]
+    parts = ["## Noise floor\n", grid(_ALONE, sorted(alone))]
     if differences:
         parts += [f"Differences to `{REFERENCE}`, paired by seed:\n", grid(_PAIRED, sorted(differences))]
     return parts

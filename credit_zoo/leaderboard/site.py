@@ -1,7 +1,7 @@
-"""Records to tables to markdown: the leaderboard's page and, of the published one, the generated parts of the README.
+"""Records to tables to markdown: the leaderboard's pages and, of the published one, the generated parts of the README.
 
 The numbers come from the records below a folder and from the `reported.csv` beside it alone; the same
-files give the same bytes. A damaged or repeated record is named on stderr and at the end of the page, the others
+files give the same bytes. A damaged or repeated record is named on stderr and on the front page, the others
 still count, and the exit code is 0; with `check=true` it is 1 for these and for a page that is not up to date.
 """
 
@@ -10,35 +10,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from credit_zoo.credit import CreditRecord
 from credit_zoo.credit import draw as forest
 from credit_zoo.credit import load_all as credit_records
 from credit_zoo.credit import page as credit_page
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import gates_table, load_all_gates, mistakes_table, temperature_table
 from credit_zoo.lab import load_all as probed
-from credit_zoo.leaderboard.locations import page_folder, records_folder
-from credit_zoo.leaderboard.markdown_page import page
+from credit_zoo.leaderboard import curves
+from credit_zoo.leaderboard.export import export
+from credit_zoo.leaderboard.front_page import FOREST, REPORTED, Contents, front_page
+from credit_zoo.leaderboard.locations import archived, page_folder, records_folder
 from credit_zoo.leaderboard.readme import credit_block, fill, leaderboard_block, shapers_block, warm_start_block
+from credit_zoo.leaderboard.reported_page import reported_page
+from credit_zoo.leaderboard.rule_costs import rule_costs
+from credit_zoo.leaderboard.sections import FOLDER, GENERATED, section_pages
 from credit_zoo.leaderboard.tables import is_trial, measurements, reported, table
 from credit_zoo.registry import SHAPERS
-from credit_zoo.results import atomic_write, load_all, record_path
+from credit_zoo.results import RunRecord, atomic_write, load_all, record_path
 from credit_zoo.speed import table as costs
 
-FOREST = "credit.svg"  # beside the page of credit
 WARM_START = Path(__file__).parents[1] / "policy" / "small" / "warm_start.json"
 
 
 @dataclass(frozen=True)
 class Built:
-    """The page, those of what a step costs and of the instrument, what the README shows of them, and the records that
-    were left out.
+    """The front page, a page for each section by its file's name, the pages of what a step costs and of the instrument,
+    what the README shows of them, and the records that were left out; `records` and `instrument` are what they show.
     """
 
     page: str
+    sections: Mapping[str, str]
     costs: str
     credit: str
     blocks: Mapping[str, str]
     problems: tuple[str, ...]
+    records: tuple[RunRecord, ...]
+    instrument: tuple[CreditRecord, ...]
 
 
 def build(results: Path) -> Built:
@@ -49,13 +59,42 @@ def build(results: Path) -> Built:
     problems = [problem.replace(f"{results}/", "") for problem in problems]
     listings = SHAPERS.listings()
     rules = {name: (entry.summary, entry.paper) for name, entry in listings.items() if entry.paper}
-    board = table(measurements([record for record in records if not is_trial(record)]))
+    shown = [record for record in records if not is_trial(record)]
+    board = table(measurements(shown))
     trials = [record_path(record).as_posix() for record in records if is_trial(record)]
+    speed, credit = costs.read(results.parent / "speed"), credit_records(results.parent / "credit")
+    papers = reported(results.parent / "reported.csv")
+    is_published = page_folder(results) == results.parent
+    contents = Contents(
+        board=board,
+        credit=credit,
+        costs=rule_costs(board, credit, speed),
+        forest=bool(credit) and is_published,
+        curves=is_published and bool(curves.panels(shown, cost=True)),
+        reported=len(papers) > 0,
+        problems=problems,
+        trials=trials,
+        archived=archived(results),
+    )
+    sections = section_pages(board, rules) | ({REPORTED: reported_page(papers)} if len(papers) else {})
+    return Built(
+        page=front_page(contents),
+        sections=sections,
+        costs=costs.page(speed),
+        credit=credit_page(credit, FOREST if credit else None),
+        blocks=_blocks(board, results, speed),
+        problems=tuple(problems),
+        records=tuple(shown),
+        instrument=tuple(credit),
+    )
+
+
+def _blocks(board: pd.DataFrame, results: Path, speed: costs.Found) -> dict[str, str]:
+    """The generated parts of the README by their marks."""
     probes = probed(results.parent / "probes")
-    speed = costs.read(results.parent / "speed")
-    blocks = {
+    return {
         "leaderboard": leaderboard_block(board),
-        "shapers": shapers_block(listings),
+        "shapers": shapers_block(SHAPERS.listings()),
         "warm_start": warm_start_block(WARM_START),
         "mistakes": mistakes_table(probes),
         "temperatures": temperature_table([*probes, *probed(results.parent / "gates" / "probes")]),
@@ -63,9 +102,26 @@ def build(results: Path) -> Built:
         "credit": credit_block(probes),
         "speed": costs.summary(speed),
     }
-    shown = page(board, reported(results.parent / "reported.csv"), rules, problems, trials)
-    credit = credit_records(results.parent / "credit")
-    return Built(shown, costs.page(speed), credit_page(credit, FOREST if credit else None), blocks, tuple(problems))
+
+
+def with_sections(built: Built, page: Path) -> dict[Path, str]:
+    """The front page at its place, and the sections' pages in a folder beside it."""
+    return {page: built.page, **{page.parent / FOLDER / name: text for name, text in built.sections.items()}}
+
+
+def outdated(pages: Mapping[Path, str], page: Path) -> list[Path]:
+    """Pages of sections that there are no more: generated ones beside the front page that are not among `pages`."""
+    found = sorted((page.parent / FOLDER).glob("*.md"))
+    return [path for path in found if path not in pages and GENERATED in path.read_text(encoding="utf-8")]
+
+
+def write_sections(built: Built, page: Path) -> None:
+    """Writes the front page and those of its sections, and removes those of sections that there are no more."""
+    pages = with_sections(built, page)
+    for path, text in pages.items():
+        atomic_write(path, text)
+    for path in outdated(pages, page):
+        path.unlink()
 
 
 @dataclass(frozen=True)
@@ -75,29 +131,57 @@ class Pages:
     results: str = "none"  # folder of records; none: leaderboard/results, or where there is none ./results
     out: str = "none"  # the page; none: LEADERBOARD.md, beside reported.csv or in the folder of records
     check: bool = False  # write nothing; exit 1 unless the pages are up to date
+    export: str = "none"  # a folder for all numbers as Parquet and CSV with their schema, in the place of the pages
 
 
 def write_pages(settings: Pages) -> int:
     """Writes, or checks, the pages; returns the exit status: 0, or 1 for a failed check."""
     results = records_folder(settings.results)
     built = build(results)
-    pages = {page_folder(results) / "LEADERBOARD.md" if settings.out == "none" else Path(settings.out): built.page}
+    for problem in built.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    if settings.export != "none":
+        return _export(built, Path(settings.export))
+    page = page_folder(results) / "LEADERBOARD.md" if settings.out == "none" else Path(settings.out)
+    pages = with_sections(built, page)
     readme = results.parent.parent / "README.md"
-    if settings.out == "none" and page_folder(results) == results.parent and readme.exists():
+    published = settings.out == "none" and page_folder(results) == results.parent and readme.exists()
+    if published:
         pages[results.parent / "SPEED.md"] = built.costs
         pages[results.parent / "CREDIT.md"] = built.credit
         pages[readme] = fill(readme.read_text(encoding="utf-8"), built.blocks)
-    for problem in built.problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if settings.check:
-        for path in stale:
-            print(f"{path} is not up to date: run python -m credit_zoo.leaderboard and commit it", file=sys.stderr)
-        return int(bool(stale or built.problems))
+        return _check(pages, page, bool(built.problems))
     for path, text in pages.items():
         atomic_write(path, text)
         print(f"wrote {path}")
-    if (shown := credit_records(results.parent / "credit")) and results.parent / "CREDIT.md" in pages:
-        forest(shown, results.parent / FOREST)
-        print(f"wrote {results.parent / FOREST}")
+    for path in outdated(pages, page):
+        path.unlink()
+        print(f"removed {path}")
+    if published:
+        _draw(built, results.parent)
     return 0
+
+
+def _check(pages: Mapping[Path, str], page: Path, faulty: bool) -> int:
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale += outdated(pages, page)
+    for path in stale:
+        print(f"{path} is not up to date: run python -m credit_zoo.leaderboard and commit it", file=sys.stderr)
+    return int(bool(stale or faulty))
+
+
+def _export(built: Built, folder: Path) -> int:
+    for path in export(built.records, built.instrument, folder):
+        print(f"wrote {path}")
+    return 0
+
+
+def _draw(built: Built, folder: Path) -> None:
+    """The pictures of the front page."""
+    if built.instrument:
+        forest(built.instrument, folder / FOREST)
+        print(f"wrote {folder / FOREST}")
+    if shown := curves.panels(built.records, cost=True):
+        curves.draw(shown, folder / curves.LEARNING_CURVES, cost=True)
+        print(f"wrote {folder / curves.LEARNING_CURVES}")

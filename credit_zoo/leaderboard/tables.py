@@ -3,7 +3,8 @@
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from credit_zoo.errors import UsageError
+from credit_zoo.leaderboard.verdicts import judged
 from credit_zoo.registry import SHAPERS
 from credit_zoo.results import (
     MEASURE,
@@ -99,6 +101,7 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
         "prompts": training.counters.get("sampled_prompts", np.nan) if training else np.nan,
         "tokens": training.tokens if training and training.tokens is not None else np.nan,
         "seconds": record.seconds,
+        "step_seconds": _step_seconds(record),
         "commit": (record.origin.commit or "unknown")[:7],
         "flags": (
             *record.notes,
@@ -108,6 +111,12 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
     }
 
 
+def _step_seconds(record: RunRecord) -> float:
+    """The median over the steps, which a busy minute does not move."""
+    steps = [entry["seconds"] for entry in (record.training.curve if record.training else ()) if "seconds" in entry]
+    return float(np.median(steps)) if steps else float("nan")
+
+
 def table(frame: pd.DataFrame) -> pd.DataFrame:
     """Step 2: one row an arm, with intervals, paired differences and ranks within its section and measurement.
 
@@ -115,10 +124,11 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     are over different seeds, and bases differ in more than the rule. `unranked` says why an arm has no rank.
     """
     rows: list[dict[str, Any]] = []
+    is_control = cache(SHAPERS.is_control)  # which reads the sources of all rules
     for _, group in frame.groupby(_KEYS[:2], sort=True) if len(frame) else ():
         arms = _told_apart([_arm(runs) for _, runs in group.groupby("arm", sort=True)])
         beside = _by_rule(arms)
-        rows += _ranked([arm | _compared(arm, beside) for arm in arms])
+        rows += _ranked(judged([arm | _compared(arm, beside, is_control) for arm in arms]))
     return pd.DataFrame(rows)
 
 
@@ -136,6 +146,7 @@ def _arm(runs: pd.DataFrame) -> dict[str, Any]:
         "shaper": json.loads(first["arm"])[1],
         "baselines": first["baselines"],
         "by_seed": by_seed,
+        "step_seconds": dict(zip(map(int, runs["seed"]), map(float, runs["step_seconds"]), strict=True)),
         "created": runs["created"].max(),
         "many": many and json.loads(first["section"])["source"] is not None,
         "interval": stats.interval(scores, over_seeds=many),
@@ -175,7 +186,7 @@ def _by_rule(arms: Sequence[dict[str, Any]]) -> _ByRule:
     return found
 
 
-def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
+def _compared(arm: dict[str, Any], beside: _ByRule, is_control: Callable[[str], bool]) -> dict[str, Any]:
     """The paired differences of an arm to `uniform` and to its own shuffles, under the same base."""
     name = arm["shaper"]["name"] if arm["shaper"] else None
     references = beside.get((arm["base"], REFERENCE), [])
@@ -187,8 +198,10 @@ def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
         for other in beside.get((arm["base"], shuffle), [])
         if _shuffles(other["shaper"], arm["shaper"])
     ]
-    unranked = _unranked(arm, references, difference)
+    control = name is not None and is_control(name)
+    unranked = _unranked(arm, references, difference, control)
     return {
+        "control": control,
         "difference": difference,
         "shuffles": [(name, found) for name, found in shuffles if found],
         "unranked": unranked,
@@ -196,9 +209,11 @@ def _compared(arm: dict[str, Any], beside: _ByRule) -> dict[str, Any]:
     }
 
 
-def _unranked(arm: dict[str, Any], references: Sequence[dict[str, Any]], difference: stats.Paired | None) -> str:
+def _unranked(
+    arm: dict[str, Any], references: Sequence[dict[str, Any]], difference: stats.Paired | None, control: bool
+) -> str:
     """Why an arm has no rank; empty for one that has."""
-    if arm["shaper"] and SHAPERS.is_control(arm["shaper"]["name"]):
+    if control:
         return "a control"
     if not arm["many"]:
         return "fewer than three seeds" if arm["shaper"] else "not trained"

@@ -28,7 +28,6 @@ _COLORS = {
     "#d9d9d9": "var(--shade)",
     "#cccccc": "var(--rule)",
 }
-_STYLE = {"svg.fonttype": "none", "text.parse_math": False}  # names may hold a dollar sign
 _WIDTH, _HEIGHT = 6.4, 2.6  # inches
 
 
@@ -40,7 +39,9 @@ def chart(name: str, title: str, draw: Callable[[Path], None]) -> str:
         import matplotlib
     except ModuleNotFoundError:
         raise UsageError("charts are drawn by matplotlib: pip install 'credit_zoo[report]'") from None
-    with tempfile.TemporaryDirectory() as folder, matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+    # A name may hold a dollar sign, which is no mathematics here.
+    style = matplotlib.rc_context({"svg.fonttype": "none", "text.parse_math": False, "svg.hashsalt": name})
+    with tempfile.TemporaryDirectory() as folder, style:
         path = Path(folder) / "chart.svg"
         draw(path)
         return inline(path.read_text(encoding="utf-8"), name, title)

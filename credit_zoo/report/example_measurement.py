@@ -14,12 +14,23 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from credit_zoo.credit import MOST, Bench, Credit, Measured, credit_of, measure, open_bench, rule_digest, rule_names
+from credit_zoo.credit import (
+    MOST,
+    Bench,
+    Credit,
+    Measured,
+    credit_of,
+    is_shuffle,
+    measure,
+    open_bench,
+    rule_digest,
+    rule_names,
+)
 from credit_zoo.errors import UsageError
 from credit_zoo.objective import weights
 from credit_zoo.policy import SHIPPED, ModelConfig, Policy, weights_digest
 from credit_zoo.registry import SHAPERS
-from credit_zoo.report.examples import SCHEMA, Answer, Asked, Examples, is_shuffle
+from credit_zoo.report.examples import SCHEMA, Answer, Asked, Examples
 from credit_zoo.report.profiles import agreement_of, kinds_of, profile_of
 from credit_zoo.results import digest, origin, utc_now
 from credit_zoo.truth import ROLES, sampled_values

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from credit_zoo.credit import is_shuffle
 from credit_zoo.errors import check_schema
 from credit_zoo.results import CorruptRecord, Origin, atomic_write, plain
 
@@ -107,11 +108,6 @@ class Examples:
         changed = [name for name, digest in rules.items() if self.rules.get(name, digest) != digest]
         told = (("without", missing), ("older code of", changed))
         return "; ".join(f"{what} {', '.join(names)}" for what, names in told if names)
-
-
-def is_shuffle(name: str) -> bool:
-    """Whether a rule is another's weights at shuffled places."""
-    return name.startswith("permuted(")
 
 
 def save(examples: Examples, path: Path) -> None:

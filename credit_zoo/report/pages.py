@@ -24,19 +24,18 @@ from credit_zoo.lab import (
     mistakes_table,
     temperature_table,
 )
+from credit_zoo.leaderboard import answer, panels, rule_costs
 from credit_zoo.leaderboard import draw as draw_curves
-from credit_zoo.leaderboard import panels
 from credit_zoo.registry import SHAPERS
 from credit_zoo.report import board, runs
 from credit_zoo.report.charts import chart, draw_profile, draw_run, has_curve
 from credit_zoo.report.examples import KINDS, Examples, Profile
 from credit_zoo.report.rule_facts import RuleFacts, page_of, rule_facts
 from credit_zoo.report.sources import Sources
-from credit_zoo.report.tables import Row, Table, from_markdown, heat, number, words
+from credit_zoo.report.tables import Row, Table, from_markdown, heat, number, unescaped, words
 from credit_zoo.report.viewer import TRUTH, key_of, rules_of, viewer_data
 from credit_zoo.results import REFERENCE, RunRecord
 from credit_zoo.speed import plots
-from credit_zoo.speed import table as costs
 
 TEMPLATES = Path(__file__).parent / "templates"
 MENU = {
@@ -49,6 +48,29 @@ MENU = {
 }
 COLORS = {"up": UP, "down": DOWN, "up_dark": UP_DARK, "down_dark": DOWN_DARK, "most": MOST, "power": POWER}
 RULES = ("rule", "what it does", "paper", "signals", "extra passes", "scope", "kind")
+
+
+# Where the answer in words goes on to another measurement.
+_NEXT = re.compile(r"(?<=[.)*]) (?=(?:The instrument at|On |In |Controls are|Told ))")
+
+
+def sentences(paragraph: str) -> list[str]:
+    """The leaderboard's answer, a text for each measurement, without the words that it begins with."""
+    return _NEXT.split(paragraph.strip().removeprefix("**The answer so far.** "))
+
+
+def prose(text: str) -> str:
+    """Plain text with `code`, **strong** and *marked* words as a page shows it, everything else escaped."""
+    from markupsafe import Markup, escape
+
+    found = str(escape(text))
+    for mark, tag in (
+        (r"`([^`]+)`", "code"),
+        (r"\*\*([^*]+)\*\*", "strong"),
+        (r"(?<![\w*])\*([^*\s][^*]*)\*(?!\w)", "em"),
+    ):
+        found = re.sub(mark, rf"<{tag}>\1</{tag}>", found)
+    return Markup(found)
 
 
 def environment() -> Any:
@@ -67,7 +89,8 @@ def environment() -> Any:
     )
     made.globals |= {"menu": MENU, "version": __version__, "colors": COLORS, "key_of": key_of}
     made.filters["svg"] = Markup  # what `chart` has made
-    made.filters["prose"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(Markup.escape(text))))
+    made.filters["prose"] = prose
+    made.filters["unescaped"] = unescaped
     made.filters["decimals"] = lambda value, digits: f"{round(value, digits) + 0.0:.{digits}f}"  # no minus before a 0
     return made
 
@@ -108,34 +131,31 @@ class Pages:
 
     def _board(self) -> str:
         sources = self.sources
-        shown = panels([run for run in sources.runs if run.training])
+        trained = [run for run in sources.runs if run.training]
         charts = []
         for place, record in enumerate(sources.credit):
             title = f"Efficiency of every rule times uniform's with its 95% interval: {record.title}"
             charts.append(chart(f"forest-{place}", title, partial(draw_forest, [record])))
-        curves = cost = ""
-        if shown:
-            curves = chart("curves", "Training accuracy by steps, with bands over seeds", partial(draw_curves, shown))
+        curves, cost = [], ""
+        for name, what, by_cost in (("curves", "steps", False), ("curves-cost", "cost", True)):
+            if shown := panels(trained, cost=by_cost):
+                told = f"Training accuracy by {what}, with bands over seeds"
+                curves.append((f"By {what}", chart(name, told, partial(draw_curves, shown, cost=by_cost))))
         if sources.speed:
             cost = chart("cost", "What a training step costs", partial(plots.draw, sources.speed))
         return self._page(
             "index.html",
             "board.html",
             "Board",
-            answers=board.answers(sources.credit, sources.board),
+            answers=sentences(answer(sources.board, sources.credit)),
             charts=charts,
             curves=curves,
             cost=cost,
             instrument=board.instrument_table(sources.credit, self.links),
-            training=board.training_table(sources.board, self.links, self._controls),
-            costs=from_markdown("costs", "What a step costs", costs.summary(sources.speed)),
+            training=board.training_table(sources.board, self.links),
+            costs=from_markdown("costs", "What a rule costs", rule_costs(sources.board, sources.credit, sources.speed)),
             problems=sources.problems,
         )
-
-    @cached_property
-    def _controls(self) -> Mapping[str, bool]:
-        names = {shaper["name"] for shaper in self.sources.board["shaper"] if shaper} if len(self.sources.board) else ()
-        return {name: SHAPERS.is_control(name) for name in names}
 
     def _rules(self) -> str:
         rows = []
@@ -168,7 +188,7 @@ class Pages:
             rule.name,
             rule=rule,
             instrument=board.instrument_table(sources.credit, self.links, (rule.name, shuffle)),
-            training=board.training_table(self._arms(rule.name, shuffle), self.links, self._controls),
+            training=board.training_table(self._arms(rule.name, shuffle), self.links),
             runs=[(runs.page_of(run), runs.title_of(run)) for run in mine],
             profiles=profiles,
             **self._viewer(names, rule.name, right, 1),

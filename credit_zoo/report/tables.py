@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from credit_zoo.credit import Estimate
-from credit_zoo.results import stats
+from credit_zoo.results import Difference, stats
 
 
 @dataclass(frozen=True)
 class Cell:
     """`text` is shown; `sort` is what a column is sorted by, None after everything else; `link` a page below the
-    report's folder; `tone` "up" or "down" where the cell says that something differs, and in which direction.
+    report's folder; `tone` what a comparison tells (`tone`).
     """
 
     text: str
@@ -57,28 +57,35 @@ def number(value: float | None, digits: int = 2, percent: bool = False) -> Cell:
     return Cell(f"{value:.{digits}%}" if percent else f"{value:,.{digits}f}", value)
 
 
-def estimate(found: Estimate | None, neutral: float | None = None, digits: int = 2) -> Cell:
-    """A number of the instrument with its interval, and on which side of `neutral` that lies as a whole."""
+def estimate(found: Estimate | None, told: Difference | None = None, digits: int = 2) -> Cell:
+    """A number of the instrument with its interval, and what a comparison tells of it."""
     if found is None:
         return Cell("")
     text = f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
-    return Cell(text, found.value, tone=side(found.low, found.high, neutral))
+    return Cell(text, found.value, tone=tone(told))
 
 
-def points(found: stats.Interval | None, difference: bool = False) -> Cell:
-    """A share with its interval, in percent; a difference in points, and on which side of 0 it lies."""
+def points(found: stats.Interval) -> Cell:
+    """A share with its interval, in percent."""
+    return Cell(f"{100 * found.value:.2f} [{100 * found.low:.2f}, {100 * found.high:.2f}]", found.value)
+
+
+def difference(found: stats.Paired | None, told: Difference | None) -> Cell:
+    """A paired difference with its interval, in points, and what the comparison tells."""
     if found is None:
         return Cell("")
-    form = "{:+.2f}" if difference else "{:.2f}"
-    value, low, high = (form.format(100 * one) for one in (found.value, found.low, found.high))
-    return Cell(f"{value} [{low}, {high}]", found.value, tone=side(found.low, found.high, 0.0 if difference else None))
+    value, low, high = (100 * one for one in (found.interval.value, found.interval.low, found.interval.high))
+    return Cell(f"{value:+.2f} [{low:+.2f}, {high:+.2f}]", found.interval.value, tone=tone(told))
 
 
-def side(low: float, high: float, neutral: float | None) -> str:
-    """Where an interval lies beside a neutral value: "up", "down", or "" where it holds it or there is none."""
-    if neutral is None:
+def tone(told: Difference | None) -> str:
+    """What a comparison tells: "up" or "down" after Holm's adjustment, "up by itself" or "down by itself" by its own
+    interval alone, "" nothing.
+    """
+    if told is None or not told.plain:
         return ""
-    return "up" if low > neutral else "down" if high < neutral else ""
+    where = "up" if told.plain > 0 else "down"
+    return where if told.told else f"{where} by itself"
 
 
 def from_markdown(name: str, caption: str, text: str) -> Table | None:
@@ -92,11 +99,12 @@ def from_markdown(name: str, caption: str, text: str) -> Table | None:
 
 def _parts(line: str) -> list[str]:
     inner = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
-    return [_unescaped(one.strip()) for one in inner]
+    return [unescaped(one.strip()).replace("**", "").replace("`", "") for one in inner]
 
 
-def _unescaped(text: str) -> str:
-    return text.replace("\\|", "|").replace("&lt;", "<").replace("&amp;", "&").replace("**", "").replace("`", "")
+def unescaped(text: str) -> str:
+    """What `escape` of markdown has made, as it was."""
+    return text.replace("\\|", "|").replace("&lt;", "<").replace("&amp;", "&")
 
 
 def _plain_cell(text: str) -> Cell:

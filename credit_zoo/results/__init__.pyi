@@ -1,3 +1,6 @@
+from .comparisons import Difference as Difference
+from .comparisons import compared as compared
+from .comparisons import p_text as p_text
 from .markdown import RANKED_FROM as RANKED_FROM
 from .markdown import REFERENCE as REFERENCE
 from .markdown import base_labels as base_labels
@@ -35,6 +38,7 @@ from .stats import Interval as Interval
 from .stats import interval as interval
 from .stats import paired as paired
 from .stats import student_t as student_t
+from .store import ARCHIVE as ARCHIVE
 from .store import CorruptRecord as CorruptRecord
 from .store import atomic_bytes as atomic_bytes
 from .store import atomic_write as atomic_write

@@ -7,22 +7,24 @@ the dataclasses of `credit_zoo.results.record` say, or it is named, with the fie
 """
 
 import json
-import math
 import os
 import re
 import tempfile
-import types
-from collections.abc import Collection, Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from functools import cache, lru_cache
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from credit_zoo.errors import UsageError
+from credit_zoo.results.decoding import decode
 from credit_zoo.results.record import SCHEMA, RunRecord
 from credit_zoo.results.schema_v1 import upgraded
 
 __all__ = ["CorruptRecord", "RunRecord", "atomic_write", "load", "load_all", "plain", "record_path", "run_key", "write"]
+
+
+ARCHIVE = "archive"  # a folder of records that are kept and count nowhere
 
 
 class CorruptRecord(UsageError):
@@ -51,7 +53,7 @@ def write(record: RunRecord, folder: Path) -> Path:
     path = folder / record_path(record)
     content = plain(record)
     try:
-        _decode(RunRecord, content, "")
+        decode(RunRecord, content)
     except UsageError as error:
         raise CorruptRecord(f"{path} is not written: {error}") from None
     if path.exists():
@@ -115,7 +117,7 @@ def load(path: Path) -> RunRecord:
         if isinstance(content, dict) and isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
             raise UsageError(f"schema: {content['schema']} is newer than {SCHEMA}; update credit_zoo to read it")
         old = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == 1
-        record = _decode(RunRecord, upgraded(content) if old else content, "")
+        record = decode(RunRecord, upgraded(content) if old else content)
     except UsageError as error:
         raise CorruptRecord(f"{path} is not a valid record: {error}") from None
     assert isinstance(record, RunRecord)
@@ -135,82 +137,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) < len(pairs):
         raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
     return mapping
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """`value` as `kind`, or a `UsageError` that starts with the field's place."""
-    if is_dataclass(kind):
-        return _decode_fields(kind, value, where)
-    origin, options = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return _decode_union(options, value, where)
-    if origin is tuple and isinstance(value, list):
-        if options[0] is float and _all_finite(value):
-            return tuple(value)
-        return tuple(_decode(options[0], part, f"{where}[{index}]") for index, part in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        if options[1] is float and _all_finite(value.values()):
-            return value
-        return {_decode(str, key, where): _decode(options[1], part, f"{where}.{key}") for key, part in value.items()}
-    if origin is Literal and isinstance(value, str) and value in options:
-        return value
-    if origin is None and _is_plain(kind, value):
-        return value
-    raise UsageError(f"{where.lstrip('.') or 'the file'}: must be {_describe(kind)}, got {str(value)[:60]!r}")
-
-
-def _is_plain(kind: Any, value: Any) -> bool:
-    if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    if kind is float:
-        return isinstance(value, (int, float)) and math.isfinite(value)
-    return isinstance(value, kind)
-
-
-def _all_finite(values: Collection[Any]) -> bool:
-    """Whether `_is_plain` holds of all as floats: a record has thousands of these, and few other values."""
-    return {int, float}.issuperset(map(type, values)) and all(map(math.isfinite, values))
-
-
-_types_of = cache(get_type_hints)
-
-
-def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
-    rest = [option for option in options if option is not type(None)]
-    if value is None and len(rest) < len(options):
-        return None
-    if len(rest) == 1:
-        return _decode(rest[0], value, where)
-    for option in rest:
-        if get_origin(option) is tuple and isinstance(value, list):
-            return _decode(option, value, where)
-        if get_origin(option) is None and _is_plain(option, value):
-            return value
-    raise UsageError(f"{where.lstrip('.')}: must be a plain value or a list of them, got {str(value)[:60]!r}")
-
-
-def _decode_fields(kind: Any, value: Any, where: str) -> Any:
-    types_of = _types_of(kind)
-    place = where.lstrip(".") or "the file"
-    if not isinstance(value, dict):
-        raise UsageError(f"{place}: must be a mapping, got {str(value)[:60]!r}")
-    later = {field.name for field in fields(kind) if field.default_factory is not MISSING}
-    missing, extra = sorted(types_of.keys() - value.keys() - later), sorted(value.keys() - types_of.keys())
-    if missing or extra:
-        faults = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("has unknown", extra)) if keys]
-        raise UsageError(f"{place}: {' and '.join(faults)}")
-    decoded = {name: _decode(types_of[name], value[name], f"{where}.{name}") for name in types_of if name in value}
-    try:
-        return kind(**decoded)
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from None
-
-
-def _describe(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
-    names = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text", tuple: "a list"}
-    return names.get(get_origin(kind) or kind, "a mapping")
 
 
 def run_key(record: RunRecord) -> str:
@@ -264,7 +190,7 @@ def _standing(loaded: list[tuple[Path, RunRecord]]) -> list[tuple[Path, RunRecor
 
 
 def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
-    """(records, problems) of every `*.json` below `folder`, in the order of their paths.
+    """(records, problems) of every `*.json` below `folder`, in the order of their paths, `folder/archive` left out.
 
     A damaged file, and a run that stands there twice with different results, are named in the problems and left out, a
     run that another supersedes is left out; the others count. A file that is as it was the last time is not decoded
@@ -272,6 +198,8 @@ def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
     """
     loaded, problems = [], []
     for path in sorted(folder.rglob("*.json")):
+        if path.is_relative_to(folder / ARCHIVE):
+            continue
         try:
             loaded.append((path, _unchanged(path)))
         except CorruptRecord as error:

@@ -1,0 +1,185 @@
+"""The answer in words, from the numbers alone: which rules are told from `uniform` and from their own shuffle, where.
+
+Told is what Holm's adjusted p below .05 tells, over the rules of one table, or of one measurement of the instrument.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from credit_zoo.credit import CreditRecord, RuleVerdict, judged
+from credit_zoo.leaderboard.sections import recorded_before
+from credit_zoo.results import REFERENCE, Difference, base_labels, distinct_labels, escape, kind
+
+MOST = 5  # names in a list
+NOTHING = "Nothing is measured yet: neither training with three seeds beside `uniform`, nor the instrument."
+
+
+def answer(board: pd.DataFrame, credit: Sequence[CreditRecord]) -> str:
+    """One paragraph."""
+    sentences = [*_training(board), *map(_instrument, credit), *_both(board, credit)]
+    if not sentences:
+        return f"**The answer so far.** {NOTHING}\n"
+    rule = "Told means Holm's adjusted p below .05 over the rules of that table; brackets are plain 95% intervals."
+    return f"**The answer so far.** {' '.join(sentences)} {rule}\n"
+
+
+def listed(items: Sequence[str], most: int = MOST) -> str:
+    """Items in a sentence, of many the first and how many more."""
+    if len(items) > most:
+        return f"{', '.join(items[: most - 1])} and {len(items) - most + 1} more"
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+def compared_tables(board: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Where it was trained, measured and under which base, and the arms that are compared with `uniform` there."""
+    tables = list(board.groupby(["section", "measure"], sort=True)) if len(board) else []
+    for (section, measure), arms in sorted(tables, key=lambda one: (json.loads(one[0][0])["identity"] is None, one[0])):
+        bases = base_labels(arms["base"])
+        for base, rows in arms.groupby("base", sort=True):
+            found = [arm for arm in rows.to_dict("records") if arm["from_uniform"] is not None]
+            names = distinct_labels([arm["shaper"] for arm in found])
+            where = {"section": json.loads(section), "measure": json.loads(measure), "base": bases.get(base, "")}
+            if any(not arm["control"] for arm in found):
+                yield where, [arm | {"name": name} for arm, name in zip(found, names, strict=True)]
+
+
+def _training(board: pd.DataFrame) -> list[str]:
+    tables = list(compared_tables(board))
+    if not tables:
+        return []
+    count = sum(not arm["control"] for _, arms in tables for arm in arms)
+    rules = {arm["shaper"]["name"] for _, arms in tables for arm in arms if not arm["control"]}
+    told = [(where, arms) for where, arms in tables if any(_told(arm) and not arm["control"] for arm in arms)]
+    quiet = [(where, arms) for where, arms in tables if (where, arms) not in told]
+    size = (
+        f"{_many(len(rules), 'rule')}, {_many(count, 'comparison')} in {_many(len(tables), 'table')}, {_seeds(tables)}"
+    )
+    if not told:
+        first = f"**Training tells no rule from `{REFERENCE}`** ({size}{_by_interval(tables)})."
+    else:
+        best = sorted({arm["name"] for _, arms in told for arm in arms if _told(arm) > 0 and not arm["control"]})
+        above = f"**{escape(listed(best))}**" if best else "no rule"
+        first = f"Training tells {above} above `{REFERENCE}` ({size}{_by_interval(tables)})."
+    rest = [_table(*one) for one in told]
+    if told and quiet:
+        rest.append(f"In {listed([_where(where) for where, _ in quiet], 3)} no rule is told from `{REFERENCE}`.")
+    return [first, *rest, *_controls(quiet)]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _seeds(tables: Sequence[tuple[Any, Sequence[Mapping[str, Any]]]]) -> str:
+    """How many seeds the comparisons rest on."""
+    counts = {len(arm["difference"].seeds) for _, arms in tables for arm in arms if not arm["control"]}
+    return f"{' to '.join(map(str, sorted({min(counts), max(counts)})))} paired seeds each"
+
+
+def _told(arm: Mapping[str, Any]) -> int:
+    found: Difference = arm["from_uniform"]
+    return found.told
+
+
+def _by_interval(tables: Sequence[tuple[Any, Sequence[Mapping[str, Any]]]]) -> str:
+    """What the plain intervals tell beside."""
+    rules = [arm["from_uniform"] for _, arms in tables for arm in arms if not arm["control"]]
+    more = sum(one.plain != 0 and one.told == 0 for one in rules)
+    return f"; {more} more by the plain interval alone" if more else ""
+
+
+def _where(where: Mapping[str, Any]) -> str:
+    section, measure = where["section"], where["measure"]
+    trained = f"{section['steps']} steps on {section['source']['bench']} from `{section['model']['name']}`"
+    name = f"{measure['bench']} ({kind(measure)})"
+    return escape(f"{name} after {trained} under {where['base']}{recorded_before(section)}")
+
+
+def _table(where: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> str:
+    """What one table tells."""
+    rules = [arm for arm in arms if not arm["control"]]
+    above, below = ([arm for arm in rules if _told(arm) == sign] for sign in (1, -1))
+    said = [f"above {listed([_points(arm, own=True) for arm in above])}"] if above else []
+    said += [f"below {listed([_points(arm) for arm in below])}"] if below else []
+    controls = [_points(arm) for arm in arms if arm["control"] and _told(arm)]
+    said += [f"and of the controls {listed(controls)}"] if controls else []
+    return f"On {_where(where)} (of {_many(len(rules), 'rule')}): {'; '.join(said)}."
+
+
+def _points(arm: Mapping[str, Any], own: bool = False) -> str:
+    found: Difference = arm["from_uniform"]
+    seeds = len(arm["difference"].seeds)
+    numbers = f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}], {seeds} seeds"
+    return escape(f"{arm['name']} ({numbers}{_own_shuffle(arm) if own else ''})")
+
+
+def _own_shuffle(arm: Mapping[str, Any]) -> str:
+    found: Difference | None = arm["from_shuffle"]
+    if found is None:
+        return ", own shuffle not run"
+    return f", {'told' if found.told > 0 else 'not told'} from its own shuffle"
+
+
+def _controls(tables: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]) -> list[str]:
+    """Controls that are told where no rule is: what the laboratory could see."""
+    found = [
+        f"{listed([_points(arm) for arm in arms if arm['control'] and _told(arm)])} on {_where(where)}"
+        for where, arms in tables
+        if any(arm["control"] and _told(arm) for arm in arms)
+    ]
+    return [f"Controls are told there: {listed(found, 3)}."] if found else []
+
+
+# --- the instrument ----------------------------------------------------------------------------------------------
+
+
+def _instrument(record: CreditRecord) -> str:
+    verdicts = judged(record)
+    control = {one.name: one.control for one in record.rules}
+    rules = {name: one for name, one in verdicts.items() if not control[name]}
+    above, below = ([name for name in rules if rules[name].uniform.told == sign] for sign in (1, -1))
+    above.sort(key=lambda name: -rules[name].uniform.value)
+    below.sort(key=lambda name: rules[name].uniform.value)
+    said = [
+        f"told above `{REFERENCE}` {_efficiencies(above, rules)}" if above else f"no rule is told above `{REFERENCE}`"
+    ]
+    if above:
+        own = [name for name in above if (found := rules[name].shuffle) is not None and found.told > 0]
+        known = [name for name in above if rules[name].shuffle is not None]
+        said += [f"of these told above their own shuffle {listed(own) if own else 'none'}"] if known else []
+    said += [f"told below {_efficiencies(below, rules)}"] if below else []
+    hints = [name for name in rules if rules[name].uniform.told == 0 and rules[name].uniform.plain > 0]
+    said += [f"above by the plain interval alone {_efficiencies(hints, rules)}"] if hints else []
+    what = f"({record.batches} batches, {_many(len(rules), 'rule')}, efficiency of the gradient)"
+    return f"The instrument at *{escape(record.title)}* {what}: {'; '.join(said)}."
+
+
+def _efficiencies(names: Sequence[str], rules: Mapping[str, RuleVerdict]) -> str:
+    shown = [rules[name].uniform for name in names]
+    texts = [f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in shown]
+    return listed([f"{name} ({text})" for name, text in zip(names, texts, strict=True)])
+
+
+def _both(board: pd.DataFrame, credit: Sequence[CreditRecord]) -> list[str]:
+    """Rules that both tell above `uniform`, from the same weights on the same set; nothing where only one looked."""
+    found: dict[str, None] = {}
+    looked = False
+    for record in credit:
+        verdicts = judged(record)
+        for where, arms in compared_tables(board):
+            section, measure = where["section"], where["measure"]
+            if section["model"]["revision"] == record.weights and measure["bench"] == record.bench:
+                looked = True
+                by_both = [arm for arm in arms if _told(arm) > 0 and not arm["control"]]
+                names = [arm["shaper"]["name"] for arm in by_both]
+                found |= {name: None for name in names if name in verdicts and verdicts[name].uniform.told > 0}
+    if not looked:
+        return []
+    who = f"are {listed(list(found))}" if found else "is no rule"
+    return [f"Told above by both, from the same weights, {who}."]

@@ -1,0 +1,339 @@
+"""The front page says what the records say: the answer in words, the matrix, the costs; nothing is mixed or lost."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from records import a_credit_record, a_record, a_training, an_evaluation, estimate
+
+from credit_zoo.credit.verdicts import judged
+from credit_zoo.leaderboard import site
+from credit_zoo.leaderboard.answer import answer, listed
+from credit_zoo.leaderboard.export import CREDIT, RUNS
+from credit_zoo.leaderboard.front_page import Contents, front_page
+from credit_zoo.leaderboard.instrument_tables import instrument_tables
+from credit_zoo.leaderboard.matrix import matrices
+from credit_zoo.leaderboard.rule_costs import rule_costs
+from credit_zoo.leaderboard.tables import measurements, table
+from credit_zoo.leaderboard.verdicts import mark
+from credit_zoo.results.comparisons import Difference
+from credit_zoo.results.record import Model, Piece
+from credit_zoo.results.store import write
+
+SEEDS = range(8)
+QUESTIONS = 40
+
+
+def scores(level, seed, rule):
+    """Scores around a level: questions differ, and runs a little."""
+    rng = np.random.default_rng([seed, *map(ord, rule)])
+    hard = np.random.default_rng(0).normal(0, 0.1, QUESTIONS)
+    return tuple(float(x) for x in np.clip(level + hard + rng.normal(0, 0.01) + rng.normal(0, 0.01, QUESTIONS), 0, 1))
+
+
+def runs(rule, level, seeds=SEEDS, **changes):
+    return [a_record(rule, seed, evaluations=(an_evaluation(scores(level, seed, rule)),), **changes) for seed in seeds]
+
+
+def board(*records):
+    return table(measurements(records))
+
+
+def shuffled(rule, level, **changes):
+    return runs("permuted_" + rule, level, shaper=Piece("permuted_" + rule, {"alpha": 0.05, "seed": 0}), **changes)
+
+
+# --- the answer --------------------------------------------------------------------------------------------------
+
+
+def test_without_records_it_says_that_nothing_is_measured():
+    assert "Nothing is measured yet" in answer(board(), [])
+
+
+def test_a_rule_that_gains_is_named_with_its_interval_and_where():
+    text = answer(board(*runs("uniform", 0.5), *runs("better", 0.6), *runs("same", 0.5)), [])
+    assert "Training tells **better** above `uniform` (2 rules, 2 comparisons in 1 table, 8 paired seeds each" in text
+    assert (
+        "On geometry3k (twin) after 2 steps on geometry3k from `own/small` under grpo (of 2 rules): above better"
+        in text
+    )
+    value, low, high = map(
+        float, re.search(r"better \((\S+) \[(\S+), (\S+)\], 8 seeds, own shuffle not run", text).groups()
+    )
+    assert low < 10 < high and value == pytest.approx(10, abs=2)
+    assert "same (" not in text
+
+
+def test_when_none_is_told_it_says_so_and_how_many_were_compared():
+    text = answer(board(*runs("uniform", 0.5), *runs("one", 0.5), *runs("two", 0.5, seeds=range(3))), [])
+    assert (
+        "**Training tells no rule from `uniform`** (2 rules, 2 comparisons in 1 table, 3 to 8 paired seeds each" in text
+    )
+
+
+def test_whether_a_rule_is_told_from_its_own_shuffle_is_said():
+    found = board(*runs("uniform", 0.5), *runs("pepo", 0.6), *shuffled("pepo", 0.5))
+    assert "8 seeds, told from its own shuffle" in answer(found, [])
+    same = [
+        replace(one, evaluations=own.evaluations)
+        for one, own in zip(shuffled("pepo", 0), runs("pepo", 0.6), strict=True)
+    ]
+    found = board(*runs("uniform", 0.5), *runs("pepo", 0.6), *same)
+    assert "8 seeds, not told from its own shuffle" in answer(found, [])
+
+
+def test_a_control_never_answers_which_rule_and_is_told_as_one():
+    text = answer(board(*runs("uniform", 0.5), *runs("same", 0.5), *runs("oracle_exact", 0.7)), [])
+    assert "**Training tells no rule from `uniform`** (1 rule" in text
+    assert "Controls are told there: oracle_exact (+" in text
+
+
+def test_one_interval_among_many_rules_is_a_hint_and_no_more():
+    """Twenty rules, one of which misses 0 barely: its own interval tells it, the adjusted p does not."""
+    rules = [one for number in range(20) for one in runs(f"null{chr(97 + number)}", 0.5)]
+    near = [run for seed in SEEDS for run in runs("near", 0.5 + 0.016 * (seed % 2), seeds=(seed,))]
+    found = board(*runs("uniform", 0.5), *rules, *near)
+    (arm,) = [one for one in found.to_dict("records") if one["shaper"]["name"] == "near"]
+    told = arm["from_uniform"]
+    assert told.adjusted == pytest.approx(min(1.0, 21 * told.p), rel=1e-6) or told.adjusted >= told.p
+    assert "**Training tells no rule" in answer(found, [])
+
+
+def test_the_instrument_speaks_for_every_policy_and_twin():
+    better = replace(a_credit_record().rules[1], name="siblings", numbers={"efficiency": estimate(1.4, 0.1)})
+    shuffle = replace(better, name="permuted(siblings)", control=True)
+    over = replace(better, numbers={"efficiency": estimate(1.4, 0.1), "over_shuffle": estimate(1.3, 0.1)})
+    record = a_credit_record(note="warm start", rules=(*a_credit_record().rules, over, shuffle))
+    text = answer(board(), [record])
+    assert "*geometry3k, warm start, G 8* (24 batches, 2 rules, efficiency of the gradient)" in text
+    assert "told above `uniform` siblings (1.40 [1.30, 1.50]); of these told above their own shuffle siblings" in text
+    text = answer(board(), [replace(record, rules=(*a_credit_record().rules, better, shuffle))])
+    assert "own shuffle" not in text, "it was not measured"
+    assert "no rule is told above `uniform`" in answer(board(), [a_credit_record()])
+
+
+def test_both_are_held_together_only_from_the_same_weights():
+    over = replace(a_credit_record().rules[1], name="better", numbers={"efficiency": estimate(1.4, 0.1)})
+    record = a_credit_record(rules=(a_credit_record().rules[0], over), weights="abc123")
+    found = board(*runs("uniform", 0.5), *runs("better", 0.6))
+    assert "Told above by both, from the same weights, are better." in answer(found, [record])
+    assert "Told above by both" not in answer(found, [replace(record, weights="other")])
+    assert "is no rule." in answer(board(*runs("uniform", 0.5), *runs("better", 0.5)), [record])
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and c"),
+        (list("abcdefg"), "a, b, c, d and 3 more"),
+    ],
+)
+def test_a_list_in_a_sentence(items, text):
+    assert listed(items) == text
+
+
+# --- the instrument's verdicts -----------------------------------------------------------------------------------
+
+
+def test_rules_and_controls_of_the_instrument_are_families_apart_and_shuffles_in_none():
+    found = judged(a_credit_record())
+    assert set(found) == {"entropy", "oracle_exact"}
+    assert found["entropy"].uniform.p == found["entropy"].uniform.adjusted, "alone in its family"
+    assert found["oracle_exact"].uniform.told == 1
+
+
+def test_the_tables_of_the_instrument_have_training_beside_it_from_the_same_weights_alone():
+    record = a_credit_record(weights="abc123")
+    found = board(*runs("uniform", 0.5), *runs("entropy", 0.6))
+    text = instrument_tables([record], found)
+    (row,) = [line for line in text.splitlines() if line.startswith("| entropy") and line.count("|") == 10]
+    assert re.search(r"\| \+(9|10)\.\d\d \[.*\] \u25b2 \|$", row)
+    text = instrument_tables([replace(record, weights="other")], found)
+    (row,) = [line for line in text.splitlines() if line.startswith("| entropy") and line.count("|") == 10]
+    assert row.endswith("|  |")
+
+
+# --- the matrix --------------------------------------------------------------------------------------------------
+
+
+def rows(text):
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")
+    ]
+
+
+def test_the_matrix_has_a_column_a_benchmark_and_marks_what_is_told():
+    def both(rule, level, other):
+        found = []
+        for seed in SEEDS:
+            first, second = scores(level, seed, rule), scores(other, seed, rule)
+            asked = (an_evaluation(first), an_evaluation(second, bench="mathvista"))
+            found.append(a_record(rule, seed, evaluations=asked))
+        return found
+
+    text = matrices(board(*both("uniform", 0.5, 0.3), *both("mixed", 0.6, 0.2), *both("oracle_exact", 0.6, 0.3)))
+    header, _, uniform, mixed, oracle = rows(text)
+    assert header == [
+        "rule",
+        "geometry3k (twin), 2 steps, 8 seeds",
+        "mathvista (twin) after geometry3k, 2 steps, 8 seeds",
+    ]
+    assert uniform[0] == "uniform" and oracle[0] == "oracle_exact (control)"
+    assert mixed[1].endswith("\u25b2") and mixed[2].endswith("\u25bc")
+
+
+def test_other_weights_and_older_schemas_have_matrices_of_their_own():
+    small, habits, old = Model("small", "a", 1), Model("habits", "b", 1), Model("small", "c", 1)
+    records = [one for model in (small, habits) for rule in ("uniform", "x") for one in runs(rule, 0.5, model=model)]
+    records += [one for rule in ("uniform", "x") for one in runs(rule, 0.5, model=old, identity=None)]
+    text = matrices(board(*records))
+    titles = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    assert len(titles) == 3 and titles[-1].endswith("recorded under schema 1")
+    assert all(len(row) == 2 for row in rows(text)), "no column beside another"
+
+
+def test_a_wide_matrix_is_split():
+    def many(rule):
+        benches = [an_evaluation(scores(0.5, 0, rule), bench=f"b{number}") for number in range(7)]
+        return [a_record(rule, seed, evaluations=tuple(benches)) for seed in range(3)]
+
+    text = matrices(board(*many("uniform"), *many("x")))
+    assert [len(row) for row in rows(text) if row[0] == "rule"] == [4, 4, 2]
+
+
+def test_fewer_common_seeds_are_said_in_the_cell():
+    text = matrices(board(*runs("uniform", 0.5), *runs("x", 0.5, seeds=range(3)), *runs("y", 0.5, seeds=range(2))))
+    cells = {row[0]: row[1] for row in rows(text)}
+    assert "(3 seeds)" in cells["x"]
+    assert "(2 seeds)" in cells["y"] and "[" not in cells["y"], "too few for an interval"
+
+
+@pytest.mark.parametrize(
+    ("p", "adjusted", "value", "sign"),
+    [
+        (0.01, 0.04, 1, " \u25b2"),
+        (0.01, 0.2, 1, " \u25b3"),
+        (0.2, 0.9, 1, ""),
+        (0.01, 0.04, -1, " \u25bc"),
+        (0.01, 0.2, -1, " \u25bd"),
+    ],
+)
+def test_marks(p, adjusted, value, sign):
+    found = Difference(value, value - 0.5, value + 0.5, 0.0, p, adjusted)
+    assert mark(found) == sign
+    assert mark(found, Difference(1, 0.5, 1.5, 0.0, 0.001, 0.001)) == f"{sign or ' '}s"
+    assert mark(None) == ""
+
+
+# --- costs -------------------------------------------------------------------------------------------------------
+
+
+def test_the_time_of_a_step_is_that_of_uniform_s_run_of_the_same_seed():
+    def took(rule, seconds):
+        curve = tuple(
+            {"step": step, "seconds": seconds * seconds_of} for step, seconds_of in ((1, 1.0), (2, 9.0), (3, 1.0))
+        )
+        return [a_record(rule, seed, training=a_training(steps=3, curve=curve)) for seed in range(3)]
+
+    text = rule_costs(board(*took("uniform", 2.0), *took("pepo", 3.0), *took("random", 9.0)), [], {})
+    cells = {row[0]: row for row in rows(text)}
+    assert cells["pepo"][3:5] == ["1.50 [1.50, 1.50]", "3"], "the median step, one long step aside"
+    assert cells["pepo"][1:3] == ["visual_similarity, entropy", "0"]
+    assert "random" not in cells, "a control"
+
+
+# --- the page and its files --------------------------------------------------------------------------------------
+
+
+def test_the_order_of_the_page():
+    text = front_page(Contents(board(*runs("uniform", 0.5)), [a_credit_record()], "costs\n", True, True, True))
+    places = [
+        text.index(part)
+        for part in (
+            "**The answer so far.**",
+            "](credit.svg)",
+            "## Training",
+            "](learning.svg)",
+            "costs",
+            "](sections/",
+            "## Definitions",
+        )
+    ]
+    assert places == sorted(places)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A published folder with records that are no trials, a readme aside."""
+    folder = tmp_path / "leaderboard"
+    for record in [*runs("uniform", 0.5, range(3)), *runs("pepo", 0.6, range(3))]:
+        write(replace(record, training=replace(record.training, steps=10)), folder / "results")
+    (folder / "reported.csv").write_text("paper,table,model,method,benchmark,metric,value,source,note\n")
+    return folder
+
+
+def test_sections_that_are_gone_are_removed_and_fail_a_check(published, capsys):
+    words = site.Pages(results=str(published / "results"))
+    assert site.write_pages(words) == 0
+    (section,) = (published / "sections").iterdir()
+    assert site.write_pages(replace(words, check=True)) == 0
+    gone, own = published / "sections" / "old.md", published / "sections" / "notes.md"
+    gone.write_text(section.read_text())
+    own.write_text("written by hand\n")
+    assert site.write_pages(replace(words, check=True)) == 1
+    assert "old.md is not up to date" in capsys.readouterr().err
+    assert site.write_pages(words) == 0
+    assert own.exists() and section.exists() and not gone.exists()
+    section.write_text("changed")
+    assert site.write_pages(replace(words, check=True)) == 1
+
+
+def test_archived_records_are_named_with_their_number_and_not_mixed_in(published):
+    before = site.build(published / "results")
+    archive = published / "archive" / "schema-1"
+    for record in runs("worse", 0.1, range(3)):
+        write(record, archive)
+        write(record, published / "results" / "archive")
+    (published / "archive" / "broken.json").write_text("{}")
+    built = site.build(published / "results")
+    assert (
+        "3 in `archive/schema-1/`, 1 in `archive/`" in built.page
+        or "1 in `archive/`, 3 in `archive/schema-1/`" in built.page
+    )
+    assert "3 in `results/archive/geometry3k/`" in built.page
+    assert built.sections == before.sections and built.problems == ()
+    assert "worse" not in built.page
+
+
+def test_all_numbers_go_out_as_parquet_and_csv_with_a_schema(published, tmp_path):
+    out = tmp_path / "out"
+    (published / "credit").mkdir()
+    from credit_zoo.credit.record import save
+
+    save(a_credit_record(), published / "credit" / "one.json")
+    assert site.write_pages(site.Pages(results=str(published / "results"), export=str(out))) == 0
+    assert not (published / "LEADERBOARD.md").exists()
+    runs_table, from_csv = pd.read_parquet(out / "runs.parquet"), pd.read_csv(out / "runs.csv")
+    assert len(runs_table) == len(from_csv) == 6
+    assert set(runs_table["rule"]) == {"uniform", "pepo"} and set(runs_table["stage"]) == {"after"}
+    assert runs_table["value"].to_list() == pytest.approx(from_csv["value"].to_list())
+    schema = json.loads((out / "schema.json").read_text())
+    for name, columns in (("runs", RUNS), ("credit", CREDIT)):
+        rows_of = pd.read_parquet(out / f"{name}.parquet")
+        assert (
+            [one["name"] for one in schema[name]["columns"]] == list(rows_of.columns) == [one.name for one in columns]
+        )
+        assert all(one["meaning"] and one["type"] for one in schema[name]["columns"])
+        assert schema[name]["rows"] == len(rows_of)
+    credit = pd.read_parquet(out / "credit.parquet")
+    efficiency = credit[(credit["rule"] == "oracle_exact") & credit["headline"]]
+    assert efficiency["value"].to_list() == [1.5] and efficiency["low"].to_list() == [1.4]
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    site.write_pages(site.Pages(results=str(published / "results"), export=str(out)))
+    assert first == {path.name: path.read_bytes() for path in out.iterdir()}
