@@ -17,7 +17,7 @@ TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup run test test-slow test-vllm test-hosts test-versions check-gpu bench lint types leaderboard sheets leaderboard-check check clean
+.PHONY: help setup run test test-slow test-vllm test-hosts test-versions check-gpu bench lint types leaderboard report sheets leaderboard-check check clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -118,6 +118,9 @@ types: $(READY)  ## static types of the pure layers
 
 leaderboard: $(READY)  ## rewrite the leaderboard from the records
 	$(BIN)/python -m credit_zoo.leaderboard
+
+report: $(READY)  ## write the report for the browser, report/index.html, from the records
+	$(BIN)/python -m credit_zoo.report
 
 sheets: $(READY)  ## draw a contact sheet of every twin
 	for twin in $(TWINS); do $(BIN)/python -m credit_zoo.sheet twin=$$twin out=leaderboard/twins/$$twin.png; done

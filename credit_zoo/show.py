@@ -1,6 +1,6 @@
 """Draws what rules do: the tokens of one sampled answer, coloured by their weights.
 
-Red tokens weigh more than 1, blue ones less.
+Orange tokens weigh more than 1, blue ones less.
 """
 
 from credit_zoo.cli import CommandLine, start

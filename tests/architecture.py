@@ -27,7 +27,7 @@ FLOORS = (
     ("speed", "hosts", "credit"),
     ("lab",),
     ("leaderboard", "hardware"),
-    ("experiment",),
+    ("experiment", "report"),
     ("commands",),
 )
 # What a user starts by `python -m credit_zoo.NAME`, or imports; they stand beside the rooms, or are a room's `__main__`.
@@ -51,7 +51,7 @@ COMMANDS = (
         "verl",
         "ms_swift",
     ),
-    *("leaderboard.__main__", "credit.__main__"),
+    *("leaderboard.__main__", "credit.__main__", "report.__main__"),
 )
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from records import a_record, a_training
 
 from credit_zoo.curves import main as command
+from credit_zoo.lab import credit_colors
 from credit_zoo.lab import token_heatmap as token_picture
 from credit_zoo.leaderboard import curves
 from credit_zoo.results.record import Piece, TrainingSource
@@ -136,15 +137,27 @@ def test_the_alt_text_names_every_rule_of_the_tokens():
 
 
 def test_one_scale_of_colour_for_every_rule():
-    color = token_picture.color
+    color = credit_colors.color
     assert color(1.0) == (255, 255, 255)
     for away in (0.02, 0.1, 0.5, 1.0):
-        (_, fade, other), (blue, same, _) = color(1 + away), color(1 - away)
-        assert fade == other == blue == same < 255
-    fades = [color(weight)[1] for weight in (1.0, 1.05, 1.1, 1.5, 2.0)]
+        (red, _, blue), (less_red, _, more_blue) = color(1 + away), color(1 - away)
+        assert red > blue and more_blue > less_red, "orange above 1, blue below"
+        assert credit_colors.strength(away) == credit_colors.strength(-away) == pytest.approx(away**0.5)
+    fades = [color(weight)[2] for weight in (1.0, 1.05, 1.1, 1.5, 2.0)]
     assert fades == sorted(set(fades), reverse=True), "farther from 1 is stronger"
-    assert color(1.05)[1] <= 220, "PEPO's weights are seen"
+    assert color(1.05)[2] <= 220, "PEPO's weights are seen"
     assert color(2.0) == color(7.0) and color(0.0) == color(-1.0)
+
+
+def luminance(color):
+    """The relative luminance of sRGB, as the Web Content Accessibility Guidelines define it."""
+    parts = [part / 255 / 12.92 if part / 255 <= 0.03928 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in color]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def test_black_text_can_be_read_on_every_colour():
+    for weight in (0.0, 0.5, 1.0, 1.5, 2.0):
+        assert (luminance(credit_colors.color(weight)) + 0.05) / 0.05 >= 4.5, weight
 
 
 def pixels(*weights_of_rules):
@@ -156,9 +169,9 @@ def pixels(*weights_of_rules):
 
 
 def test_the_picture_of_tokens_has_a_key_and_colours_equal_weights_alike():
-    color = token_picture.color(1.5)
+    color = credit_colors.color(1.5)
     key, once, with_far, twice = pixels(1.0), pixels(1.5), pixels(1.5, 9.0), pixels(1.5, 1.5)
-    assert {token_picture.color(weight) for weight in token_picture.KEY} <= key.keys()
+    assert {credit_colors.color(weight) for weight in token_picture.KEY} <= key.keys()
     assert once[color] == with_far[color], "whatever the farthest weight of any rule"
     assert twice[color] - key[color] == 2 * (once[color] - key[color]) > 0
 

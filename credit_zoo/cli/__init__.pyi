@@ -16,6 +16,8 @@ from .commands import MODULES as MODULES
 from .commands import command_of as command_of
 from .commands import summary_of as summary_of
 from .explain import explanation_of as explanation_of
+from .setting_docs import Setting as Setting
+from .setting_docs import settings_in_file as settings_in_file
 from .setting_docs import settings_of_class as settings_of_class
 from .settings import as_arguments as as_arguments
 from .settings import coerce as coerce

@@ -15,6 +15,7 @@ MODULES: Mapping[str, str] = {
     "gates": "credit_zoo.gates",
     "credit": "credit_zoo.credit.__main__",
     "curves": "credit_zoo.curves",
+    "report": "credit_zoo.report.__main__",
     "rescore": "credit_zoo.rescore",
     "profile": "credit_zoo.profile",
     "check_gpu": "credit_zoo.check_gpu",

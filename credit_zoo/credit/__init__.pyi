@@ -1,5 +1,10 @@
 from .agreement import ranks as ranks
 from .agreement import spearman as spearman
+from .drawing import Bench as Bench
+from .drawing import Measured as Measured
+from .drawing import credit_of as credit_of
+from .drawing import measure as measure
+from .drawing import open_bench as open_bench
 from .estimates import Estimate as Estimate
 from .forest import draw as draw
 from .forest import drawn as drawn
@@ -7,11 +12,16 @@ from .page import in_order as in_order
 from .page import page as page
 from .page import rule_label as rule_label
 from .record import CreditRecord as CreditRecord
+from .record import MOST as MOST
 from .record import RuleCredit as RuleCredit
 from .record import cell as cell
 from .record import load as load
 from .record import load_all as load_all
+from .settings import Credit as Credit
+from .settings import rule_names as rule_names
 from .verdicts import RuleVerdict as RuleVerdict
+from .verdicts import is_shuffle as is_shuffle
 from .verdicts import judged as judged
 from .verdicts import number as number
 from .verdicts import over_shuffle as over_shuffle
+from .workspace import rule_digest as rule_digest

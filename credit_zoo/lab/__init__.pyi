@@ -1,3 +1,10 @@
+from .credit_colors import DOWN as DOWN
+from .credit_colors import DOWN_DARK as DOWN_DARK
+from .credit_colors import MOST as MOST
+from .credit_colors import POWER as POWER
+from .credit_colors import UP as UP
+from .credit_colors import UP_DARK as UP_DARK
+from .gate_record import GateRecord as GateRecord
 from .gate_record import gates_table as gates_table
 from .gate_record import load_all_gates as load_all_gates
 from .probe_record import ProbeRecord as ProbeRecord

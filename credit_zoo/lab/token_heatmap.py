@@ -2,8 +2,8 @@
 
     python -m credit_zoo.show shaper=pepo,entropy,high_entropy bench=geometry3k index=0 out=tokens.png
 
-Red tokens weigh more than 1, blue ones less, on one scale for all rules, with a key below: the colour is as strong as
-the square root of |W - 1|, so that PEPO's weights, which lie close to 1, are still seen beside weights of 0 and 2.
+Orange tokens weigh more than 1, blue ones less, on one scale for all rules (`credit_zoo.lab.credit_colors`), with a key
+below.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from credit_zoo.errors import UsageError, unknown
+from credit_zoo.lab.credit_colors import color
 from credit_zoo.objective import shape, weights
 from credit_zoo.policy import BatchLayout, ModelConfig, Patches, Policy, measure_tokens
 from credit_zoo.questions import DataConfig, PromptConfig, open_questions
@@ -81,13 +82,6 @@ def answer(settings: Show) -> Answer:
         raise UsageError(f"question {settings.index} of {settings.bench} has no picture to show")
     tokens = tuple(policy.encoder.tokenizer.decode([token]) for token in drawn.ids[0, kept].tolist())
     return Answer(picture, questions[0].text, tokens, shaped)
-
-
-def color(weight: float) -> tuple[int, int, int]:
-    """The background of a token, the same for every rule: white at 1, full red from 2 on, full blue at 0 and below."""
-    away = min(abs(weight - 1), 1.0) ** 0.5
-    fade = round(255 * (1 - 0.65 * away))
-    return (255, fade, fade) if weight > 1 else (fade, fade, 255)
 
 
 def draw(found: Answer) -> Image.Image:

@@ -1,6 +1,14 @@
+from .answer import answer as answer
+from .curves import draw as draw
+from .curves import panels as panels
 from .locations import page_folder as page_folder
+from .locations import records_folder as records_folder
+from .rule_costs import rule_costs as rule_costs
 from .site import Pages as Pages
 from .site import build as build
 from .site import write_pages as write_pages
 from .site import write_sections as write_sections
+from .tables import is_trial as is_trial
+from .tables import measurements as measurements
 from .tables import row as row
+from .tables import table as table
