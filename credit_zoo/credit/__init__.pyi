@@ -11,8 +11,8 @@ from .forest import drawn as drawn
 from .page import in_order as in_order
 from .page import page as page
 from .page import rule_label as rule_label
-from .record import CreditRecord as CreditRecord
 from .record import MOST as MOST
+from .record import CreditRecord as CreditRecord
 from .record import RuleCredit as RuleCredit
 from .record import cell as cell
 from .record import load as load
