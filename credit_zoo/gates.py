@@ -11,8 +11,8 @@ main = CommandLine(
     settings="credit_zoo.lab.gates:Gates",
     run="credit_zoo.lab.gates:run_gates",
     examples=(
-        "probe=leaderboard/gates/probes/geometry3k.json results=leaderboard/gates/results",
-        "probe=probe.json results=leaderboard/gates/results out=leaderboard/gates/puzzles.json",
+        "probe=leaderboard/gates/probes/geometry3k.json",
+        "probe=probe.json out=leaderboard/gates/puzzles.json",
     ),
 )
 

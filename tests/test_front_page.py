@@ -300,7 +300,7 @@ def test_an_old_picture_fails_a_check(published, capsys):
     pytest.importorskip("matplotlib")
     (published / "credit").mkdir()
     save(a_credit_record(), published / "credit" / "one.json")
-    names = ("leaderboard", "shapers", "warm_start", "mistakes", "temperatures", "gates", "credit", "speed")
+    names = ("answer", "leaderboard", "shapers", "warm_start", "mistakes", "temperatures", "gates", "credit", "speed")
     readme = published.parent / "README.md"
     readme.write_text("".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in names))
     words = site.Pages(results=str(published / "results"))

@@ -110,6 +110,7 @@ def test_only_runs_from_the_probed_weights_on_its_twin_count_and_of_one_length(p
     found = runs_of(tmp_path, probe, 0)
     assert {rule: sorted(seeds) for rule, seeds in found.items()} == {"uniform": [1, 2], "sharpen": [1]}
     assert sorted(runs_of(tmp_path, probe, 3)["uniform"]) == [3]
+    assert sorted(runs_of(tmp_path, probe, 0, longest=True)["uniform"]) == [3]  # what training reaches
     assert runs_of(tmp_path, probe, 7) == {}
 
 

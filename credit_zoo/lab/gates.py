@@ -1,6 +1,6 @@
 """Whether a laboratory is one in which reward matters: the gates of a policy on a twin, from records.
 
-    python -m credit_zoo.gates probe=leaderboard/gates/probes/geometry3k.json results=leaderboard/gates/results
+    python -m credit_zoo.gates probe=leaderboard/gates/probes/geometry3k.json
 
 (a) sharpening  what `uniform` reaches by training, less the best of the untrained policy at T = 0.3 and at 0, the
                 latter on the probe's and on the runs' own questions
@@ -11,8 +11,8 @@
 (f) time        the seconds of a run of `uniform`, its measurements included
 
 Differences are in points of percent and paired by seed: of the final accuracy over seeds and questions, of mean
-training accuracy over the steps (the area under the curve) over seeds, by Student's t. A gate without its measurement
-is open.
+training accuracy over the steps (the area under the curve) over seeds, by Student's t. (a) and (f) look at the longest
+runs, (b) and (c) at the training with the most runs of `uniform`. A gate without its measurement is open.
 """
 
 import json
@@ -47,20 +47,24 @@ class Gates:
     probe: str = "leaderboard/probes/geometry3k.json"  # the probe of the policy, which names twin and weights
     results: str = "leaderboard/results"  # folder of the records of runs from these weights
     credit: str = "none"  # the instrument's record of this policy; none: gate (c) rests on training alone
-    steps: int = 0  # of the runs that count; 0: those of the most runs of uniform
+    steps: int = 0  # of the runs that count; 0: the longest for (a) and (f), those with most seeds for (b) and (c)
     out: str | None = None  # file of the record; none: print only
 
 
-def runs_of(folder: Path, probe: ProbeRecord, steps: int) -> Runs:
-    """The runs from the probe's weights on its twin, by rule and seed, all of one length and one training."""
+def runs_of(folder: Path, probe: ProbeRecord, steps: int, longest: bool = False) -> Runs:
+    """The runs from the probe's weights on its twin, by rule and seed, all of one length and one training: that with
+    the most runs of `uniform`, or the longest that has any.
+    """
     found = [run for run in load_all(folder)[0] if _trained(run, probe)]
     kinds: dict[tuple[int, str], dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
     for run in found:
         if run.training is not None and run.shaper is not None:
             same = json.dumps([run.training.settings, run.base and run.base.settings], sort_keys=True, default=str)
             kinds[run.training.steps, same][run.shaper.name][run.seed] = run
-    chosen = [runs for (length, _), runs in kinds.items() if steps in (0, length)]
-    return max(chosen, key=lambda runs: len(runs.get("uniform", {})), default={})
+    chosen = {key: runs for key, runs in kinds.items() if steps in (0, key[0]) and "uniform" in runs}
+    if not chosen:
+        return {}
+    return chosen[max(chosen, key=lambda key: (longest * key[0], len(chosen[key]["uniform"])))]
 
 
 def _trained(run: RunRecord, probe: ProbeRecord) -> bool:
@@ -94,8 +98,9 @@ def area_difference(rule: Seeds, reference: Seeds) -> tuple[float, float, float,
 
 def sharpening(probe: ProbeRecord, runs: Runs) -> Gate:
     """Gate (a)."""
-    what, needs = "trained uniform less T=0.3 or greedy, the best of them", f">= {MARGIN:g}"
     uniform = runs.get("uniform", {})
+    what = f"uniform after {_steps(runs) or 'some'} steps less T=0.3 or greedy, the best of them"
+    needs = f">= {MARGIN:g}"
     cold = [one.value for one in probe.temperatures if one.temperature < 0.5]
     cold += [
         one.greedy
@@ -170,11 +175,17 @@ def before_training(probe: ProbeRecord) -> tuple[Gate, Gate]:
 
 def duration(runs: Runs) -> Gate:
     """Gate (f)."""
-    what, needs, uniform = "median seconds of a run", f"<= {SECONDS:g}", runs.get("uniform", {})
+    what, needs = f"median seconds of a run of {_steps(runs) or 'some'} steps", f"<= {SECONDS:g}"
+    uniform = runs.get("uniform", {})
     if not uniform:
         return _open("f", what, needs)
     value = round(float(np.median([run.seconds for run in uniform.values()])), 1)
     return Gate("f", what, value, None, None, needs, value <= SECONDS, len(uniform))
+
+
+def _steps(runs: Runs) -> int | None:
+    """The steps of runs that are all of one length."""
+    return next((run.training.steps for side in runs.values() for run in side.values() if run.training), None)
 
 
 def _below(high: float) -> bool | None:
@@ -197,21 +208,22 @@ def gates_of(settings: Gates, arguments: Sequence[str]) -> GateRecord:
     """All gates of the probe's policy."""
     probe = load(Path(settings.probe))
     runs = runs_of(Path(settings.results), probe, settings.steps)
+    longest = runs_of(Path(settings.results), probe, settings.steps, longest=True)
     blind, mixed = before_training(probe)
-    lengths = {run.training.steps for side in runs.values() for run in side.values() if run.training is not None}
     gates = (
-        sharpening(probe, runs),
+        sharpening(probe, longest),
         *reward(probe, runs, "sharpen"),
         *reward(probe, runs, "random_sparse"),
         *credit(settings, runs),
         blind,
         mixed,
-        duration(runs),
+        duration(longest),
     )
-    ids = sorted(run.run_id for side in runs.values() for run in side.values())
+    both = [run for found in (runs, longest) for side in found.values() for run in side.values()]
+    ids = sorted({run.run_id for run in both})
     return GateRecord(
         SCHEMA, utc_now(), ("credit_zoo.gates", *repeatable(arguments)), probe.bench, probe.twin_version, probe.model,
-        probe.weights, next(iter(lengths), None), tuple(ids), gates, origin(),
+        probe.weights, _steps(runs), tuple(ids), gates, origin(),
     )  # fmt: skip
 
 
