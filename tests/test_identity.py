@@ -21,8 +21,8 @@ from credit_zoo.experiment import training_run
 from credit_zoo.experiment.config import setting_groups
 from credit_zoo.experiment.run_identity import files_digest
 from credit_zoo.leaderboard import curves
-from credit_zoo.leaderboard import markdown_page as page
 from credit_zoo.leaderboard import tables as tables
+from credit_zoo.leaderboard.sections import section_pages
 from credit_zoo.objective.advantages import Grpo
 from credit_zoo.objective.base import Base
 from credit_zoo.objective.losses import TokenMean
@@ -273,7 +273,7 @@ def board(*records):
 
 
 def shown(*records):
-    return page.page(board(*records), tables.reported(Path("none")), {}, [])
+    return "\n".join(section_pages(board(*records), {}).values())
 
 
 def test_two_codes_of_one_rule_are_two_arms_told_apart_and_the_older_says_so():
@@ -318,7 +318,7 @@ def test_runs_of_another_identity_share_no_table_no_pair_and_no_panel(identity):
     uniform, pepo = runs("uniform", 0.5), runs("pepo", 0.6, identity=identity)
     arms = board(*uniform, *pepo)
     assert arms["section"].nunique() == 2 and arms["difference"].isna().all()
-    assert shown(*uniform, *pepo).count("## Trained on") == 2
+    assert shown(*uniform, *pepo).count("# Trained on") == 2
     done = a_training(steps=12, curve=tuple({"step": step, "accuracy": 0.5} for step in range(1, 13)))
     drawn = [dataclasses.replace(record, training=done) for record in (uniform[0], pepo[0])]
     assert [len(panel.lines) for panel in curves.panels(drawn)] == [1, 1]
@@ -560,7 +560,8 @@ def test_a_step_that_kept_nothing_says_nothing_of_what_was_kept(tiny):
 def test_the_table_shows_the_budget_that_was_sampled():
     training = a_training(tokens=6767, counters={"sampled_prompts": 4336, "kept_prompts": 1600, "kept_tokens": 4407})
     markdown = shown(*runs("pepo", 0.5, training=training))
-    (header, line) = [one for one in markdown.splitlines() if one.startswith(("| rank", "|  | pepo", "| 1 | pepo"))][:2]
+    spent = markdown[markdown.index("| shaper | base | runs") :]
+    header, _, line = spent.splitlines()[:3]
     cells = dict(zip(*([cell.strip() for cell in one.split("|")] for one in (header, line)), strict=True))
     assert (cells["prompts"], cells["tokens"]) == ("4336", "6.8")
 

@@ -625,3 +625,14 @@ def test_reported_numbers_without_source_or_twice_are_refused(tmp_path, body):
     file.write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match="columns"):
         tables.reported(file)
+
+
+def test_a_rule_that_looks_at_a_view_is_compared_with_uniform_whatever_the_view_is():
+    settings = a_training().settings
+    viewed = replace(a_training(), settings={**settings, "train.view": "no_picture()"})
+    gate = [a_record("gate", seed, training=viewed) for seed in range(3)]
+    uniform = [a_record("uniform", seed) for seed in range(3)]
+    found = tables.table(tables.measurements([*uniform, *gate]))
+    assert found["section"].nunique() == 1
+    (arm,) = [arm for arm in found.to_dict("records") if arm["shaper"]["name"] == "gate"]
+    assert arm["shaper"]["settings"]["view"] == "no_picture()" and len(arm["difference"].seeds) == 3

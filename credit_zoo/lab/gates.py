@@ -59,7 +59,7 @@ def runs_of(folder: Path, probe: ProbeRecord, steps: int, longest: bool = False)
     kinds: dict[tuple[int, str], dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
     for run in found:
         if run.training is not None and run.shaper is not None:
-            same = json.dumps([run.training.settings, run.base and run.base.settings], sort_keys=True, default=str)
+            same = json.dumps([run.training.shared, run.base and run.base.settings], sort_keys=True, default=str)
             kinds[run.training.steps, same][run.shaper.name][run.seed] = run
     chosen = {key: runs for key, runs in kinds.items() if steps in (0, key[0]) and "uniform" in runs}
     if not chosen:

@@ -110,7 +110,7 @@ def _setup(record: RunRecord) -> str:
     training = record.training
     assert training is not None
     source = plain(training.source)
-    settings = {**plain(training.settings), **{f"source.{key}": value for key, value in source.items()}}
+    settings = {**plain(training.shared), **{f"source.{key}": value for key, value in source.items()}}
     settings |= {"contract": record.contract_version, "model": record.model.name, "revision": record.model.revision}
     identity = plain(record.identity)
     settings |= {**identity, **identity["settings"], "settings": None} if identity else {}
@@ -121,7 +121,7 @@ def _setup(record: RunRecord) -> str:
 
 def _lines(runs: Sequence[tuple[RunRecord, Mapping[int, float], Mapping[int, float]]]) -> tuple[Line, ...]:
     """One line for each rule and code under each base, `uniform` first; its steps are those of all its seeds."""
-    by_rule = _grouped([(json.dumps(plain([one.base, one.shaper])), (curve, axis)) for one, curve, axis in runs])
+    by_rule = _grouped([(json.dumps(plain([one.base, one.rule])), (curve, axis)) for one, curve, axis in runs])
     found = []
     for name, (rule, seeds) in zip(_names(list(by_rule)), by_rule.items(), strict=True):
         steps = sorted(set.intersection(*(set(curve) for curve, _ in seeds)))

@@ -102,7 +102,7 @@ def _trained(record: CreditRecord, runs: Sequence[RunRecord]) -> Mapping[str, Se
         if made is None or run.shaper is None or run.model.revision != record.weights:
             continue
         if made.source.bench == record.bench:
-            same = json.dumps([made.steps, made.settings, run.base and run.base.name], sort_keys=True, default=str)
+            same = json.dumps([made.steps, made.shared, run.base and run.base.name], sort_keys=True, default=str)
             kinds[same][run.shaper.name][run.seed] = run
     return max(kinds.values(), key=lambda by_rule: sum(map(len, by_rule.values())), default={})
 

@@ -40,7 +40,7 @@ _MEANS = (
 def row(record: RunRecord, results: Path = Path()) -> str:
     """The result for the console: one line a benchmark, then where the record lies in the folder `results`."""
     before = {found.measure: found.value for found in record.evaluations if found.stage == "before"}
-    name = f"{label(plain(record.shaper))}, base {record.base.name}" if record.base else "not trained"
+    name = f"{label(plain(record.rule))}, base {record.base.name}" if record.base else "not trained"
     lines = []
     for found in _measured(record):
         was = f"{100 * before[found.measure]:.2f} -> " if record.training and found.measure in before else ""
@@ -81,10 +81,10 @@ def _measurement(record: RunRecord, found: Evaluation) -> dict[str, Any]:
         "source": None,
     }
     if training:
-        section |= {"source": training.source, "steps": training.steps, "settings": training.settings}
+        section |= {"source": training.source, "steps": training.steps, "settings": training.shared}
     before = [other.value for other in record.evaluations if other.stage == "before" and other.measure == found.measure]
     weights = training.weights if training else None
-    keys = (section, {name: getattr(found, name) for name in MEASURE}, record.base, [record.base, record.shaper])
+    keys = (section, {name: getattr(found, name) for name in MEASURE}, record.base, [record.base, record.rule])
     return {
         **{name: json.dumps(plain(key), sort_keys=True) for name, key in zip(_KEYS, keys, strict=True)},
         "seed": record.seed,

@@ -60,6 +60,9 @@ class Model:
         check_range("model.parameters", self.parameters, 1)
 
 
+VIEW = "train.view"  # among a run's settings where its rule or its base looks at one
+
+
 @dataclass(frozen=True)
 class TrainingSource:
     """The questions trained on: `twin` True for the procedural stand-in, `rows` the number of questions.
@@ -123,6 +126,11 @@ class Training:
     curve: tuple[Mapping[str, float], ...]
     weights: Weights | None
     agreement: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> Mapping[str, Setting]:
+        """The settings that every rule's run has: what a rule is shown in the picture's place is the rule's own."""
+        return {name: value for name, value in self.settings.items() if name != VIEW}
 
     def __post_init__(self) -> None:
         check_range("training.steps", self.steps, 1)
@@ -275,6 +283,14 @@ class RunRecord:
     notes: tuple[str, ...] = ()
     identity: Identity | None = None
     supersedes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def rule(self) -> Piece | None:
+        """The shaper with all that is its own: its settings, and what it is shown in the picture's place."""
+        view = self.training.settings.get(VIEW) if self.training is not None else None
+        if self.shaper is None or view is None:
+            return self.shaper
+        return Piece(self.shaper.name, {**self.shaper.settings, "view": view}, self.shaper.code)
 
     def __post_init__(self) -> None:
         check_schema(self.schema, SCHEMA)
