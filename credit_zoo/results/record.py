@@ -15,6 +15,8 @@ from credit_zoo.errors import UsageError, check_range, check_schema
 from credit_zoo.results.identity import Identity as Identity
 from credit_zoo.results.identity import Setting
 from credit_zoo.results.provenance import Machine, Origin
+from credit_zoo.results.weights_record import ROUNDING, check_share
+from credit_zoo.results.weights_record import Weights as Weights
 
 SCHEMA = 2
 # The fields of `Evaluation` that say what was measured; the others say how it came out.
@@ -22,12 +24,6 @@ MEASURE = (
     "bench", "bench_version", "split", "twin", "revision", "metric", "questions", "question_ids", "samples",
     "decoding", "grader", "prompt", "code", "settings",
 )  # fmt: skip
-_ROUNDING = 1e-6  # float32 means of shares may leave [0, 1] by this much
-
-
-def _check_share(name: str, value: float | None) -> None:
-    if value is not None:
-        check_range(name, value, 0, 1 + _ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -84,31 +80,6 @@ class TrainingSource:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The weights W over valid tokens, mean over the run's steps.
-
-    `std`; `ess` the effective sample size as a share, (sum W)^2 / (T sum W^2) in [0, 1]; three percentiles; `gini` of
-    |W| in [0, 1]; `same_sign` the share of tokens with credit of the outcome's sign. The last two are None in records
-    that are older than they.
-    """
-
-    std: float
-    ess: float
-    p05: float
-    p50: float
-    p95: float
-    gini: float | None = field(default_factory=lambda: None)
-    same_sign: float | None = field(default_factory=lambda: None)
-
-    def __post_init__(self) -> None:
-        check_range("weights.std", self.std, 0)
-        for name in ("ess", "gini", "same_sign"):
-            _check_share(f"weights.{name}", getattr(self, name))
-        if not self.p05 <= self.p50 <= self.p95:
-            raise UsageError(f"percentiles must ascend, got {self.p05}, {self.p50}, {self.p95}")
-
-
-@dataclass(frozen=True)
 class Training:
     """What was trained: `settings` are the loop's (learning rate, responses per prompt ...), the same for every rule.
 
@@ -135,7 +106,7 @@ class Training:
     def __post_init__(self) -> None:
         check_range("training.steps", self.steps, 1)
         for name, value in self.agreement.items():
-            check_range(f"agreement.{name}", value, -1 - _ROUNDING, 1 + _ROUNDING)
+            check_range(f"agreement.{name}", value, -1 - ROUNDING, 1 + ROUNDING)
         check_range("training.tokens", 0 if self.tokens is None else self.tokens, 0)
         for name, count in self.counters.items():
             check_range(f"counters.{name}", count, 0)
@@ -169,7 +140,7 @@ class Category:
     count: int
 
     def __post_init__(self) -> None:
-        _check_share("category.mean", self.mean)
+        check_share("category.mean", self.mean)
         check_range("category.count", self.count, 1)
 
 
@@ -189,10 +160,10 @@ class Beside:
     temperatures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_share("official", self.official)
+        check_share("official", self.official)
         for kind, shares in (("baselines", self.baselines), ("temperatures", self.temperatures)):
             for name, share in shares.items():
-                _check_share(f"{kind}.{name}", share)
+                check_share(f"{kind}.{name}", share)
 
 
 @dataclass(frozen=True)
@@ -236,15 +207,15 @@ class Evaluation:
         check_range("questions", self.questions, 1)
         check_range("samples", self.samples, 1)
         for name in ("value", "greedy", "pass_at_n", "extraction_failures", "unformatted", "truncated"):
-            _check_share(name, getattr(self, name))
+            check_share(name, getattr(self, name))
         if len(self.correctness) != self.questions:
             raise UsageError(
                 f"correctness must have {self.questions} entries, one a question, has {len(self.correctness)}"
             )
         for index, share in enumerate(self.correctness):
-            if not 0 <= share <= 1 + _ROUNDING:  # thousands are asked, few are named
-                _check_share(f"correctness[{index}]", share)
-        if not math.isclose(math.fsum(self.correctness) / self.questions, self.value, abs_tol=_ROUNDING):
+            if not 0 <= share <= 1 + ROUNDING:  # thousands are asked, few are named
+                check_share(f"correctness[{index}]", share)
+        if not math.isclose(math.fsum(self.correctness) / self.questions, self.value, abs_tol=ROUNDING):
             raise UsageError(f"value must be the mean of correctness, got {self.value}")
         if self.categories and sum(part.count for part in self.categories.values()) != self.questions:
             raise UsageError(f"the categories' counts must add up to {self.questions} questions")
