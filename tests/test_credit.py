@@ -417,7 +417,8 @@ def test_controls_get_values_by_sampling_where_a_solution_is_not_the_only_way(tm
 def test_values_by_sampling_need_continuations():
     with pytest.raises(UsageError, match="give mc=16"):
         Credit(truth_by="sampling")
-    assert "truth_by" not in Credit().setup and Credit(truth_by="sampling", mc=16).setup["mc"] == 16
+    assert not {"truth_by", "length"} & set(Credit().setup) and Credit(length=1.0).setup["length"] == 1
+    assert Credit(truth_by="sampling", mc=16).setup["mc"] == 16
 
 
 # --- the page -------------------------------------------------------------------------------------------------------

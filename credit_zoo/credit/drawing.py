@@ -118,7 +118,7 @@ def asked(batch: RolloutBatch) -> list[int]:
 def open_bench(settings: Credit, policy: Policy, kind: type[Bench] = Bench) -> Bench:
     """The questions of a benchmark's twin, or of a real set where `data` is given."""
     made = BENCHMARKS[settings.bench].factory()
-    dials = DataConfig(perception=settings.perception, reasoning=settings.reasoning)
+    dials = DataConfig(perception=settings.perception, reasoning=settings.reasoning, length=settings.length)
     rows = open_questions(made, settings.split, settings.data, dials, settings.seed, shuffle=True)
     twin = rows.twin if isinstance(rows, TwinQuestions) else None
     put = rows if twin else FramedQuestions(rows, policy.settings.boxes, policy.encoder.input_size)

@@ -104,7 +104,7 @@ class CreditRecord:
 
 def title(settings: Mapping[str, Any], policy: str) -> str:
     """What a measurement is called."""
-    dials = [f"{name} {settings[name]:g}" for name in ("perception", "reasoning") if settings[name]]
+    dials = [f"{name} {settings[name]:g}" for name in ("perception", "reasoning", "length") if settings.get(name)]
     forced = ["one token"] if settings["forced"] else []
     data = ["real"] if settings["data"] else []
     sampled = [f"A* of {settings['mc']} continuations"] if settings.get("truth_by") == "sampling" else []

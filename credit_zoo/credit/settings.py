@@ -31,6 +31,7 @@ class Credit:
     forced: bool = False  # a twin's solution up to its first read token is given: one token is sampled, and no more
     perception: float = 0.0  # a twin's dial, [0, 1]
     reasoning: float = 0.0  # a twin's dial, [0, 1]
+    length: float = 0.0  # a twin's dial of long solutions, [0, 1]; give them room by max_tokens=
     temperature: float = 1.0  # of the softmax, (0, inf)
     max_tokens: int = 56  # of a response
     estimator: str = "grpo"  # of the advantage
@@ -60,7 +61,7 @@ class Credit:
         check_range("credit.temperature", self.temperature, 0, open_low=True)
         for name in ("numbers", "seed", "minutes", "mc"):
             check_range(f"credit.{name}", getattr(self, name), 0)
-        for name in ("perception", "reasoning"):
+        for name in ("perception", "reasoning", "length"):
             check_range(f"credit.{name}", getattr(self, name), 0, 1)
         ESTIMATORS[self.estimator], AGGREGATIONS[self.aggregation]
         if self.forced and self.data is not None:
@@ -85,9 +86,10 @@ class Credit:
     def setup(self) -> dict[str, Any]:
         """The settings that a number depends on, whichever rules are measured and however much of them."""
         found = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
-        if self.truth_by == "solution":  # as it was before there was a choice: what is kept stays
-            return {name: value for name, value in found.items() if name != "truth_by"}
-        return {**found, "mc": self.mc, "mc_every": self.mc_every}
+        # As it was before there was a choice: what is kept stays.
+        dropped = [name for name, value in (("truth_by", "solution"), ("length", 0.0)) if found[name] == value]
+        sampled = {} if self.truth_by == "solution" else {"mc": self.mc, "mc_every": self.mc_every}
+        return {name: value for name, value in found.items() if name not in dropped} | sampled
 
 
 def rule_names(settings: Credit, twin: bool) -> tuple[str, ...]:
