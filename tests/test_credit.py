@@ -451,7 +451,7 @@ def test_the_page_and_the_picture_follow_from_the_records_alone(tmp_path):
         forest.draw([a_credit_record(), a_credit_record(note="other")], tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     records = load_all(PAGE.parent / "credit")
-    assert PAGE.read_text("utf-8") == page(records, "credit.svg" if records else None)
+    assert PAGE.read_text("utf-8") == page(records, "credit.svg" if any(one.sees for one in records) else None)
 
 
 def test_where_uniform_has_no_signal_of_its_own_nothing_is_told_of_any_rule():

@@ -19,10 +19,7 @@ _MOST = 3.0  # times uniform: intervals beyond are cut
 
 
 def draw(records: Sequence[CreditRecord], out: Path) -> None:
-    """Writes the picture of the records that see something; the same ones give the same bytes under the same version of
-    matplotlib.
-    """
-    records = [record for record in records if record.sees]
+    """Writes the picture; the same records give the same bytes under the same version of matplotlib."""
     try:
         import matplotlib
         from matplotlib.figure import Figure

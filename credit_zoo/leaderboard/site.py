@@ -53,6 +53,11 @@ class Built:
     records: tuple[RunRecord, ...]
     instrument: tuple[CreditRecord, ...]
 
+    @property
+    def seen(self) -> tuple[CreditRecord, ...]:
+        """The measurements with something to show: those in which uniform has a signal."""
+        return tuple(record for record in self.instrument if record.sees)
+
 
 def build(results: Path) -> Built:
     """Everything that is generated from a folder of records and the `reported.csv` beside it."""
@@ -73,7 +78,7 @@ def build(results: Path) -> Built:
         credit=credit,
         costs=rule_costs(board, credit, speed),
         prediction=prediction_text(predictions(credit, shown)),
-        forest=bool(credit) and is_published,
+        forest=any(one.sees for one in credit) and is_published,
         curves=is_published and bool(curves.panels(shown, cost=True)),
         reported=len(papers) > 0,
         problems=problems,
@@ -85,7 +90,7 @@ def build(results: Path) -> Built:
         page=front_page(contents),
         sections=sections,
         costs=costs.page(speed),
-        credit=credit_page(credit, FOREST if credit else None),
+        credit=credit_page(credit, FOREST if any(one.sees for one in credit) else None),
         blocks={"answer": answer(board, credit), **_blocks(board, results, speed)},
         problems=tuple(problems),
         records=tuple(shown),
@@ -171,7 +176,7 @@ def write_pages(settings: Pages) -> int:
 def _pictures(built: Built, folder: Path) -> dict[Path, str]:
     """The pictures of the front page, and the digest that stands in each while it is up to date."""
     panels = curves.panels(built.records, cost=True)
-    found = {folder / FOREST: forest_digest(built.instrument)} if built.instrument else {}
+    found = {folder / FOREST: forest_digest(built.seen)} if built.seen else {}
     return found | ({folder / curves.LEARNING_CURVES: curves.drawn(panels)} if panels else {})
 
 
@@ -192,8 +197,8 @@ def _export(built: Built, folder: Path) -> int:
 
 def _draw(built: Built, folder: Path) -> None:
     """The pictures of the front page."""
-    if built.instrument:
-        forest(built.instrument, folder / FOREST)
+    if built.seen:
+        forest(built.seen, folder / FOREST)
         print(f"wrote {folder / FOREST}")
     if shown := curves.panels(built.records, cost=True):
         curves.draw(shown, folder / curves.LEARNING_CURVES, cost=True)

@@ -133,7 +133,7 @@ class Pages:
         sources = self.sources
         trained = [run for run in sources.runs if run.training]
         charts = []
-        for place, record in enumerate(sources.credit):
+        for place, record in enumerate(one for one in sources.credit if one.sees):
             title = f"Efficiency of every rule times uniform's with its 95% interval: {record.title}"
             charts.append(chart(f"forest-{place}", title, partial(draw_forest, [record])))
         curves, cost = [], ""
