@@ -7,7 +7,7 @@ the less time. What a step computes does not depend on it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int64
@@ -18,10 +18,18 @@ from credit_zoo.policy.processor import padded_length
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows of the step's responses, and the columns that hold all their tokens."""
+    """Rows of the step's responses, and the columns that hold all their tokens; only the first `front` of these are
+    read, unless it is None.
+    """
 
     rows: Int64[Tensor, " K"]
     width: int
+    front: int | None = None
+
+    @property
+    def read(self) -> "MicroBatch":
+        """The columns that are read."""
+        return self if self.front is None else MicroBatch(self.rows, self.front)
 
     def cut(self, values: Tensor) -> Tensor:
         """Its part of values for all responses `[B, T]`."""
@@ -30,6 +38,11 @@ class MicroBatch:
     def put(self, into: Tensor, values: Tensor) -> None:
         """Writes its part of values for all responses."""
         into[self.rows, : self.width] = values
+
+
+def width_of(longest: int, widest: int) -> int:
+    """The columns that hold responses of at most `longest` tokens, among `widest`."""
+    return min(padded_length(longest), widest)
 
 
 def pack(
@@ -47,7 +60,7 @@ def pack(
     ordered = sorted(zip([longest[row] for row in asked], asked, own, range(len(asked)), strict=True))
 
     def width(rows: Sequence[tuple[int, ...]]) -> int:
-        return min(padded_length(max(length for _, _, length, _ in rows)), widest)
+        return width_of(max(length for _, _, length, _ in rows), widest)
 
     def fits(rows: Sequence[tuple[int, ...]]) -> bool:
         read = len({asked for _, asked, _, _ in rows}) * prompt + len(rows) * width(rows)
@@ -70,5 +83,5 @@ def split(parts: Sequence[MicroBatch], count: int) -> list[MicroBatch]:
     while len(found) < count:
         at = max(range(len(found)), key=lambda k: len(found[k].rows))
         largest, half = found[at], len(found[at].rows) // 2
-        found[at : at + 1] = [MicroBatch(largest.rows[s], largest.width) for s in (slice(half), slice(half, None))]
+        found[at : at + 1] = [replace(largest, rows=largest.rows[s]) for s in (slice(half), slice(half, None))]
     return found

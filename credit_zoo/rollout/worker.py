@@ -22,18 +22,30 @@ class RolloutWorker:
     tokens: int | None = None  # of prompts and responses; None: any number
 
     def generate(
-        self, questions: Sequence[Question], prompts: Prompts, sampling: SamplingParams, draws: Draws
+        self,
+        questions: Sequence[Question],
+        prompts: Prompts,
+        sampling: SamplingParams,
+        draws: Draws,
+        measure: bool = False,
     ) -> Responses:
-        """Samples `sampling.group` answers to each question."""
+        """Samples `sampling.group` answers to each question; with `measure` they are `MeasuredResponses`, where the
+        policy itself samples.
+        """
         if self.sampler is None:
-            return sample(self.policy, prompts, sampling, draws, self.tokens)
+            return sample(self.policy, prompts, sampling, draws, self.tokens, measure)
         return self.sampler(self.policy, [question.image for question in questions], prompts, sampling, draws)
 
     def generate_and_score(
-        self, questions: Sequence[Question], prompts: Prompts, sampling: SamplingParams, draws: Draws
+        self,
+        questions: Sequence[Question],
+        prompts: Prompts,
+        sampling: SamplingParams,
+        draws: Draws,
+        measure: bool = False,
     ) -> tuple[list[list[Score]], Responses]:
-        """Samples `sampling.group` answers to each question and scores them."""
-        responses = self.generate(questions, prompts, sampling, draws)
+        """Samples `sampling.group` answers to each question and scores them; `measure` as in `generate`."""
+        responses = self.generate(questions, prompts, sampling, draws, measure)
         texts = iter(self.texts(responses))
         return [[self.bench.score(q, next(texts)) for _ in range(sampling.group)] for q in questions], responses
 

@@ -21,13 +21,13 @@ from .loop import train_policy as train_policy
 from .memory import memory_forecast as memory_forecast
 from .out_of_memory import OutOfMemory as OutOfMemory
 from .out_of_memory import memory_of as memory_of
+from .passes import measure_signals as measure_signals
 from .processes import open_accelerator as open_accelerator
 from .processes import part_processes as part_processes
+from .reading import micro_batches as micro_batches
 from .rollout_collection import Collector as Collector
 from .step import backward as backward
 from .step import before_updates as before_updates
-from .step import measure_signals as measure_signals
-from .step import micro_batches as micro_batches
 from .step import prepare as prepare
 from .step import update as update
 from .step_report import StepReport as StepReport
