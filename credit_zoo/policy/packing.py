@@ -46,18 +46,25 @@ def width_of(longest: int, widest: int) -> int:
 
 
 def pack(
-    row_of: Int64[Tensor, " B"], lengths: Int64[Tensor, " B"], prompt: int, widest: int, responses: int, tokens: int
+    row_of: Int64[Tensor, " B"],
+    lengths: Int64[Tensor, " B"],
+    prompt: int,
+    widest: int,
+    responses: int,
+    tokens: int,
+    least: int = 0,
 ) -> list[MicroBatch]:
     """Micro-batches of at most that many `responses` and `tokens` (0: any number), or of one response that has more.
 
     `row_of[b]` is the prompt of response b, `lengths[b]` its tokens, `prompt` the prompts' width and `widest` the
-    responses'.
+    responses'. Responses of fewer than `least` tokens are left out.
     """
     asked, own = torch.stack([row_of, lengths]).tolist()
     longest: dict[int, int] = {}
     for row, length in zip(asked, own, strict=True):
         longest[row] = max(longest.get(row, 0), length)
-    ordered = sorted(zip([longest[row] for row in asked], asked, own, range(len(asked)), strict=True))
+    placed = zip([longest[row] for row in asked], asked, own, range(len(asked)), strict=True)
+    ordered = sorted(row for row in placed if row[2] >= least)
 
     def width(rows: Sequence[tuple[int, ...]]) -> int:
         return width_of(max(length for _, _, length, _ in rows), widest)
@@ -66,9 +73,9 @@ def pack(
         read = len({asked for _, asked, _, _ in rows}) * prompt + len(rows) * width(rows)
         return len(rows) <= responses and (not tokens or read <= tokens)
 
-    found = [ordered[:1]]
-    for row in ordered[1:]:
-        if fits([*found[-1], row]):
+    found: list[list[tuple[int, ...]]] = []
+    for row in ordered:
+        if found and fits([*found[-1], row]):
             found[-1].append(row)
         else:
             found.append([row])

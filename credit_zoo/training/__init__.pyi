@@ -26,6 +26,7 @@ from .processes import open_accelerator as open_accelerator
 from .processes import part_processes as part_processes
 from .reading import micro_batches as micro_batches
 from .rollout_collection import Collector as Collector
+from .silence import Silence as Silence
 from .step import backward as backward
 from .step import before_updates as before_updates
 from .step import prepare as prepare

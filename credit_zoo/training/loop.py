@@ -96,15 +96,24 @@ def _summary(
     last = updates[-1]
     clipped = sum(one.stats.clipped for one in updates) / len(updates)
     of = last.stats
-    sums = (of.old_kl, of.reference_kl, of.perception, last.trained_tokens, last.measured_tokens)
-    stats = (of.tokens, clipped, last.entropy, *sums)
-    groups = (rollout.sums_asked, rollout.sums_kept, stats, (rollout.asked, rollout.kept), last.mismatch.sums.tolist())
+    stats = (of.tokens, clipped, last.entropy, of.old_kl, of.reference_kl, of.perception)
+    read = (last.trained_tokens, last.measured_tokens, last.compared_tokens)
+    groups = (
+        rollout.sums_asked,
+        rollout.sums_kept,
+        stats,
+        read,
+        (rollout.asked, rollout.kept),
+        last.mismatch.sums.tolist(),
+    )
     own = [astuple(group) if isinstance(group, Sums) else group for group in groups]
     # All of them in one exchange.
     found = iter(trainer.total(*chain.from_iterable(own)))
-    every, of_kept, whole, (asked, left), mismatch = (list(islice(found, len(group))) for group in own)
+    every, of_kept, whole, (trained, measured, compared), (asked, left), mismatch = (
+        list(islice(found, len(group))) for group in own
+    )
     sampled, kept = Sums(*every), Sums(*of_kept)
-    tokens, clips, entropy, *distances, trained, measured = whole
+    tokens, clips, entropy, *distances = whole
     sampler = SamplerMismatch(torch.tensor(mismatch, dtype=torch.float64)).numbers()
     per_token = 1 / max(tokens, 1)
     old_kl, reference_kl, perception = (per_token * distance for distance in distances)
@@ -134,7 +143,7 @@ def _summary(
         seconds=seconds,
         trained_tokens=int(trained),
         measured_tokens=int(measured),
-        compared_tokens=last.compared_tokens,
+        compared_tokens=int(compared),
     )
 
 

@@ -73,7 +73,9 @@ def is_finite(values: Tensor, mask: Tensor) -> Tensor:
 def said_without_gradient(trainer: Trainer, update_batch: UpdateBatch, wanted: MicroBatch) -> Said:
     """A pass over some rows, for their numbers alone, in as many micro-batches on every process."""
     logp, entropy = (torch.zeros(update_batch.rows.mask.shape, device=wanted.rows.device) for _ in range(2))
-    for part in parts_of(trainer, update_batch, wanted.rows, update_batch.rows.lengths):
+    lengths = torch.zeros_like(update_batch.rows.lengths)
+    lengths[wanted.rows] = update_batch.rows.lengths[wanted.rows]
+    for part in parts_of(trainer, update_batch, lengths):
         found = trainer.statistics(trainer.engine.module, update_batch.rows.select(part))
         part.put(logp, found.logp)
         part.put(entropy, found.entropy)

@@ -19,8 +19,7 @@ from credit_zoo.training.trainer import Trainer, UpdateBatch
 
 def whole_parts(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatch]:
     """All of the step's responses, the same number of micro-batches on every process."""
-    every = torch.arange(len(update_batch.rows.mask), device=update_batch.rows.mask.device)
-    return parts_of(trainer, update_batch, every, update_batch.rows.lengths)
+    return parts_of(trainer, update_batch, update_batch.rows.lengths, least=0)
 
 
 def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatch]:
@@ -29,58 +28,60 @@ def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatc
     """
     if not trainer.silence.rows:
         return whole_parts(trainer, update_batch)
-    lengths, reach = update_batch.rows.lengths, _reach(trainer, update_batch)
-    wanted = reach.nonzero()[:, 0]
-    if not len(wanted):
-        wanted, reach = lengths.argmin()[None], lengths
-    return _with_all_tokens(parts_of(trainer, update_batch, wanted, reach), update_batch)
+    found = parts_of(trainer, update_batch, _reach(trainer, update_batch), at_least=1)
+    return _with_all_tokens(found, update_batch) if _cuts(trainer, update_batch) else found
 
 
 def left_out_rows(update_batch: UpdateBatch, parts: Sequence[MicroBatch]) -> Int64[Tensor, " M"]:
     """The rows of this process that are in none of its micro-batches."""
-    found = torch.ones_like(update_batch.rows.row_of, dtype=torch.bool)
-    for part in parts:
-        found[part.rows] = False
-    return found.nonzero()[:, 0]
+    row_of = update_batch.rows.row_of
+    return _others([part.rows for part in parts], len(row_of), row_of.device)
+
+
+def _others(rows: Sequence[Int64[Tensor, " M"]], count: int, device: torch.device) -> Int64[Tensor, " K"]:
+    """Those of `count` numbers that are not among the rows; how many is known, so that no accelerator is waited for."""
+    there = torch.zeros(count, dtype=torch.int64, device=device)
+    for some in rows:
+        there.index_fill_(0, some, 1)
+    return there.argsort(stable=True)[: count - sum(map(len, rows))]
+
+
+def _cuts(trainer: Trainer, update_batch: UpdateBatch) -> bool:
+    """Whether rows are read up to their last credited token alone: those of a single update. In later ones more is told
+    of a token than its gradient.
+    """
+    return update_batch.shaped is not None and trainer.silence.tokens and trainer.train.updates == 1
 
 
 def _reach(trainer: Trainer, update_batch: UpdateBatch) -> Int64[Tensor, " B"]:
-    """How many tokens of each response have to be read for their gradient. Cut short are only those of a single update:
-    in later ones more is told of a token than its gradient.
-    """
+    """How many tokens of each response have to be read for their gradient."""
     x, shaped, silence = update_batch.inputs, update_batch.shaped, trainer.silence
     if shaped is not None:
         credit = (shaped != 0) & x.mask
     else:
         credit = x.mask & (x.advantage != 0)[:, None] if silence.rule else x.mask
-    if shaped is not None and silence.tokens and trainer.train.updates == 1:
+    if _cuts(trainer, update_batch):
         place = torch.arange(1, credit.shape[1] + 1, device=credit.device)
         return (credit * place).amax(1)
     return torch.where(credit.any(1), update_batch.rows.lengths, 0)
 
 
 def parts_of(
-    trainer: Trainer, update_batch: UpdateBatch, wanted: Int64[Tensor, " M"], lengths: Int64[Tensor, " B"]
+    trainer: Trainer, update_batch: UpdateBatch, lengths: Int64[Tensor, " B"], least: int = 1, at_least: int = 0
 ) -> list[MicroBatch]:
-    """Micro-batches of the `wanted` rows, up to their `lengths`; the same number on every process, so that all go
-    through the same passes: one that has too few rows reads others too.
+    """Micro-batches of the rows up to their `lengths`, of those that have `least` tokens. There are as many on every
+    process, and `at_least` so many, so that all go through the same passes: one that has too few rows reads others too.
     """
     train, layout = trainer.train, update_batch.rows
-
-    def packed(rows: Tensor, lengths: Tensor, responses: int) -> list[MicroBatch]:
-        if not len(rows):
-            return []
-        sizes = (layout.prompt_length, layout.mask.shape[1], responses, train.micro_tokens)
-        found = pack(layout.row_of[rows], lengths[rows], *sizes)
-        return [replace(part, rows=rows[part.rows]) for part in found]
-
-    found = packed(wanted, lengths, train.micro_batch)
-    count = int(trainer.accelerator.gather(torch.tensor([len(found)], device=lengths.device)).max())
-    lacking = count - len(wanted)
-    if lacking > 0:
-        others = torch.ones_like(lengths, dtype=torch.bool)
-        others[wanted] = False
-        found += packed(others.nonzero()[:lacking, 0], layout.lengths, responses=1)
+    sizes = (layout.prompt_length, layout.mask.shape[1])
+    found = pack(layout.row_of, lengths, *sizes, train.micro_batch, train.micro_tokens, least)
+    here = torch.tensor([max(len(found), at_least)], device=lengths.device)
+    count = int(trainer.accelerator.gather(here).max())
+    there = sum(len(part.rows) for part in found)
+    if count > there:
+        others = _others([part.rows for part in found], len(lengths), lengths.device)[: count - there]
+        alone = pack(layout.row_of[others], layout.lengths[others], *sizes, responses=1, tokens=0)
+        found += [replace(part, rows=others[part.rows]) for part in alone]
     return split(found, count)
 
 

@@ -29,10 +29,10 @@ class PartStats:
     known: Tensor
     trained: Tensor
 
-    @property
-    def sums(self) -> Tensor:
-        """What adds up over micro-batches, float64."""
-        own = [self.signals["entropy"].sum(), self.known.sum(), self.trained.sum()]
+    def sums(self, compared: bool) -> Tensor:
+        """What adds up over micro-batches, float64; `compared` says whether all signals are known where entropy is."""
+        known = self.known.sum()
+        own = [self.signals["entropy"].sum(), self.trained.sum(), known, known * compared]
         return torch.cat([self.stats.sums, self.mismatch.sums, torch.stack([value.double() for value in own])])
 
 
@@ -47,9 +47,9 @@ class UpdateStats:
     grad_norm: float
     mismatch: SamplerMismatch
     agreement: Mapping[str, float]  # of the signals of all processes
-    measured_tokens: float  # of which entropy is known
     trained_tokens: float  # that were read with a gradient
-    compared_tokens: int  # of which all signals are known, of all processes
+    measured_tokens: float  # of which entropy is known
+    compared_tokens: float  # of which all signals are known
 
 
 def summed(
@@ -64,20 +64,20 @@ def summed(
     the tokens of which all are known: micro-batches that were not read may lack some, and the first one lacks none.
     """
     mask, gather = update_batch.inputs.mask, trainer.accelerator.gather
-    sums = torch.stack([part.sums for part in parts]).cumsum(0)[-1].cpu()
-    stats, mismatch, (entropy, known, trained) = sums.split([5, 6, 3])
+    whole = [part.signals.keys() == parts[0].signals.keys() for part in parts]
+    sums = torch.stack([part.sums(known) for part, known in zip(parts, whole, strict=True)]).cumsum(0)[-1].cpu()
+    stats, mismatch, own = sums.split([5, 6, 4])
+    entropy, *told = own.tolist()
     counted, compared = torch.zeros_like(mask), torch.zeros_like(mask)
     weights = torch.zeros(mask.shape, device=mask.device)
     signals = {name: torch.zeros_like(weights) for name in sorted(parts[0].signals)}
-    for batch, part in zip(batches, parts, strict=True):
+    for batch, part, all_there in zip(batches, parts, whole, strict=True):
         batch.put(weights, part.weights[0])
         batch.put(counted, part.weights[1])
-        if part.signals.keys() == signals.keys():
+        if all_there:
             batch.put(compared, part.known)
             for name, values in signals.items():
                 batch.put(values, part.signals[name])
     spread = WeightSpread.of(gather(weights), gather(counted))
-    all_known = gather(compared)
-    agreed = agreement({name: gather(values) for name, values in signals.items()}, all_known)
-    told = (float(known), float(trained), int(all_known.sum()))
-    return UpdateStats(loss, LossStats(stats), float(entropy), spread, norm, SamplerMismatch(mismatch), agreed, *told)
+    agreed = agreement({name: gather(values) for name, values in signals.items()}, gather(compared))
+    return UpdateStats(loss, LossStats(stats), entropy, spread, norm, SamplerMismatch(mismatch), agreed, *told)
