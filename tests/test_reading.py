@@ -14,7 +14,7 @@ from credit_zoo.objective.base import Base
 from credit_zoo.objective.policy_losses import KlCov
 from credit_zoo.objective.ratios import Gspo, GspoToken
 from credit_zoo.policy.policy import Policy
-from credit_zoo.registry import SHAPERS
+from credit_zoo.registry import LOSSES, SHAPERS
 from credit_zoo.training.reading import micro_batches
 from credit_zoo.training.silence import Silence
 from credit_zoo.training.step import backward, before_updates, prepare, update
@@ -167,6 +167,74 @@ def test_a_step_without_any_advantage_reads_one_response_and_moves_nothing(tiny)
     ) == 1
     assert all(torch.equal(value, before[name]) for name, value in t.policy.state_dict().items())
     assert found.measured_tokens == int(data.responses.mask.sum())
+
+
+# --- signals while sampling ---------------------------------------------------------------------------------------
+
+OF_SEVERAL = [name for name in SHAPERS if SHAPERS[name].facts.scope != "response" and SHAPERS[name].facts.measured]
+
+
+@pytest.mark.parametrize("shaper", OF_SEVERAL)
+def test_signals_of_several_responses_are_those_of_a_pass_of_their_own(tiny, shaper):
+    """Whatever sampling has told of them, nothing or all but the view of a degraded picture."""
+    t = trainer(tiny, shaper)
+    told, own = (before_updates(t, prepare(t, dull(tiny, measured), 0.5)) for measured in (True, False))
+    for name, values in own.inputs.signals.values.items():
+        torch.testing.assert_close(told.inputs.signals.values[name], values, atol=1e-5, rtol=0)
+    torch.testing.assert_close(told.shaped, own.shaped, atol=1e-4, rtol=1e-4)
+    one, other = (loss_and_gradient(trainer(tiny, shaper), dull(tiny, measured)) for measured in (True, False))
+    assert_same(one, other)
+
+
+def passes(t, data):
+    """How often the policy reads the responses in a step."""
+    seen = []
+    t.policy.register_forward_hook(lambda *_: seen.append(1))
+    update(t, before_updates(t, prepare(t, data, 0.5)), 0.0)
+    return len(seen)
+
+
+@pytest.mark.parametrize(("shaper", "told", "alone"), [
+    ("high_entropy", 1, 2), ("gtpo", 1, 2), ("optimal_baseline", 1, 2), ("vppo", 2, 3), ("cgpo", 2, 3), ("vgpo", 2, 2)
+])  # fmt: skip
+def test_only_what_sampling_has_not_told_has_a_pass(tiny, shaper, told, alone):
+    data = [batch(tiny, measured=measured) for measured in (True, False)]
+    assert [passes(reads_everything(trainer(tiny, shaper)), one) for one in data] == [told, alone]
+
+
+@pytest.mark.parametrize("loss", ["clip_cov", "kl_cov"])
+def test_a_loss_that_selects_takes_what_sampling_told(tiny, loss):
+    settings = {"share": 0.1, **({"lowest": 0.0, "highest": 50.0} if loss == "clip_cov" else {})}
+    base = Base(loss=LOSSES[loss].factory(**settings))
+    found = []
+    for measured in (True, False):
+        t = trainer(tiny, base=base)
+        data = batch(tiny, measured=measured)
+        found.append(before_updates(t, prepare(t, data, 0.5)).selected)
+        assert passes(reads_everything(t), data) == (1 if measured else 2)
+    assert torch.equal(*found)
+
+
+class Elsewhere:
+    """An engine that samples in the policy's place."""
+
+    shared = True
+
+    def __call__(self, policy, images, prompts, sampling, draws):
+        raise AssertionError
+
+    def sync(self, policy): ...
+
+
+def test_signals_of_another_policy_another_sampler_or_half_precision_are_not_taken_for_the_policy_s_own(tiny):
+    t = trainer(tiny, "high_entropy")
+    assert t.draws_as_it_trains
+    worker = t.collector.worker
+    for other in ({"policy": copy.deepcopy(t.policy)}, {"sampler": Elsewhere()}):
+        collector = dataclasses.replace(t.collector, worker=dataclasses.replace(worker, **other))
+        assert not dataclasses.replace(t, collector=collector).draws_as_it_trains
+    t.policy.to(torch.bfloat16)
+    assert not t.draws_as_it_trains and passes(reads_everything(t), batch(t.policy)) == 2
 
 
 # --- who is silent -------------------------------------------------------------------------------------------------
