@@ -37,3 +37,4 @@ from .train_config import TrainConfig as TrainConfig
 from .trainer import Trainer as Trainer
 from .trainer import measured_signals as measured_signals
 from .trainer import needs_old_policy as needs_old_policy
+from .update_stats import UpdateStats as UpdateStats
