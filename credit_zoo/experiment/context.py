@@ -138,7 +138,7 @@ def _training(context: RunContext, trained: TrainingSummary) -> record.Training:
     config, reports, source = context.config, trained.reports, trained.source
     settings = deciding(config, "train", "sampling", "reward")
     own = settings_of(benchmark(context.command, trained.bench))
-    names = ("sampled_prompts", "kept_prompts", "kept_tokens", "resampling_rounds")
+    names = ("sampled_prompts", "kept_prompts", "kept_tokens", "trained_tokens", "resampling_rounds")
     return record.Training(
         source=record.TrainingSource(
             trained.bench, BENCHMARKS[trained.bench].facts.version, trained.split, source.twin, source.revision,

@@ -6,9 +6,11 @@ known.
 """
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from os.path import commonpath
 from pathlib import Path
@@ -21,6 +23,7 @@ from credit_zoo.questions.table_cells import BadBox, Row
 
 Asked = tuple[Question, Picture]
 SAMPLE = 16  # pictures that are decoded before a set is used
+THREADS = 8  # that decode, at most
 _DIGEST = re.compile(r"[0-9a-f]{12}$")  # what a revision of local files ends in
 
 
@@ -109,21 +112,36 @@ def _look_for(path: Picture, sizes: dict[Picture, int]) -> None:
 
 def _checked(kept: Sequence[Asked], clipped: bool, skip_bad: bool, bad: Counter[str]) -> list[Asked]:
     """The questions, a sample of them looked at in full; with `skip_bad` those of all that can be asked."""
-    sizes: dict[Picture, tuple[int, int]] = {}
     step = 1 if skip_bad else max(1, -(-len(kept) // SAMPLE))
+    seen = _looked_at([picture for _, picture in kept[::step]])
     good = []
     for number, (question, picture) in enumerate(kept):
         try:
             if number % step == 0:
-                sizes[picture] = sizes.get(picture) or open_image(picture).size
+                if isinstance(size := seen[picture], BadRow):
+                    raise size
                 if question.kind == "box":
-                    _inside(question, sizes[picture], clipped)
+                    _inside(question, size, clipped)
             good.append((question, picture))
         except BadRow as error:
             if not skip_bad:
                 raise
             bad[error.why] += 1
     return good
+
+
+def _looked_at(pictures: Sequence[Picture]) -> dict[Picture, tuple[int, int] | BadRow]:
+    """Of each picture, decoded once, its size, or why it cannot be used. Decoders run beside each other."""
+
+    def look(picture: Picture) -> tuple[int, int] | BadRow:
+        try:
+            return open_image(picture).size
+        except BadRow as error:
+            return error
+
+    distinct = list(dict.fromkeys(pictures))
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as threads:
+        return dict(zip(distinct, threads.map(look, distinct), strict=True))
 
 
 def _with_files(revision: str, sizes: dict[Picture, int]) -> str:
