@@ -92,7 +92,7 @@ class Numbers:
 
 
 def collector(policy, base, prompts=2):
-    worker = RolloutWorker(policy, Coin(), PromptConfig(style="short"))
+    worker = RolloutWorker(policy, Coin(), PromptConfig(style="short"), measure=True)
     return Collector(worker, base, SamplingParams(group=6, max_tokens=8), Reward(), prompts)
 
 

@@ -152,7 +152,7 @@ def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: f
     train = TrainConfig(prompts=work.prompts, micro_batch=work.micro_batch, micro_tokens=work.micro_tokens)
     found = {}
     for name, (policy, rule) in policies.items():
-        worker = RolloutWorker(policy, BENCHMARKS["geometry3k"].factory(), PromptConfig())
+        worker = RolloutWorker(policy, BENCHMARKS["geometry3k"].factory(), PromptConfig(), measure=True)
         sampling = SamplingParams(work.group, temperature=temperature, max_tokens=work.tokens)
         collector = Collector(worker, Base(), sampling, Reward(), work.prompts)
         own = replace(engine, module=engine.module if policy is first else policy)

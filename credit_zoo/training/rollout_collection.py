@@ -109,8 +109,7 @@ class Collector:
     def _ask(self, source: Questions, numbers: Sequence[int], seed: int) -> list["_Group"]:
         questions = [source[number] for number in numbers]
         prompts = self.worker.encode(questions)
-        drawn = (questions, prompts, self.sampling, generators(seed, numbers))
-        scores, responses = self.worker.generate_and_score(*drawn, measure=True)
+        scores, responses = self.worker.generate_and_score(questions, prompts, self.sampling, generators(seed, numbers))
         lengths = responses.mask.sum(1).tolist()
         size = self.sampling.group
         return [
