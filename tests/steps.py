@@ -15,6 +15,7 @@ from credit_zoo.policy.policy import Policy
 from credit_zoo.question import Question, Score, Source
 from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import SHAPERS
+from credit_zoo.rollout.measured_responses import MeasuredResponses
 from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.rollout.worker import RolloutWorker
 from credit_zoo.training.engine import TorchEngine
@@ -39,16 +40,20 @@ def prompts(policy: Policy, count=3):
     return policy.encoder.prompts(list(zip(pictures(count), texts, strict=True)))
 
 
-def responses(policy: Policy, count=3, group=4, length=12, seed=0):
-    """Sampled responses of unequal lengths; a gap in the mask, because a mask need not be a prefix."""
-    drawn = sample(
-        policy, prompts(policy, count), SamplingParams(group, max_tokens=length), torch.Generator().manual_seed(seed)
-    )
+def responses(policy: Policy, count=3, group=4, length=12, seed=0, measured=True):
+    """Sampled responses of unequal lengths, `measured` while they were drawn; a gap in the mask, because a mask need not
+    be a prefix.
+    """
+    sampling, draws = SamplingParams(group, max_tokens=length), torch.Generator().manual_seed(seed)
+    drawn = sample(policy, prompts(policy, count), sampling, draws, measure=True)
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, length + 1, (len(drawn.ids),), generator=generator)
     mask = torch.arange(length) < lengths[:, None]
     mask[0, 1:2] = False
-    return Responses(drawn.ids, mask, drawn.logp * mask, torch.zeros(len(mask), dtype=torch.bool), drawn.row_of)
+    found = (drawn.ids, mask, drawn.logp * mask, torch.zeros(len(mask), dtype=torch.bool), drawn.row_of)
+    if not measured:
+        return Responses(*found)
+    return MeasuredResponses(*found, {name: values * mask for name, values in drawn.signals.items()})
 
 
 def batch(policy: Policy, **settings) -> RolloutBatch:
@@ -87,7 +92,7 @@ class Numbers:
 
 
 def collector(policy, base, prompts=2):
-    worker = RolloutWorker(policy, Coin(), PromptConfig(style="short"))
+    worker = RolloutWorker(policy, Coin(), PromptConfig(style="short"), measure=True)
     return Collector(worker, base, SamplingParams(group=6, max_tokens=8), Reward(), prompts)
 
 
@@ -139,7 +144,8 @@ def given(t: Trainer, data: RolloutBatch):
 def reordered(data: RolloutBatch, order) -> RolloutBatch:
     """The same responses in another order."""
     r = data.responses
-    moved = Responses(r.ids[order], r.mask[order], r.logp[order], r.truncated[order], r.row_of[order])
+    rows = (r.ids[order], r.mask[order], r.logp[order], r.truncated[order], r.row_of[order])
+    moved = MeasuredResponses(*rows, {name: values[order] for name, values in r.signals.items()})
     parts = {name: value[order] for name, value in data.reward_parts.items()}
     return RolloutBatch(data.prompts, moved, data.group[order], data.correct[order], data.reward[order], parts)
 
@@ -149,9 +155,9 @@ def wider(data: RolloutBatch, pad_token: int, left=8, right=8) -> RolloutBatch:
     pad = torch.nn.functional.pad
     p, r = data.prompts, data.responses
     more = Prompts(pad(p.ids, (left, 0), value=pad_token), pad(p.mask, (left, 0)), p.vision)
-    grown = Responses(
-        pad(r.ids, (0, right), value=pad_token), pad(r.mask, (0, right)), pad(r.logp, (0, right)), r.truncated, r.row_of
-    )
+    rows = (pad(r.ids, (0, right), value=pad_token), pad(r.mask, (0, right)), pad(r.logp, (0, right)))
+    signals = {name: pad(values, (0, right)) for name, values in r.signals.items()}
+    grown = MeasuredResponses(*rows, r.truncated, r.row_of, signals)
     return RolloutBatch(more, grown, data.group, data.correct, data.reward, data.reward_parts)
 
 

@@ -14,7 +14,7 @@ from steps import Meeting
 from credit_zoo.errors import UsageError
 from credit_zoo.evaluation import harness, rescore
 from credit_zoo.evaluation.baselines import as_response, best_constant_answer, random_answers
-from credit_zoo.evaluation.generations import GenerationLog, read_generations
+from credit_zoo.evaluation.generations import GenerationLog, read_generations, read_head
 from credit_zoo.evaluation.grading import Completions, grade
 from credit_zoo.evaluation.harness import EvalConfig, measure
 from credit_zoo.question import Question
@@ -307,6 +307,24 @@ def test_another_grader_makes_another_record(measured, capsys, monkeypatch):
     assert (new.grader, new.correctness[0]) == ("rules v99", 1.0)
     assert new.correctness[1:] == old.correctness[1:]
     assert new.beside.baselines == old.beside.baselines
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_the_head_of_a_log_is_read_without_its_answers(tmp_path, pack):
+    file = tmp_path / "log"
+    file.write_bytes(pack(b'{"head": {"bench": "geometry3k"}}\n{"pass": "none"}\n'))
+    assert read_head(file) == {"bench": "geometry3k"}
+    with pytest.raises(UsageError, match="is not a log of answers"):
+        read_generations(file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"[]\n", b"{}\n", b'{"head": 1}', gzip.compress(b'{"head": {}}\n')[:-9]]
+)
+def test_what_has_no_head_is_refused(tmp_path, content):
+    (tmp_path / "log").write_bytes(content)
+    with pytest.raises(UsageError, match="is not a log of answers"):
+        read_generations(tmp_path / "log")
 
 
 def test_a_log_that_is_none_is_refused(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Sampling: its log-probabilities are the trainer's, its greedy answers transformers' own."""
 
+import dataclasses
 import sys
 
 import pytest
@@ -9,11 +10,56 @@ from hypothesis import strategies as st
 from steps import prompts
 
 from credit_zoo.policy.batch_layout import BatchLayout
-from credit_zoo.rollout.sampling import BLOCK, SamplingParams, generators, invert, restrict, rows_together, sample
+from credit_zoo.policy.policy import Policy
+from credit_zoo.rollout.measured_responses import MeasuredResponses
+from credit_zoo.rollout.sampling import (
+    BLOCK,
+    SamplingParams,
+    _entropy,
+    generators,
+    invert,
+    restrict,
+    rows_together,
+    sample,
+)
 
 
 def draw(policy, seed=0, **settings):
     return sample(policy, prompts(policy), SamplingParams(**settings), torch.Generator().manual_seed(seed))
+
+
+MEASURED = [{}, {"temperature": 0.7}, {"top_k": 20}, {"top_p": 0.8}, {"temperature": 1.3, "top_k": 40, "top_p": 0.9}]
+
+
+@pytest.mark.parametrize("layout", ["shared", "plain"])
+@pytest.mark.parametrize("settings", MEASURED)
+def test_what_is_measured_while_tokens_are_drawn_is_what_a_pass_of_its_own_measures(tiny, settings, layout):
+    sampling = SamplingParams(6, max_tokens=24, **settings)
+    draws = [torch.Generator().manual_seed(3) for _ in range(2)]
+    drawn = sample(tiny, prompts(tiny), sampling, draws[0], measure=True)
+    policy = Policy(tiny.model, tiny.encoder, dataclasses.replace(tiny.settings, layout=layout))
+    with torch.no_grad():
+        found = policy(BatchLayout.of(prompts(tiny), drawn), sampling.temperature, sampling.truncation)
+    assert set(drawn.signals) == {"logp", "entropy", "collision"}
+    for name, values in drawn.signals.items():
+        torch.testing.assert_close(values, getattr(found, name) * drawn.mask, atol=1e-5, rtol=0)
+    plain = sample(tiny, prompts(tiny), sampling, draws[1])
+    assert not isinstance(plain, MeasuredResponses)
+    assert all(torch.equal(getattr(plain, name), getattr(drawn, name)) for name in ("ids", "mask", "logp", "truncated"))
+
+
+def test_nothing_is_measured_of_a_greedy_answer(tiny):
+    drawn = sample(tiny, prompts(tiny), SamplingParams(1, temperature=0.0), torch.Generator(), measure=True)
+    assert not isinstance(drawn, MeasuredResponses)
+
+
+def test_entropy_over_blocks_of_a_large_vocabulary_is_that_of_all(tiny):
+    logits = 3 * torch.randn(2, 40 * BLOCK + 7, generator=torch.Generator().manual_seed(0))
+    logits[0, 5:] = -torch.inf
+    logs = logits.log_softmax(-1)
+    expected = -(logs.exp() * logs.clamp(min=-1e4)).sum(-1)
+    torch.testing.assert_close(_entropy(logs), expected, atol=1e-4, rtol=0)
+    assert _entropy(torch.tensor([[0.5, 0.25, 0.25]]).log())[0] == pytest.approx(1.5 * 0.693147, abs=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

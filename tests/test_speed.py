@@ -18,6 +18,7 @@ from credit_zoo.policy.signals import layer_similarity, listen
 from credit_zoo.speed import meter, profile, table
 from credit_zoo.speed import pepo_baseline as release
 from credit_zoo.speed import plots as picture
+from credit_zoo.speed.floor import Weights
 from credit_zoo.speed.scaling import LADDERS
 from credit_zoo.speed.workload import (
     Work,
@@ -167,6 +168,47 @@ def test_parts_are_measured_written_and_shown(tmp_path, capsys):
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_phases_stand_beside_their_floors(tmp_path, capsys):
+    words = ["prompts=2", "group=2", "tokens=4", "high=2", "wide=3", "repeats=2", f"out={tmp_path}"]
+    assert command.main(["phases", *words]) == 0
+    found = json.loads((tmp_path / "phases.json").read_text())["found"]
+    rows = {row["name"]: row for row in found["rows"]}
+    assert sum(row["share"] for row in rows.values()) == pytest.approx(1)
+    # 2 x 4 responses of 4 tokens and 2 prompts of 8 + 6 + 8, once forward and twice backward; 2 x 24 patches once.
+    text, vision = found["weights"]["text"], found["weights"]["vision"]
+    forward = 2 * (text * (4 * 4 + 2 * 22) + vision * 2 * 24) / found["rate"]
+    assert rows["training: forward"]["floor"] == pytest.approx(forward)
+    assert rows["training: backward"]["floor"] == pytest.approx(2 * 2 * text * (4 * 4 + 2 * 22) / found["rate"])
+    assert "times the floor" in capsys.readouterr().out
+
+
+def test_weights_that_a_token_meets_are_all_but_the_tower_s_the_tied_embedding_once(policy):
+    found, config = Weights.of(policy), policy.model.config.get_text_config()
+    every = sum(parameter.numel() for parameter in policy.model.parameters())
+    assert found.text + found.vision == every and found.text > config.vocab_size * config.hidden_size
+
+
+def test_random_responses_are_measured_as_sampling_would(policy):
+    data = random_batch(policy, TINY)
+    with torch.no_grad():
+        said = policy(BatchLayout.of(data.prompts, data.responses), 1.0)
+    for name, values in data.responses.signals.items():
+        torch.testing.assert_close(values, getattr(said, name), atol=1e-5, rtol=0)
+
+
+def test_a_whole_run_is_told_by_its_sums():
+    seconds = {"TRL, sampling": 10.0, "ours, sampling": 5.0, "TRL, training": 20.0, "ours, training": 5.0}
+    found = {"seconds": seconds, "training": 4.0, "whole": 3.0, "read": 0.66, "tenths": []}
+    part = {"part": "run", "work": {"steps": 100}, "found": found, "machine": {"gpu": "g"},
+            "versions": {"torch": "1", "transformers": "1"}}  # fmt: skip
+    shown = table.summary({"run": part})
+    assert (
+        "over a run of 100 steps, 66% of the response tokens read with a gradient | 5.000 s | 20.000 s (TRL) | 4.00"
+        in shown
+    )
+    assert "| a whole run of 100 steps, sampling in it | 10.000 s | 30.000 s (TRL) | 3.00 times faster |" in shown
+
+
 def test_a_large_model_is_measured_under_a_name_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setitem(profile.PARTS, "steps", lambda work: {"rows": [], "parts": []})
     work = Work(model="qwen2_5_vl_3b", dtype="bfloat16")
@@ -226,3 +268,12 @@ def test_trl_does_the_same_work_in_turns(tmp_path):
     found = json.loads((tmp_path / "trl.json").read_text())["found"]
     assert found["training"]["median"] > 0 and found["prompt_tokens"] > 36
     assert found["peak"]["training"]["ours"]["peak"] < found["peak"]["training"]["TRL"]["peak"]
+
+
+@pytest.mark.slow
+def test_a_whole_run_takes_turns_with_trl(tmp_path):
+    pytest.importorskip("trl")
+    words = ["prompts=4", "group=4", "micro_batch=8", "steps=3"]
+    assert command.main(["run", *words, f"out={tmp_path}"]) == 0
+    found = json.loads((tmp_path / "run.json").read_text())["found"]
+    assert found["training"] > 0 and 0 < found["read"] <= 1 and len(found["tenths"]) == 3

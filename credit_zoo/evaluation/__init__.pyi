@@ -9,6 +9,7 @@ from .generations import GenerationLog as GenerationLog
 from .generations import full_head as full_head
 from .generations import key_of as key_of
 from .generations import read_generations as read_generations
+from .generations import read_head as read_head
 from .grading import Completions as Completions
 from .grading import EvalResult as EvalResult
 from .grading import Rule as Rule

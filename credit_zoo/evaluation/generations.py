@@ -8,12 +8,16 @@ the order of the questions.
 
 import fcntl
 import gzip
+import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, TypeVar
 
 from credit_zoo.errors import UsageError
 from credit_zoo.evaluation.grading import Completions
@@ -26,6 +30,7 @@ PASSES: tuple[Pass, ...] = ("sampled", "greedy")
 FORMAT = 2  # 1 had no places: its lines were in the order of the questions
 ALONE = ProcessGroup()
 GZIP = b"\x1f\x8b"
+T = TypeVar("T")
 _FIELDS = tuple(field.name for field in fields(Question) if field.name != "image")
 
 
@@ -73,8 +78,9 @@ class GenerationLog:
         all answers in `done`.
         """
         if self.processes.rank == 0:
-            rows = [self._row(kind, place, said) for kind in PASSES for place, said in sorted(self.done[kind].items())]
-            content = gzip.compress(_lines([{"head": self.head}, *rows]).encode(), mtime=0)
+            answers = ((kind, place) for kind in PASSES for place in sorted(self.done[kind]))
+            rows = (self._row(kind, place, self.done[kind][place]) for kind, place in answers)
+            content = _zipped(chain([{"head": self.head}], rows))
             for path in paths:
                 atomic_bytes(path, content)
         self.processes.share([])  # no part goes before the whole is on disk
@@ -83,12 +89,21 @@ class GenerationLog:
             file.close()
 
 
-def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _zipped(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A compressed log; its text is never there as a whole."""
+    content = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=content, mtime=0) as file:
+        for row in rows:
+            file.write(_line(row).encode())
+    return content.getvalue()
 
 
 def _write(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> None:
-    file.write(_lines(rows))
+    file.writelines(map(_line, rows))
     file.flush()
     os.fsync(file.fileno())
 
@@ -156,22 +171,56 @@ def _answered(row: Mapping[str, Any]) -> Completions:
     return Completions(tuple(row["texts"]), tuple(row["truncated"]))
 
 
+def read_head(path: Path) -> dict[str, Any]:
+    """What a finished log, or a part of one, was asked; its answers are not read."""
+    with _readable(path) as rows:
+        return _head(rows)
+
+
 def read_generations(path: Path) -> tuple[dict[str, Any], list[Question], list[Completions], list[Completions] | None]:
     """What a finished log, or a part of one, holds: the head, the questions without their pictures, the sampled and
     the greedy answers, None where these are not whole.
     """
+    said: dict[str, list[tuple[int, Completions]]] = {kind: [] for kind in PASSES}
+    questions: list[tuple[int, Question]] = []
+    with _readable(path) as rows:
+        head = _head(rows)
+        for row in rows:
+            place = row.get("place", 0)
+            said[row["pass"]].append((place, _answered(row)))
+            if row["pass"] == "sampled":
+                questions.append((place, _question(row)))
+    sampled, greedy = (_in_order(said[kind]) for kind in PASSES)
+    return head, _in_order(questions), sampled, greedy if 0 < len(greedy) == len(sampled) else None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Iterator[dict[str, Any]]]:
+    """The rows of a log as they are read, one after the other; what is no log is named."""
     try:
-        content = path.read_bytes()
-        whole = gzip.decompress(content) if content.startswith(GZIP) else content[: content.rindex(b"\n")]
-        head, *rows = [json.loads(line) for line in whole.decode().strip().split("\n")]
-        rows.sort(key=lambda row: row.get("place", 0))  # stable: older logs are in order
-        sampled = [row for row in rows if row["pass"] == "sampled"]
-        questions = [
-            Question(**{name: row[name] for name in _FIELDS if name != "choices"}, image=None,
-                     choices=tuple(row["choices"])) for row in sampled
-        ]  # fmt: skip
-        greedy = [_answered(row) for row in rows if row["pass"] == "greedy"]
-        answers = [_answered(row) for row in sampled]
-        return head["head"], questions, answers, greedy if 0 < len(greedy) == len(answers) else None
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        with path.open("rb") as raw:
+            zipped = raw.read(len(GZIP)) == GZIP
+            raw.seek(0)
+            # Of a part the last line may be torn.
+            lines = gzip.GzipFile(fileobj=raw) if zipped else (line for line in raw if line.endswith(b"\n"))
+            yield (json.loads(line) for line in lines)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         raise UsageError(f"{path} is not a log of answers: {error}") from error
+
+
+def _head(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    first = next(rows, None)
+    if first is None:
+        raise ValueError("it is empty")
+    head: dict[str, Any] = first["head"]
+    return head
+
+
+def _question(row: Mapping[str, Any]) -> Question:
+    told = {name: row[name] for name in _FIELDS if name != "choices"}
+    return Question(**told, image=None, choices=tuple(row["choices"]))
+
+
+def _in_order(placed: list[tuple[int, T]]) -> list[T]:
+    """By place; stable, as older logs have none and are in order."""
+    return [one for _, one in sorted(placed, key=lambda pair: pair[0])]

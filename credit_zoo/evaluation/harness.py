@@ -86,6 +86,17 @@ def measure(
     return grade(worker.bench, told, sampled, greedy, official)
 
 
+@dataclass
+class _Shown:
+    """What the bar shows: the scores of all answers so far, added up."""
+
+    right: float = 0.0
+    answers: int = 0
+
+    def add(self, scores: Sequence[float]) -> None:
+        self.right, self.answers = self.right + sum(scores), self.answers + len(scores)
+
+
 @dataclass(frozen=True)
 class _Asking:
     """One measurement; `told` are the questions without pictures."""
@@ -112,7 +123,9 @@ class _Asking:
         self, kind: Pass, places: Sequence[int], found: Mapping[int, Completions]
     ) -> Iterator[tuple[int, Completions]]:
         sampling = self.settings.sampling(greedy=kind == "greedy")
-        right = [score for place, said in found.items() for score in self._scores(place, said)]
+        shown = _Shown()
+        for place, known in found.items():
+            shown.add(self._scores(place, known))
         hidden = None if self.processes.rank == 0 else True
         with tqdm(total=len(places), desc=self.title, leave=False, disable=hidden) as bar:
             for start in range(0, len(places), self.settings.batch):
@@ -125,8 +138,9 @@ class _Asking:
                     if self.log:
                         self.log.add(kind, pairs)
                     yield from pairs
-                    right += [score for pair in pairs for score in self._scores(*pair)]
-                    bar.set_postfix(score=f"{100 * sum(right) / len(right):.1f}", refresh=False)
+                    for pair in pairs:
+                        shown.add(self._scores(*pair))
+                    bar.set_postfix(score=f"{100 * shown.right / shown.answers:.1f}", refresh=False)
                     bar.update(len(some))
 
     def _scores(self, place: int, said: Completions) -> list[float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from credit_zoo.answers import GRADER_VERSION, RULES, Symbolic
 from credit_zoo.errors import UsageError
 from credit_zoo.evaluation.baselines import BASELINES
-from credit_zoo.evaluation.generations import read_generations
+from credit_zoo.evaluation.generations import read_generations, read_head
 from credit_zoo.evaluation.grading import EvalResult, evaluation_fields, grade
 from credit_zoo.questions import Benchmark
 from credit_zoo.registry import BENCHMARKS
@@ -115,7 +115,7 @@ def _compared(run: _Regraded, name: str, stage: str, measured: EvalResult) -> st
 def _named(path: Path) -> tuple[str, str, str]:
     """The run, the benchmark and the stage, or baseline, that a log belongs to."""
     _, _, stage = path.name.partition(".")[0].rpartition("-")
-    return run_id_of(path.absolute().parent.parent.name), str(read_generations(path)[0]["bench"]), stage
+    return run_id_of(path.absolute().parent.parent.name), str(read_head(path)["bench"]), stage
 
 
 def _record_of(run_id: str, results: Path) -> RunRecord | None:

@@ -140,7 +140,7 @@ def identity(context: RunContext) -> record.Identity:
 
 def _training(context: RunContext, trained: TrainingSummary) -> record.Training:
     reports = trained.reports
-    names = ("sampled_prompts", "kept_prompts", "kept_tokens", "resampling_rounds")
+    names = ("sampled_prompts", "kept_prompts", "kept_tokens", "trained_tokens", "resampling_rounds")
     return record.Training(
         source=training_source(trained.bench, trained.split, trained.source),
         steps=context.config.train.steps,

@@ -26,6 +26,7 @@ from credit_zoo.evaluation import (
     passes,
     random_answers,
     read_generations,
+    read_head,
 )
 from credit_zoo.experiment.config import ExperimentConfig, benchmark, settings_of
 from credit_zoo.experiment.context import EvalSet, RunContext, Stage, evaluation
@@ -201,8 +202,9 @@ def _taken_over(
     for path in (kept, elsewhere):
         if not path.exists():
             continue
-        theirs, _, sampled, greedy = read_generations(path)
+        theirs = read_head(path)
         if theirs == head:
+            _, _, sampled, greedy = read_generations(path)
             if path != kept:
                 atomic_bytes(kept, path.read_bytes())
             return str(path), sampled, greedy
@@ -214,7 +216,7 @@ def _taken_over(
 def release(context: RunContext) -> None:
     """Once the record is written: what other starts of the run would take over is in its folder alone."""
     for path in (context.folder / "answers").glob("*.jsonl.gz"):
-        _shared(context, "unfinished", read_generations(path)[0]).unlink(missing_ok=True)
+        _shared(context, "unfinished", read_head(path)).unlink(missing_ok=True)
 
 
 def _weights(context: RunContext, stage: Stage) -> str:

@@ -17,7 +17,6 @@ from credit_zoo.experiment.preflight import check_first
 from credit_zoo.experiment.run_identity import AlreadyFinished, with_identity
 from credit_zoo.experiment.setup import log_setup, open_run
 from credit_zoo.experiment.training_run import save_diverged, train, training_set, warn_of_overlap
-from credit_zoo.leaderboard import build, page_folder, row, write_sections
 from credit_zoo.objective import ContractError
 from credit_zoo.policy import export_policy
 from credit_zoo.results import record, write
@@ -98,6 +97,9 @@ def _finish(
     context: RunContext, evaluations: Sequence[record.Evaluation], trained: TrainingSummary | None, seconds: float
 ) -> Outcome:
     """Writes the record, prints the row and where the record lies."""
+    # Not from the top: pandas takes a second, and is wanted when all is done.
+    from credit_zoo.leaderboard import row
+
     if not context.accelerator.is_main_process:
         return Outcome(0)
     run, results = run_record(context, evaluations, trained, seconds), Path(context.command.results)
@@ -116,6 +118,8 @@ def publish(results: Path) -> None:
     To be called once a command, after its last seed: every record is read, and between two seeds, or while a model is
     gathered, the other processes would wait for it.
     """
+    from credit_zoo.leaderboard import build, page_folder, write_sections
+
     if not PartialState().is_main_process or not results.is_dir():
         return
     built = build(results)

@@ -15,7 +15,8 @@ from credit_zoo.experiment.plan import PROMPT_TOKENS
 from credit_zoo.facts import UPDATE_SIGNAL, ShaperFacts
 from credit_zoo.policy import pack, split
 from credit_zoo.registry import ESTIMATORS, SHAPERS
-from credit_zoo.training import measured_signals, needs_old_policy
+from credit_zoo.rollout import SAMPLED_SIGNALS
+from credit_zoo.training import Silence, measured_signals, needs_old_policy
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,12 @@ def shares(config: ExperimentConfig) -> list[Share]:
 def exchanges(config: ExperimentConfig, facts: ShaperFacts, rows: int) -> list[Exchange]:
     """What a step exchanges, where each process has `rows` responses; gradients aside, which the engine shares."""
     train, base, length = config.train, config.base, config.sampling.max_tokens
-    two_pass = needs_old_policy(facts, base, train.updates)
+    # What the policy that samples has measured on the way; half precision rounds it otherwise than a pass would.
+    at_hand = SAMPLED_SIGNALS if config.rollout.engine == "hf" and config.model.dtype == "float32" else ()
+    two_pass = needs_old_policy(facts, base, train.updates, at_hand)
     passes = train.updates + two_pass
+    if train.updates > 1 and Silence.of(config.shaper, base, train.updates).rows:
+        passes += train.updates  # without a gradient, over what has none
     whole = [
         Exchange("reduce", (2,), 1, "responses and tokens of the step"),
         Exchange("gather", (1,), 1, "rows of the fullest process"),

@@ -88,7 +88,8 @@ def train(
         context.log(f"from    step {saved.progress.step}")
         _load_weights(context, saved)
     together = context.config.train.rollout_tokens
-    worker = RolloutWorker(context.policy, training_set.bench, context.config.prompt, context.sampler, together)
+    policy, bench, prompt = context.policy, training_set.bench, context.config.prompt
+    worker = RolloutWorker(policy, bench, prompt, context.sampler, together, measure=True)
     trainer = _trainer(context, worker)
     if saved:
         trainer.engine.load(saved.state)

@@ -1,3 +1,4 @@
+from .advantages import Estimator as Estimator
 from .advantages import Grpo as Grpo
 from .base import Base as Base
 from .compatibility import Budget as Budget

@@ -11,12 +11,14 @@ from .lm_head import TokenStatistics as TokenStatistics
 from .lm_head import token_statistics as token_statistics
 from .lora import merged as merged
 from .measurement import measure_tokens as measure_tokens
+from .measurement import measure_view as measure_view
 from .model_size import Sizes as Sizes
 from .model_size import kept_config as kept_config
 from .model_size import sizes as sizes
 from .packing import MicroBatch as MicroBatch
 from .packing import pack as pack
 from .packing import split as split
+from .packing import width_of as width_of
 from .policy import SHIPPED as SHIPPED
 from .policy import SMALL_MODEL as SMALL_MODEL
 from .policy import ModelConfig as ModelConfig

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from credit_zoo import masked
 from credit_zoo.errors import UsageError
 from credit_zoo.facts import TEXT_SIGNALS, VIEW_PREFIX
 from credit_zoo.policy.batch_layout import BatchLayout
@@ -49,12 +50,34 @@ def measure_tokens(
     text = [name for name in wanted if name in TEXT_SIGNALS]
     beside_model = dict(text_signals(text, policy.encoder, rows.response_ids, rows.mask))
     if any(name.startswith(VIEW_PREFIX) for name in wanted):
-        behind = _degraded(policy, rows, view)
         beside = states[0].view(*rows.response_ids.shape, -1) if compared else None
-        with torch.no_grad():
-            seen = model(behind, temperature, truncation, beside=beside)
-        beside_model |= {VIEW_PREFIX + name: values for name, values in seen._asdict().items()}
+        beside_model |= _seen(model, _degraded(policy, rows, view), temperature, truncation, beside)
     return found, token_signals(wanted, found, cosines, rows.mask if mask is None else mask, beside_model)
+
+
+def measure_view(
+    policy: Policy,
+    model: nn.Module,
+    rows: BatchLayout,
+    needs: Iterable[str],
+    temperature: float,
+    truncation: Truncation,
+    mask: Bool[Tensor, "B T"],
+) -> TokenSignals:
+    """The signals that a pass behind the degraded prompts alone gives, as `measure_tokens` measures them: all of a
+    degraded view but those that compare it with the policy that sees the picture.
+    """
+    found = _seen(model, _degraded(policy, rows, None), temperature, truncation, None)
+    return TokenSignals({name: masked.fill(found[name], mask) for name in needs})
+
+
+@torch.no_grad()
+def _seen(
+    model: nn.Module, behind: BatchLayout, temperature: float, truncation: Truncation, beside: Tensor | None
+) -> dict[str, Tensor]:
+    """The signals of the view, from responses behind the degraded prompts."""
+    seen = model(behind, temperature, truncation, beside=beside)
+    return {VIEW_PREFIX + name: values for name, values in seen._asdict().items()}
 
 
 def _degraded(policy: Policy, rows: BatchLayout, view: View | None) -> BatchLayout:

@@ -3,6 +3,10 @@ from .engines import RolloutEngine as RolloutEngine
 from .engines import sampler as sampler
 from .importance_correction import SamplerMismatch as SamplerMismatch
 from .importance_correction import truncated_importance_ratio as truncated_importance_ratio
+from .measured_responses import SAMPLED_SIGNALS as SAMPLED_SIGNALS
+from .measured_responses import MeasuredResponses as MeasuredResponses
+from .measured_responses import joined as joined
+from .measured_responses import rows_of as rows_of
 from .processes import ProcessGroup as ProcessGroup
 from .sampling import SamplingParams as SamplingParams
 from .sampling import generators as generators

@@ -1,7 +1,11 @@
-"""Sampling: every prompt is read once, its cache is copied to the group, and the group is sampled together."""
+"""Sampling: every prompt is read once, its cache is copied to the group, and the group is sampled together.
+
+What a token is drawn from is at hand while it is drawn, so that log-probability, entropy and collision probability of
+every token can be told on the way (`MeasuredResponses`), as a pass over the responses would tell them.
+"""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +14,7 @@ from torch import Tensor
 
 from credit_zoo.errors import UsageError, check_range
 from credit_zoo.policy import Policy, Truncation
+from credit_zoo.rollout.measured_responses import SAMPLED_SIGNALS, MeasuredResponses
 from credit_zoo.types import Prompts, Responses
 
 # One source of draws, or one for each prompt.
@@ -22,6 +27,8 @@ TOGETHER = 32  # blocks that are summed at once: sums in float64 copy what they 
 # one that has ended is decoded on to no purpose. On the CPU asking costs nothing, and every token is asked after.
 LOOK_EVERY = 8
 SEEDS = 2**32  # as many as torch's generator tells apart
+# Low enough that a token has probability 0 in float32, finite so that 0 times it stays 0.
+LOWEST = -1e4
 # Above what sums over a block and over all of it may differ by: a draw never runs past the last possible token.
 EDGE = 1e-12
 
@@ -69,8 +76,17 @@ def invert(
     """
     if sampling.temperature == 0:
         return logits.argmax(-1), torch.zeros(len(logits), device=logits.device)
+    return _inverted(_log_probabilities(logits, sampling).exp_(), chance)
+
+
+def _log_probabilities(logits: Float[Tensor, "B V"], sampling: SamplingParams) -> Float[Tensor, "B V"]:
+    """Of what is drawn from; uses up the logits."""
     z = restrict(logits, sampling.top_k, sampling.top_p)
-    p = z.sub_(z.logsumexp(-1, keepdim=True)).exp_()
+    return z.sub_(z.logsumexp(-1, keepdim=True))
+
+
+def _inverted(p: Float[Tensor, "B V"], chance: Float[Tensor, " B"]) -> tuple[Tensor, Tensor]:
+    """The tokens by inversion of their probabilities, and their log-probabilities."""
     # Which block of the vocabulary, then which token of it: no second array of the logits' size.
     blocks = _block_sums(p)
     reached = blocks.cumsum(-1)
@@ -82,6 +98,30 @@ def invert(
     place = torch.searchsorted(inside, torch.minimum(wanted, inside[:, -1:] * (1 - EDGE)), right=True)
     token = columns.gather(-1, place)
     return token[:, 0], p.gather(-1, token)[:, 0].log()
+
+
+def _draw(
+    logits: Float[Tensor, "B V"], sampling: SamplingParams, chance: Float[Tensor, " B"], measure: bool
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A token per row, `[B]`, and what is told of it: "logp" at least, with `measure` all of `SAMPLED_SIGNALS`."""
+    if not measure:
+        token, logp = invert(logits, sampling, chance)
+        return token, {"logp": logp}
+    logs = _log_probabilities(logits, sampling)
+    entropy = _entropy(logs)
+    p = logs.exp_()
+    token, logp = _inverted(p, chance)
+    collision = torch.linalg.vector_norm(p, dim=-1).square()
+    return token, {"logp": logp, "entropy": entropy, "collision": collision}
+
+
+def _entropy(logs: Float[Tensor, "B V"]) -> Float[Tensor, " B"]:
+    """-sum_v p log p, some blocks of the vocabulary at a time; tokens that are left out have log-probability -inf."""
+    found = logs.new_zeros(len(logs))
+    for part in logs.split(TOGETHER * BLOCK, dim=-1):
+        finite = part.clamp(min=LOWEST)
+        found -= torch.linalg.vecdot(finite.exp(), finite)
+    return found
 
 
 def _block_sums(p: Float[Tensor, "B V"]) -> Float[Tensor, "B N"]:
@@ -111,20 +151,31 @@ def generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
 
 @torch.no_grad()
 def sample(
-    policy: Policy, prompts: Prompts, sampling: SamplingParams, draws: Draws, tokens: int | None = None
+    policy: Policy,
+    prompts: Prompts,
+    sampling: SamplingParams,
+    draws: Draws,
+    tokens: int | None = None,
+    measure: bool = False,
 ) -> Responses:
     """Draws `sampling.group` responses to every prompt, from one source or from one for each prompt. What one
     response draws does not depend on the others, nor on how many are drawn together: so many that prompts and
-    responses have at most that many `tokens` (None: any number), and at least one.
+    responses have at most that many `tokens` (None: any number), and at least one. With `measure` they are
+    `MeasuredResponses`, of the same draws; a greedy answer is drawn from nothing that could be measured.
     """
     policy.eval()
+    measure = measure and sampling.temperature > 0
     row_of = torch.arange(len(prompts)).repeat_interleave(sampling.group)
     chance = chances(len(prompts), sampling, draws)
     rows = rows_together(prompts.ids.shape[1] + sampling.max_tokens, sampling.group, tokens)
     parts = zip(row_of.split(rows), chance.split(rows), strict=True)
-    drawn = [_sample_rows(policy, prompts, sampling, *part) for part in parts]
-    ids, mask, logp, cut = (torch.cat(values) for values in zip(*drawn, strict=True))
-    return Responses(ids, mask, logp, cut, row_of)
+    drawn = [_sample_rows(policy, prompts, sampling, *part, measure) for part in parts]
+    *columns, told = zip(*drawn, strict=True)
+    ids, mask, cut = (torch.cat(values) for values in columns)
+    signals = {name: torch.cat([one[name] for one in told]) for name in told[0]}
+    if not measure:
+        return Responses(ids, mask, signals["logp"], cut, row_of)
+    return MeasuredResponses(ids, mask, signals["logp"], cut, row_of, signals)
 
 
 def rows_together(length: int, group: int, tokens: int | None) -> int:
@@ -134,11 +185,12 @@ def rows_together(length: int, group: int, tokens: int | None) -> int:
 
 
 def _sample_rows(
-    policy: Policy, prompts: Prompts, sampling: SamplingParams, row_of: Tensor, chance: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ids, mask, log-probabilities and truncation of some responses, drawn together."""
+    policy: Policy, prompts: Prompts, sampling: SamplingParams, row_of: Tensor, chance: Tensor, measure: bool
+) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """Ids, mask, truncation and what is told of the tokens of some responses, drawn together."""
     device = next(policy.parameters()).device
-    drawn = _Drawn.empty(chance.shape, policy.encoder.pad_token, device)
+    told = SAMPLED_SIGNALS if measure else SAMPLED_SIGNALS[:1]
+    drawn = _Drawn.empty(chance.shape, policy.encoder.pad_token, device, told)
     stop = torch.tensor(policy.encoder.stop_tokens, device=device)
     every = 1 if device.type == "cpu" else LOOK_EVERY
 
@@ -151,8 +203,8 @@ def _sample_rows(
     ended = torch.zeros_like(here, dtype=torch.bool)
     for t in range(sampling.max_tokens):
         logits = policy.finish_logits(policy.model.get_output_embeddings()(hidden), sampling.temperature or 1.0)
-        token, chosen = invert(logits, sampling, chance[:, t])
-        drawn.put(t, here, token, chosen, ~ended)
+        token, found = _draw(logits, sampling, chance[:, t], measure)
+        drawn.put(t, here, token, found, ~ended)
         ended = ended | torch.isin(token, stop)
         if t + 1 == sampling.max_tokens:
             break
@@ -172,26 +224,30 @@ def _sample_rows(
 
 @dataclass(frozen=True)
 class _Drawn:
-    """What was drawn so far, `[B, T]`; what stands behind the end of a response is as it was made."""
+    """What was drawn so far, `[B, T]`, and what is `told` of it; what stands behind the end of a response is as it was
+    made.
+    """
 
     ids: Tensor
     mask: Tensor
-    logp: Tensor
+    told: Mapping[str, Tensor]
     pad_token: int
 
     @classmethod
-    def empty(cls, size: torch.Size, pad_token: int, device: torch.device) -> "_Drawn":
+    def empty(cls, size: torch.Size, pad_token: int, device: torch.device, told: Sequence[str]) -> "_Drawn":
         mask = torch.zeros(size, dtype=torch.bool, device=device)
-        return cls(torch.full(size, pad_token, device=device), mask, torch.zeros(size, device=device), pad_token)
+        values = {name: torch.zeros(size, device=device) for name in told}
+        return cls(torch.full(size, pad_token, device=device), mask, values, pad_token)
 
-    def put(self, t: int, rows: Tensor, token: Tensor, logp: Tensor, going: Tensor) -> None:
+    def put(self, t: int, rows: Tensor, token: Tensor, found: Mapping[str, Tensor], going: Tensor) -> None:
         """The tokens number `t` of some rows, where they go on."""
         self.ids[:, t].index_copy_(0, rows, torch.where(going, token, self.pad_token))
-        self.logp[:, t].index_copy_(0, rows, torch.where(going, logp, 0.0))
         self.mask[:, t].index_copy_(0, rows, going)
+        for name, values in found.items():
+            self.told[name][:, t].index_copy_(0, rows, torch.where(going, values, 0.0))
 
-    def on_cpu(self, cut: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Ids, mask, log-probabilities, and which rows were cut, given their numbers."""
+    def on_cpu(self, cut: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Ids, mask, which rows were cut, given their numbers, and what is told."""
         truncated = torch.zeros(len(self.ids), dtype=torch.bool)
         truncated[cut] = True
-        return self.ids.cpu(), self.mask.cpu(), self.logp.cpu(), truncated
+        return self.ids.cpu(), self.mask.cpu(), truncated, {name: values.cpu() for name, values in self.told.items()}

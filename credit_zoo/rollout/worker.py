@@ -13,20 +13,23 @@ from credit_zoo.types import Prompts, Responses
 
 @dataclass(frozen=True)
 class RolloutWorker:
-    """A policy with the way it is asked and judged. `tokens` bounds what the policy itself samples together."""
+    """A policy with the way it is asked and judged. `tokens` bounds what the policy itself samples together; with
+    `measure` its responses are `MeasuredResponses`.
+    """
 
     policy: Policy
     bench: Benchmark
     prompting: PromptConfig
     sampler: RolloutEngine | None = None  # who samples in the policy's place
     tokens: int | None = None  # of prompts and responses; None: any number
+    measure: bool = False  # signals, while tokens are sampled
 
     def generate(
         self, questions: Sequence[Question], prompts: Prompts, sampling: SamplingParams, draws: Draws
     ) -> Responses:
         """Samples `sampling.group` answers to each question."""
         if self.sampler is None:
-            return sample(self.policy, prompts, sampling, draws, self.tokens)
+            return sample(self.policy, prompts, sampling, draws, self.tokens, self.measure)
         return self.sampler(self.policy, [question.image for question in questions], prompts, sampling, draws)
 
     def generate_and_score(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.results import atomic_write, machine, package_versions, utc_now
 from credit_zoo.speed import microbenchmarks
+from credit_zoo.speed.floor import phases
 from credit_zoo.speed.scaling import growth
 from credit_zoo.speed.startup import start
 from credit_zoo.speed.steps import steps
@@ -19,17 +21,20 @@ from credit_zoo.speed.workload import Work
 FOLDER = Path("leaderboard/speed")
 
 
-def _trl(work: Work) -> dict[str, Any]:
+def _against_trl(name: str, work: Work) -> dict[str, Any]:
     try:
-        from credit_zoo.speed.trl import trl
+        from credit_zoo.speed import trl
     except ImportError as error:
         raise UsageError(f"the comparison with TRL needs it: pip install 'credit_zoo[trl]' ({error})") from None
-    return trl(work)
+    found: dict[str, Any] = getattr(trl, name)(work)
+    return found
 
 
 PARTS: Mapping[str, Callable[[Work], dict[str, Any]]] = {
-    "trl": _trl,
+    "trl": partial(_against_trl, "trl"),
+    "run": partial(_against_trl, "whole_run"),
     "steps": steps,
+    "phases": phases,
     "signals": lambda work: microbenchmarks.signals(work.repeats),
     "head": lambda work: microbenchmarks.head(max(work.repeats // 10, 1)),
     "growth": growth,
@@ -58,7 +63,7 @@ def measure(part: str, work: Work, out: Path) -> Path:
 class Profile(Work):
     """The work that is measured, the parts that are measured of it, and where they are written."""
 
-    parts: tuple[str, ...] = ()  # trl, steps, signals, head, growth, start; none named: all
+    parts: tuple[str, ...] = ()  # trl, run, steps, phases, signals, head, growth, start; none named: all
     out: str = "leaderboard/speed"  # folder of the files
 
     def __post_init__(self) -> None:

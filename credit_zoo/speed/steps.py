@@ -62,7 +62,7 @@ def parts(uniform: Trainer, shaped: Trainer, data: RolloutBatch, work: Work) -> 
     update_batch = prepare(shaped, data, 0.5)
     inputs, _ = measure_signals(shaped, update_batch)
     jobs = {
-        "rollout": lambda: sample(policy, prompts, sampling, draws),
+        "rollout": lambda: sample(policy, prompts, sampling, draws, measure=True),
         "scoring": lambda: measure_signals(shaped, update_batch),
         "shaping": lambda: shape(shaped.shaper, inputs),
         "update": lambda: training_step(uniform, data),

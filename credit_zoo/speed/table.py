@@ -54,6 +54,7 @@ def page(found: Found) -> str:
         parts.append(grid((title, "seconds", "peak MiB"), _parts(one)))
         if work["model"] != "small":
             parts.append(f"{_machine(one)} (`{name}.json`)\n")
+    parts += [_floors(one) for one in found.values() if one["part"] == "phases"]
     return "\n".join(parts)
 
 
@@ -94,6 +95,8 @@ def _share(ours: float, theirs: float) -> str:
 def _comparisons(found: Found) -> Iterator[tuple[str, str, str, str]]:
     if "trl" in found:
         yield from _against_trl(found["trl"]["found"])
+    if "run" in found:
+        yield from _whole_run(found["run"])
     if "steps" in found:
         yield from _contenders(found["steps"]["found"])
     if "signals" in found:
@@ -124,6 +127,18 @@ def _against_trl(one: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     }
     title = "the same without the largest tensor of each"
     yield title, _mib(rest["ours"]), f"{_mib(rest['TRL'])} (TRL)", _share(rest["ours"], rest["TRL"])
+
+
+def _whole_run(part: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Both learn, from the warm start on: sums over all steps."""
+    one, steps = part["found"], part["work"]["steps"]
+    seconds, read = one["seconds"], f"{100 * one['read']:.0f}% of the response tokens read with a gradient"
+    for name, title, parts in (
+        ("training", f"training over a run of {steps} steps, {read}", ("training",)),
+        ("whole", f"a whole run of {steps} steps, sampling in it", ("training", "sampling")),
+    ):
+        ours, theirs = (sum(seconds[f"{who}, {part}"] for part in parts) for who in ("ours", "TRL"))
+        yield title, _seconds(ours), f"{_seconds(theirs)} (TRL)", f"{one[name]:.2f} times faster"
 
 
 def _contenders(one: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -190,6 +205,24 @@ def _steps(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
         )
         for row in one["found"]["rows"]
     ]
+
+
+def _floors(one: Mapping[str, Any]) -> str:
+    """Where the time of a step goes, and how far that is above the arithmetic that must be done."""
+    work, told = one["work"], one["found"]
+    rows = [
+        (
+            row["name"],
+            f"{row['seconds']:.4f}",
+            f"{100 * row['share']:.0f}%",
+            "" if row["floor"] is None else f"{row['floor']:.4f}",
+            "" if row["above"] is None else f"{row['above']:.1f}",
+        )
+        for row in told["rows"]
+    ]
+    rate = f"{told['rate'] / 1e9:.0f} billion operations a second of one large product"
+    title = f"## Against its floor: {work['model']}, {work['dtype']}, at {rate}\n"
+    return f"{title}\n{grid(('phase', 'seconds', 'share', 'floor, seconds', 'times the floor'), rows)}"
 
 
 def _parts(one: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -1,13 +1,15 @@
 """Ours against TRL's `GRPOTrainer` on the same work: model, questions, group size, lengths, micro-batch, updates.
 
-TRL trains through its own `train()`; after each of its steps ours does one. Both sample exactly `tokens` tokens for
-each response, reward them by the benchmark's score, and leave the vision tower frozen. The first steps are not counted.
+TRL trains through its own `train()`; after each of its steps ours does one. Both reward by the benchmark's score and
+leave the vision tower frozen. `trl` compares steps of one size: exactly `tokens` tokens for each response, the first
+steps not counted. `whole_run` compares all steps of a default run from the warm start on, in which both learn:
+responses end where they end, and groups whose answers are all right or all wrong become as many as they become.
 """
 
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from credit_zoo.speed.workload import Work, trainers, training_step
 from credit_zoo.training import Trainer
 
 WARM = 2  # steps that are not counted
+MEASURED = 2  # more steps, whose memory is counted
+# Of a default run of the small model (configs/model/small.gin).
+RATE, LONGEST = 6e-5, 56
 
 
 def trl(work: Work) -> dict[str, Any]:
@@ -34,11 +39,8 @@ def trl(work: Work) -> dict[str, Any]:
     questions = TwinQuestions(bench.twin, "train", DataConfig().difficulty, 0)
     policy = Policy.load(ModelConfig())
     policy.encoder = replace(policy.encoder, stops=(len(policy.encoder.tokenizer),))  # nothing ends a response
-    (ours,) = trainers({"ours": (policy, "uniform")}, work).values()
-    worker = replace(ours.collector.worker, bench=bench, prompting=PromptConfig("short"))
-    ours = replace(ours, collector=replace(ours.collector, worker=worker))
-    log = _Log(ours, questions)
-    _train_theirs(work, [questions[k] for k in range(work.prompts * (work.repeats + WARM + 2))], bench, log)
+    log = _Log(_ours(policy, bench, work), questions, Taken(work.repeats + WARM))
+    _train_theirs(work, bench, log)
     counted = slice(WARM, WARM + work.repeats)
     theirs, mine = log.theirs[counted], log.ours[counted]
     return {
@@ -54,11 +56,67 @@ def trl(work: Work) -> dict[str, Any]:
     }
 
 
+def whole_run(work: Work) -> dict[str, Any]:
+    """Seconds of sampling and training of both over a whole run, their ratios, what of the responses ours read with a
+    gradient, and the accuracy of both, in tenths of the run.
+    """
+    if work.model != "small":
+        raise UsageError(f"a whole run is one of model=small, got model={work.model}")
+    bench = BENCHMARKS["geometry3k"].factory()
+    questions = TwinQuestions(bench.twin, "train", DataConfig().difficulty, 0)
+    run = replace(work, tokens=LONGEST)
+    log = _Log(_ours(Policy.load(ModelConfig()), bench, run), questions, Taken(work.steps, RATE, ends=True))
+    _train_theirs(run, bench, log)
+    sums = {
+        f"{who}, {part}": sum(pair[at] for pair in found)
+        for at, part in enumerate(("sampling", "training"))
+        for who, found in (("TRL", log.theirs), ("ours", log.ours))
+    }
+    tenth = max(1, work.steps // 10)
+    return {
+        "seconds": sums,
+        "training": sums["TRL, training"] / sums["ours, training"],
+        "whole": (sums["TRL, training"] + sums["TRL, sampling"]) / (sums["ours, training"] + sums["ours, sampling"]),
+        "read": sum(read for read, _ in log.read) / sum(kept for _, kept in log.read),
+        "tenths": [
+            {
+                "read": sum(read for read, _ in log.read[at : at + tenth])
+                / sum(kept for _, kept in log.read[at : at + tenth]),
+                "training": sum(b for _, b in log.theirs[at : at + tenth])
+                / sum(b for _, b in log.ours[at : at + tenth]),
+                "accuracy": {
+                    "ours": sum(log.right[at : at + tenth]) / len(log.right[at : at + tenth]),
+                    "TRL": sum(log.their_right[at : at + tenth]) / len(log.their_right[at : at + tenth]),
+                },
+            }
+            for at in range(0, work.steps, tenth)
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The steps that both take, at a learning `rate`; with `ends` responses end where they end."""
+
+    steps: int
+    rate: float = 1e-6
+    ends: bool = False
+
+
+def _ours(policy: Policy, bench: Any, work: Work) -> Trainer:
+    (ours,) = trainers({"ours": (policy, "uniform")}, work).values()
+    worker = replace(ours.collector.worker, bench=bench, prompting=PromptConfig("short"))
+    return replace(ours, collector=replace(ours.collector, worker=worker))
+
+
 class _Log:
     """Takes turns with TRL and notes both."""
 
-    def __init__(self, ours: Trainer, questions: TwinQuestions) -> None:
-        self.trainer, self.questions = ours, questions
+    def __init__(self, ours: Trainer, questions: TwinQuestions, taken: Taken) -> None:
+        self.trainer, self.questions, self.taken = ours, questions, taken
+        self.read: list[tuple[float, float]] = []  # response tokens that a step of ours read with a gradient, and all
+        self.right: list[float] = []  # mean score of a step of ours
+        self.their_right: list[float] = []
         self.theirs: list[tuple[float, float]] = []
         self.ours: list[tuple[float, float]] = []
         self.peaks: dict[str, dict[str, Any]] = {"training": {}, "whole": {}}
@@ -69,8 +127,10 @@ class _Log:
         started = time.perf_counter()
         drawn = self.trainer.collector(self.questions, len(self.ours) * self.trainer.train.prompts, 0)
         sampled = time.perf_counter()
-        training_step(self.trainer, drawn.batch)
+        found = training_step(self.trainer, drawn.batch, self.taken.rate)
         self.ours.append((sampled - started, time.perf_counter() - sampled))
+        self.read.append((found.trained_tokens, found.stats.tokens))
+        self.right.append(float(drawn.batch.correct.mean()))
         self.prompt_tokens = drawn.batch.prompts.ids.shape[1]
 
     def measure(self) -> None:
@@ -84,12 +144,13 @@ class _Log:
         self.peaks["whole"]["ours"] = asdict(allocated(whole))
 
 
-def _train_theirs(work: Work, questions: Sequence[Any], bench: Any, log: _Log) -> None:
+def _train_theirs(work: Work, bench: Any, log: _Log) -> None:
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    steps = work.repeats + WARM
+    steps, measured = log.taken.steps, 0 if log.taken.ends else MEASURED
+    questions = [log.questions[k] for k in range(work.prompts * (steps + measured))]
     counter = Counter()
 
     class Timed(GRPOTrainer):  # type: ignore[misc]
@@ -101,7 +162,7 @@ def _train_theirs(work: Work, questions: Sequence[Any], bench: Any, log: _Log) -
             started = time.perf_counter()
             found = super()._generate_and_score_completions(inputs)
             self.sampling = time.perf_counter() - started
-            if self.state.global_step == steps:
+            if measured and self.state.global_step == steps:
                 counter.start()
             return found
 
@@ -121,7 +182,9 @@ def _train_theirs(work: Work, questions: Sequence[Any], bench: Any, log: _Log) -
 
     def reward(completions: Any, number: Sequence[int], **_: Any) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
-        return [bench.score(questions[k], text).correct for k, text in zip(number, texts, strict=True)]
+        scores = [bench.score(questions[k], text) for k, text in zip(number, texts, strict=True)]
+        log.their_right.append(sum(score.correct for score in scores) / len(scores))
+        return [log.trainer.collector.reward.total(score) for score in scores]
 
     tokenizer = log.trainer.policy.encoder.tokenizer
     tokenizer.padding_side = "left"  # or TRL's types of tokens stand beside its tokens
@@ -136,16 +199,17 @@ def _train_theirs(work: Work, questions: Sequence[Any], bench: Any, log: _Log) -
         theirs = Timed(
             model=model,
             reward_funcs=reward,
-            args=GRPOConfig(**_arguments(work, folder, steps + 2)),
+            args=GRPOConfig(**_arguments(work, folder, log.taken, steps + measured)),
             train_dataset=Dataset.from_list(rows),
             processing_class=joint_processor(kind, str(SMALL_MODEL), tokenizer),
             callbacks=[Turns()],
         )
         theirs.train()
-    log.measure()
+    if measured:
+        log.measure()
 
 
-def _arguments(work: Work, folder: str, steps: int) -> dict[str, Any]:
+def _arguments(work: Work, folder: str, taken: Taken, steps: int) -> dict[str, Any]:
     return {
         "output_dir": str(Path(folder)),
         "max_steps": steps,
@@ -153,12 +217,13 @@ def _arguments(work: Work, folder: str, steps: int) -> dict[str, Any]:
         "gradient_accumulation_steps": work.prompts * work.group // work.micro_batch,
         "num_generations": work.group,
         "max_completion_length": work.tokens,
-        "generation_kwargs": {"min_new_tokens": work.tokens},
+        "generation_kwargs": {} if taken.ends else {"min_new_tokens": work.tokens},
         "gradient_checkpointing": work.checkpointing,
         "use_cpu": not torch.cuda.is_available(),
         "bf16": False,
         "beta": 0.0,
-        "learning_rate": 1e-6,
+        "learning_rate": taken.rate,
+        "lr_scheduler_type": "constant",
         "loss_type": "grpo",
         "shuffle_dataset": False,
         "report_to": "none",

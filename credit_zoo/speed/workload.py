@@ -4,18 +4,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from credit_zoo.errors import UsageError, check_range
 from credit_zoo.objective import Base, Reward
-from credit_zoo.policy import SMALL_MODEL, Encoder, ModelConfig, Policy, kept_config
+from credit_zoo.policy import SMALL_MODEL, BatchLayout, Encoder, ModelConfig, Policy, kept_config, pack
 from credit_zoo.questions import PromptConfig
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
-from credit_zoo.rollout import RolloutWorker, SamplingParams
+from credit_zoo.rollout import SAMPLED_SIGNALS, MeasuredResponses, RolloutWorker, SamplingParams
 from credit_zoo.training import (
     Collector,
     TrainConfig,
     Trainer,
+    UpdateStats,
     before_updates,
     open_accelerator,
     prepare,
@@ -41,12 +43,13 @@ class Work:
     micro_batch: int = 64  # responses read at once
     micro_tokens: int = 0  # tokens read at once; 0: any number
     repeats: int = 41  # rounds of turns
+    steps: int = 100  # of the whole run that is compared with TRL's
     dtype: str = "float32"  # float32 or bfloat16
     checkpointing: bool = False  # gradient checkpointing
     shapers: str = "all"  # rules, separated by commas, or all
 
     def __post_init__(self) -> None:
-        for name in ("prompts", "group", "tokens", "high", "wide", "micro_batch", "repeats"):
+        for name in ("prompts", "group", "tokens", "high", "wide", "micro_batch", "repeats", "steps"):
             check_range(f"work.{name}", getattr(self, name), 1)
         check_range("work.micro_tokens", self.micro_tokens, 0)
         if self.dtype not in ("float32", "bfloat16"):
@@ -114,15 +117,31 @@ def random_prompts(policy: Policy, work: Work) -> Prompts:
 
 
 def random_batch(policy: Policy, work: Work) -> RolloutBatch:
-    """Responses of full length, rewards by lot."""
+    """Responses of full length, rewards by lot; measured as if they had been sampled."""
     generator = torch.Generator().manual_seed(1)
     rows = work.prompts * work.group
     mask = torch.ones(rows, work.tokens, dtype=torch.bool)
     row_of = torch.arange(work.prompts).repeat_interleave(work.group)
     said = torch.randint(10, 300, (rows, work.tokens), generator=generator)
-    responses = Responses(said, mask, torch.zeros(rows, work.tokens), torch.zeros(rows, dtype=torch.bool), row_of)
+    prompts, cut = random_prompts(policy, work), torch.zeros(rows, dtype=torch.bool)
+    drawn = Responses(said, mask, torch.zeros(rows, work.tokens), cut, row_of)
+    signals = _signals(policy, BatchLayout.of(prompts, drawn), work)
+    responses = MeasuredResponses(said, mask, signals["logp"], cut, row_of, signals)
     reward = torch.rand(rows, generator=generator)
-    return RolloutBatch(random_prompts(policy, work), responses, row_of, reward, reward, {"accuracy": reward})
+    return RolloutBatch(prompts, responses, row_of, reward, reward, {"accuracy": reward})
+
+
+@torch.no_grad()
+def _signals(policy: Policy, rows: BatchLayout, work: Work) -> dict[str, Tensor]:
+    """What sampling would have told."""
+    rows = rows.to(next(policy.parameters()).device)
+    lengths, widest = rows.lengths, rows.mask.shape[1]
+    found = {name: torch.zeros(rows.mask.shape) for name in SAMPLED_SIGNALS}
+    for part in pack(rows.row_of, lengths, rows.prompt_length, widest, work.micro_batch, work.micro_tokens):
+        said = policy(rows.select(part), 1.0)
+        for name, values in found.items():
+            values[part.rows.cpu(), : part.width] = getattr(said, name).cpu()
+    return found
 
 
 def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: float = 1.0) -> dict[str, Trainer]:
@@ -133,7 +152,7 @@ def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: f
     train = TrainConfig(prompts=work.prompts, micro_batch=work.micro_batch, micro_tokens=work.micro_tokens)
     found = {}
     for name, (policy, rule) in policies.items():
-        worker = RolloutWorker(policy, BENCHMARKS["geometry3k"].factory(), PromptConfig())
+        worker = RolloutWorker(policy, BENCHMARKS["geometry3k"].factory(), PromptConfig(), measure=True)
         sampling = SamplingParams(work.group, temperature=temperature, max_tokens=work.tokens)
         collector = Collector(worker, Base(), sampling, Reward(), work.prompts)
         own = replace(engine, module=engine.module if policy is first else policy)
@@ -141,6 +160,6 @@ def trainers(policies: dict[str, tuple[Policy, str]], work: Work, temperature: f
     return found
 
 
-def training_step(trainer: Trainer, data: RolloutBatch) -> None:
+def training_step(trainer: Trainer, data: RolloutBatch, rate: float = 1e-6) -> UpdateStats:
     """A step of training once its responses are there."""
-    update(trainer, before_updates(trainer, prepare(trainer, data, 0.5)), 1e-6)
+    return update(trainer, before_updates(trainer, prepare(trainer, data, 0.5)), rate)

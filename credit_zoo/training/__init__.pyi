@@ -21,13 +21,14 @@ from .loop import train_policy as train_policy
 from .memory import memory_forecast as memory_forecast
 from .out_of_memory import OutOfMemory as OutOfMemory
 from .out_of_memory import memory_of as memory_of
+from .passes import measure_signals as measure_signals
 from .processes import open_accelerator as open_accelerator
 from .processes import part_processes as part_processes
+from .reading import micro_batches as micro_batches
 from .rollout_collection import Collector as Collector
+from .silence import Silence as Silence
 from .step import backward as backward
 from .step import before_updates as before_updates
-from .step import measure_signals as measure_signals
-from .step import micro_batches as micro_batches
 from .step import prepare as prepare
 from .step import update as update
 from .step_report import StepReport as StepReport
@@ -36,3 +37,4 @@ from .train_config import TrainConfig as TrainConfig
 from .trainer import Trainer as Trainer
 from .trainer import measured_signals as measured_signals
 from .trainer import needs_old_policy as needs_old_policy
+from .update_stats import UpdateStats as UpdateStats

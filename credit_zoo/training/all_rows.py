@@ -1,11 +1,14 @@
-"""The rows of all processes in one call, for a rule that looks at more than one response."""
+"""The rows of all processes in one call, for a rule or an estimator that looks at more than one response."""
 
 from collections.abc import Callable
 
+import torch
 from accelerate import Accelerator
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from credit_zoo.objective import Estimator
+from credit_zoo.registry import ESTIMATORS
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 
@@ -26,3 +29,23 @@ def over_all_processes(
     found = shape(ShaperInputs(advantage, signals, mask, group, ids, x.progress, correct))
     first = accelerator.process_index * len(x.mask)
     return found[first : first + len(x.mask), : x.mask.shape[1]]
+
+
+def advantages(
+    accelerator: Accelerator,
+    estimator: Estimator,
+    reward: Float[Tensor, " B"],
+    group: Int64[Tensor, " B"],
+    length: Float[Tensor, " B"],
+    there: Bool[Tensor, " B"],
+) -> Float[Tensor, " B"]:
+    """The advantages of this process's responses, 0 for rows that are not `there`. A group lies on one process; an
+    estimator of scope "batch" is shown the responses of all of them.
+    """
+    first, own = 0, len(reward)
+    if ESTIMATORS.of(estimator).facts.scope == "batch" and accelerator.num_processes > 1:
+        reward, group, length, there = (accelerator.gather(values) for values in (reward, group, length, there))
+        first = accelerator.process_index * own
+    found = torch.zeros(len(reward), device=reward.device)
+    found[there] = estimator(reward[there], group[there], length[there])
+    return found[first : first + own]

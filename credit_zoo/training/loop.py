@@ -97,11 +97,21 @@ def _summary(
     clipped = sum(one.stats.clipped for one in updates) / len(updates)
     of = last.stats
     stats = (of.tokens, clipped, last.entropy, of.old_kl, of.reference_kl, of.perception)
-    groups = (rollout.sums_asked, rollout.sums_kept, stats, (rollout.asked, rollout.kept), last.mismatch.sums.tolist())
+    read = (last.trained_tokens, last.measured_tokens, last.compared_tokens)
+    groups = (
+        rollout.sums_asked,
+        rollout.sums_kept,
+        stats,
+        read,
+        (rollout.asked, rollout.kept),
+        last.mismatch.sums.tolist(),
+    )
     own = [astuple(group) if isinstance(group, Sums) else group for group in groups]
     # All of them in one exchange.
     found = iter(trainer.total(*chain.from_iterable(own)))
-    every, of_kept, whole, (asked, left), mismatch = (list(islice(found, len(group))) for group in own)
+    every, of_kept, whole, (trained, measured, compared), (asked, left), mismatch = (
+        list(islice(found, len(group))) for group in own
+    )
     sampled, kept = Sums(*every), Sums(*of_kept)
     tokens, clips, entropy, *distances = whole
     sampler = SamplerMismatch(torch.tensor(mismatch, dtype=torch.float64)).numbers()
@@ -112,7 +122,7 @@ def _summary(
         loss=last.loss,
         **_means(sampled),
         **{f"kept_{name}": value for name, value in _means(kept).items()},
-        entropy=entropy * per_token,
+        entropy=entropy / max(measured, 1),
         clip_fraction=clips * per_token,
         old_kl=old_kl,
         reference_kl=reference_kl,
@@ -131,6 +141,9 @@ def _summary(
         resampling_rounds=rollout.resampling_rounds,
         **sampler,
         seconds=seconds,
+        trained_tokens=int(trained),
+        measured_tokens=int(measured),
+        compared_tokens=int(compared),
     )
 
 

@@ -10,10 +10,8 @@ from torch.nn.functional import pad
 from credit_zoo.objective import Base, Reward, overlong_penalty
 from credit_zoo.question import Question, Score
 from credit_zoo.questions import Questions
-from credit_zoo.rollout import ProcessGroup, RolloutWorker, SamplingParams, generators
+from credit_zoo.rollout import ProcessGroup, RolloutWorker, SamplingParams, generators, joined, rows_of
 from credit_zoo.types import Prompts, Responses, RolloutBatch
-
-_COLUMNS = ("ids", "mask", "logp", "truncated")
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class Collector:
                 number=number,
                 question=question,
                 prompt=Prompts(prompts.ids[k : k + 1], prompts.mask[k : k + 1], prompts.vision[k : k + 1]),
-                responses=_rows(responses, slice(k * size, (k + 1) * size)),
+                responses=rows_of(responses, slice(k * size, (k + 1) * size)),
                 scores=scores[k],
                 parts=[self._parts(*pair) for pair in zip(scores[k], lengths[k * size : (k + 1) * size], strict=True)],
             )
@@ -159,12 +157,6 @@ def _sums(groups: Sequence[_Group]) -> Sums:
     )
 
 
-def _rows(responses: Responses, index: slice) -> Responses:
-    """The responses of one prompt, which becomes row 0."""
-    ids, mask, logp, cut = (getattr(responses, name)[index] for name in _COLUMNS)
-    return Responses(ids, mask, logp, cut, torch.zeros(len(ids), dtype=torch.int64))
-
-
 def _assemble(groups: Sequence[_Group], pad_token: int) -> RolloutBatch:
     """Groups to one batch: prompts padded to the longest, rewards as tensors."""
     width = max(group.prompt.ids.shape[1] for group in groups)
@@ -177,13 +169,12 @@ def _assemble(groups: Sequence[_Group], pad_token: int) -> RolloutBatch:
         mask=torch.cat([widened(group.prompt.mask, 0) for group in groups]),
         vision=tuple(vision for group in groups for vision in group.prompt.vision),
     )
-    ids, mask, logp, cut = (torch.cat([getattr(g.responses, name) for g in groups]) for name in _COLUMNS)
     row_of = torch.arange(len(groups)).repeat_interleave(torch.tensor([len(g.scores) for g in groups]))
     every = [parts for group in groups for parts in group.parts]
     reward_parts = {name: torch.tensor([parts[name] for parts in every]) for name in every[0]}
     return RolloutBatch(
         prompts=prompts,
-        responses=Responses(ids, mask, logp, cut, row_of),
+        responses=joined([group.responses for group in groups], row_of),
         group=torch.tensor([group.number for group in groups])[row_of],
         correct=torch.tensor([score.correct for group in groups for score in group.scores]),
         reward=torch.stack(list(reward_parts.values())).sum(0),

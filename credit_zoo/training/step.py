@@ -1,7 +1,8 @@
 """One step of training once its responses are there: advantages, signals, shape, loss, update.
 
 Nothing here depends on how a step's responses are cut into micro-batches or spread over processes: the loss is
-divided by totals of the whole step, and a shaper of scope "batch" sees all responses of all processes.
+divided by totals of the whole step, and a shaper of scope "batch" sees all responses of all processes. What has no
+gradient is not read for one (`credit_zoo.training.reading`).
 """
 
 import math
@@ -10,29 +11,34 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from credit_zoo import masked
 from credit_zoo.facts import UPDATE_SIGNAL, VIEW_PREFIX
-from credit_zoo.objective import ResponsesOfStep, TokenBatch, Totals, spread
+from credit_zoo.objective import ResponsesOfStep, Totals, spread
 from credit_zoo.policy import (
     BatchLayout,
     MicroBatch,
-    TokenStatistics,
-    measure_tokens,
-    pack,
     pictures,
     seen_through,
-    split,
     text_signals,
 )
-from credit_zoo.registry import ESTIMATORS
-from credit_zoo.rollout import truncated_importance_ratio
-from credit_zoo.training.all_rows import over_all_processes
+from credit_zoo.rollout import MeasuredResponses
+from credit_zoo.training.all_rows import advantages, over_all_processes
 from credit_zoo.training.engine import NonFiniteError
 from credit_zoo.training.out_of_memory import memory_of
-from credit_zoo.training.step_report import WeightSpread
-from credit_zoo.training.trainer import Trainer, UpdateBatch
+from credit_zoo.training.part_loss import left_out, part_loss, said_before, said_now
+from credit_zoo.training.passes import (
+    check_finite,
+    is_finite,
+    measure_all,
+    measure_signals,
+    measure_views,
+    said_without_gradient,
+    score,
+)
+from credit_zoo.training.reading import left_out_rows, micro_batches, whole_parts
+from credit_zoo.training.trainer import Trainer, UpdateBatch, needs_old_policy
 from credit_zoo.training.update_stats import PartStats, UpdateStats, summed
 from credit_zoo.types import RolloutBatch, ShaperInputs, TokenSignals
 
@@ -69,8 +75,9 @@ def prepare(
     )
     lengths = batch.responses.mask.sum(1).float()
     known = (grown(batch.reward.float(), 0.0), grown(batch.group, -1), grown(lengths, 0.0))
+    there = torch.arange(widest, device=device) < (0 if idle else len(mask))
     inputs = ShaperInputs(
-        _advantages(trainer, *known, torch.arange(widest, device=device) < (0 if idle else len(mask))),
+        advantages(trainer.accelerator, trainer.base.estimator, *known, there),
         TokenSignals({name: grown(values, 0.0) for name, values in {**text, **(given or {})}.items()}),
         grown(mask, False),
         grown(batch.group, -1),
@@ -81,21 +88,9 @@ def prepare(
     totals = Totals(responses, tokens, trainer.collector.sampling.max_tokens)
     if any(name.startswith(VIEW_PREFIX) for name in trainer.measured):
         rows = _seen_through(trainer, rows, inputs.mask)
-    return UpdateBatch(rows, inputs, totals, grown(batch.responses.logp, 0.0))
-
-
-def _advantages(trainer: Trainer, reward: Tensor, group: Tensor, length: Tensor, there: Tensor) -> Tensor:
-    """The advantages of this process's responses, 0 for rows that are not `there`; `[B]` each. A group lies on one
-    process; an estimator of scope "batch" is shown the responses of all of them.
-    """
-    estimator, first, own = trainer.base.estimator, 0, len(reward)
-    if ESTIMATORS.of(estimator).facts.scope == "batch" and trainer.accelerator.num_processes > 1:
-        gather = trainer.accelerator.gather
-        reward, group, length, there = (gather(values) for values in (reward, group, length, there))
-        first = trainer.accelerator.process_index * own
-    found = torch.zeros(len(reward), device=reward.device)
-    found[there] = estimator(reward[there], group[there], length[there])
-    return found[first : first + own]
+    sampled = batch.responses.signals if isinstance(batch.responses, MeasuredResponses) else {}
+    told = {name: grown(values, 0.0) for name, values in sampled.items()}
+    return UpdateBatch(rows, inputs, totals, grown(batch.responses.logp, 0.0), told=told)
 
 
 def _seen_through(trainer: Trainer, rows: BatchLayout, mask: Tensor) -> BatchLayout:
@@ -109,51 +104,28 @@ def _seen_through(trainer: Trainer, rows: BatchLayout, mask: Tensor) -> BatchLay
     return seen_through(rows, view, trainer.policy, pool)
 
 
-def micro_batches(trainer: Trainer, update_batch: UpdateBatch) -> list[MicroBatch]:
-    """The step's responses as they are read together, the same number on every process."""
-    rows, train = update_batch.rows, trainer.train
-    prompt, widest = rows.prompt_length, rows.mask.shape[1]
-    found = pack(rows.row_of, rows.lengths, prompt, widest, train.micro_batch, train.micro_tokens)
-    here = torch.tensor([len(found)], device=trainer.accelerator.device)
-    return split(found, int(trainer.accelerator.gather(here).max()))
-
-
-def _score(trainer: Trainer, model: nn.Module, rows: BatchLayout, mask: Tensor) -> tuple[TokenStatistics, TokenSignals]:
-    """The statistics of some rows and the signals that shaper and base want measured, from one pass, and from one more
-    that sees degraded pictures if they look at those.
-    """
-    sampling, needs = trainer.collector.sampling, trainer.measured
-    how = (sampling.temperature, sampling.truncation)
-    pays_entropy = trainer.base.entropy_beta != 0
-    return measure_tokens(trainer.policy, model, rows, needs, *how, mask=mask, entropy_gradient=pays_entropy)
-
-
-@torch.no_grad()
-def measure_signals(trainer: Trainer, update_batch: UpdateBatch) -> tuple[ShaperInputs, Tensor]:
-    """A pass without gradient over all responses: what the shaper may look at, and the log-probabilities `[B, T]`."""
-    mask = update_batch.inputs.mask
-    old_logp = torch.zeros(mask.shape, device=mask.device)
-    measured = trainer.measured
-    signals = {name: torch.zeros_like(old_logp) for name in measured}
-    for part in micro_batches(trainer, update_batch):
-        said, found = _score(trainer, trainer.engine.module, update_batch.rows.select(part), part.cut(mask))
-        part.put(old_logp, said.logp)
-        for name in measured:
-            part.put(signals[name], found.values[name])
-    return update_batch.inputs.with_signals(signals), old_logp
-
-
 def old_policy_pass(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
     """The pass of the old policy: its log-probabilities, and the token advantages from its signals, unless the shaper
     is called anew in every update.
     """
-    inputs, old_logp = measure_signals(trainer, update_batch)
-    (broken,) = trainer.total_of((~_finite(old_logp, inputs.mask)).double().view(1))
-    if broken:
-        raise NonFiniteError
+    inputs, told = measure_all(trainer, update_batch)
+    check_finite(trainer, told["logp"], inputs.mask)
+    return replace(_known(trainer, update_batch, inputs, told["logp"]), old_logp=told["logp"], told=told)
+
+
+def _view_pass(trainer: Trainer, update_batch: UpdateBatch, told: Mapping[str, Tensor]) -> UpdateBatch:
+    """What is missing beside the signals that were measured while the responses were drawn: those of the view."""
+    mask, missing = update_batch.inputs.mask, [name for name in trainer.measured if name not in told]
+    seen = measure_views(trainer, update_batch, missing)
+    check_finite(trainer, torch.stack(list(seen.values())).sum(0), mask)
+    inputs = update_batch.inputs.with_signals({**_wanted(trainer, told, mask), **seen})
+    return _known(trainer, update_batch, inputs, update_batch.sampler_logp)
+
+
+def _known(trainer: Trainer, update_batch: UpdateBatch, inputs: ShaperInputs, logp: Tensor) -> UpdateBatch:
+    """What follows from the signals of all responses: token advantages, and the tokens that the loss selects."""
     shaped = None if trainer.facts.stage == "update" else _shape_all(trainer, inputs)
-    selected = _select(trainer, inputs, old_logp)
-    return replace(update_batch, inputs=inputs, shaped=shaped, old_logp=old_logp, selected=selected)
+    return replace(update_batch, inputs=inputs, shaped=shaped, selected=_select(trainer, inputs, logp))
 
 
 def _select(trainer: Trainer, x: ShaperInputs, old_logp: Tensor) -> Tensor | None:
@@ -167,14 +139,26 @@ def _select(trainer: Trainer, x: ShaperInputs, old_logp: Tensor) -> Tensor | Non
 
 
 def before_updates(trainer: Trainer, update_batch: UpdateBatch) -> UpdateBatch:
-    """What has to be known before the first gradient: all that a pass of the old policy tells, or the token advantages
-    of a shaper that looks at several responses and wants nothing measured of them; else nothing.
+    """What has to be known before the first gradient: all that a pass of the old policy tells, or what was measured
+    while the responses were drawn, or the token advantages of a shaper that wants nothing measured; else nothing.
     """
-    if trainer.two_pass:
-        return old_policy_pass(trainer, update_batch)
-    if trainer.facts.scope != "response":
-        return replace(update_batch, shaped=_shape_all(trainer, update_batch.inputs))
-    return update_batch
+    told = update_batch.told if trainer.draws_as_it_trains else {}
+    facts, base, updates = trainer.facts, trainer.base, trainer.train.updates
+    if needs_old_policy(facts, base, updates, told):
+        views = [name for name in trainer.measured if name.startswith(VIEW_PREFIX)]
+        by_view_alone = "view_divergence" not in views and not needs_old_policy(facts, base, updates, {*told, *views})
+        return _view_pass(trainer, update_batch, told) if by_view_alone else old_policy_pass(trainer, update_batch)
+    if facts.scope != "response":
+        inputs = update_batch.inputs.with_signals(_wanted(trainer, told, update_batch.inputs.mask))
+        return _known(trainer, update_batch, inputs, update_batch.sampler_logp)
+    selected = _select(trainer, update_batch.inputs, update_batch.sampler_logp)
+    ready = not trainer.measured and facts.stage == "rollout"
+    shaped = _shape_all(trainer, update_batch.inputs) if ready else None
+    return replace(update_batch, shaped=shaped, selected=selected)
+
+
+def _wanted(trainer: Trainer, told: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    return {name: masked.fill(told[name], mask) for name in trainer.measured if name in told}
 
 
 def _shape_all(trainer: Trainer, x: ShaperInputs) -> Tensor:
@@ -188,17 +172,13 @@ def _shape(trainer: Trainer, x: ShaperInputs) -> Tensor:
     return spread(trainer.shaper, x, trainer.train.shaper_schedule)
 
 
-def _finite(values: Tensor, mask: Tensor) -> Tensor:
-    """Whether all that counts is finite, as a tensor."""
-    return masked.fill(values, mask).isfinite().all()
-
-
 def update(trainer: Trainer, update_batch: UpdateBatch, rate: float) -> UpdateStats:
     """One optimizer step over all micro-batches, at a learning rate."""
     batches = micro_batches(trainer, update_batch)
-    parts = []
     # transformers checkpoints in training mode only; without it, evaluation mode keeps sampler and trainer one policy.
     trainer.policy.train(trainer.policy.settings.gradient_checkpointing)
+    rest = _left_out(trainer, update_batch, left_out_rows(update_batch, batches))
+    parts = []
     for batch in batches:
         with trainer.engine.micro_batch(last=batch is batches[-1]):
             parts.append(backward(trainer, update_batch, batch))
@@ -206,7 +186,19 @@ def update(trainer: Trainer, update_batch: UpdateBatch, rate: float) -> UpdateSt
     # A finite loss may hide a gradient that is not: the clipped branch of an overflowing ratio.
     with memory_of("updating"):
         norm = trainer.engine.step(rate, trainer.train.max_grad_norm)
-    return summed(trainer, update_batch, batches, parts, loss, norm)
+    every, found = [*batches, *(part for part, _ in rest)], [*parts, *(stats for _, stats in rest)]
+    return summed(trainer, update_batch, every, found, loss, norm)
+
+
+def _left_out(trainer: Trainer, update_batch: UpdateBatch, rows: Tensor) -> list[tuple[MicroBatch, PartStats]]:
+    """What is measured of the rows of this process that are read for no gradient, in one part; none without any. In an
+    update that is the only one nothing of them is read; in one of several it is what the policy says now.
+    """
+    part, several = MicroBatch(rows, update_batch.rows.mask.shape[1]), trainer.train.updates > 1
+    # One that has left out nothing takes part in the others' passes.
+    read = trainer.silence.rows and several
+    said = said_without_gradient(trainer, update_batch, part) if read else said_before(update_batch, part)
+    return [(part, left_out(trainer, update_batch, part, said))] if len(rows) else []
 
 
 @torch.no_grad()
@@ -218,7 +210,7 @@ def measure_step(trainer: Trainer, update_batch: UpdateBatch) -> UpdateStats:
     inputs = replace(inputs, advantage=torch.zeros_like(inputs.advantage))
     still = replace(update_batch, inputs=inputs, shaped=torch.zeros_like(old_logp), old_logp=old_logp)
     still = replace(still, selected=_select(trainer, inputs, old_logp))
-    batches = micro_batches(trainer, still)
+    batches = whole_parts(trainer, still)
     parts = [_forward(trainer, still, part)[1] for part in batches]
     return summed(trainer, still, batches, parts, _finite_loss(trainer, parts), 0.0)
 
@@ -241,37 +233,28 @@ def backward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> P
 
 def _forward(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch) -> tuple[Tensor, PartStats]:
     """Forward, shape and loss of one micro-batch."""
-    x, rows = update_batch.part(part), update_batch.rows.select(part)
+    x, rows = update_batch.part(part), update_batch.rows.select(part.read)
     if update_batch.shaped is None and update_batch.old_logp is None:
-        found, signals = _score(trainer, trainer.engine.module, rows, x.mask)
+        found, signals = score(trainer, trainer.engine.module, rows, x.mask)
         x = x.with_signals(signals.values)
     else:
         found = trainer.statistics(trainer.engine.module, rows)
-    logp = found.logp
-    old_logp = logp.detach() if update_batch.old_logp is None else part.cut(update_batch.old_logp)
-    shaped, selected = (None if v is None else part.cut(v) for v in (update_batch.shaped, update_batch.selected))
-    advantage = _shape_now(trainer, x, logp.detach() - old_logp) if shaped is None else shaped
+    said = said_now(update_batch, part, found)
     reference = None
     if trainer.reference is not None:
         with torch.no_grad():
             reference = trainer.statistics(trainer.reference, rows).logp
-    correction, mismatch = truncated_importance_ratio(
-        old_logp, part.cut(update_batch.sampler_logp), x.mask, trainer.importance_cap
-    )
-    corrected = advantage if math.isinf(trainer.importance_cap) else advantage * correction
-    batch = TokenBatch(
-        logp, old_logp, corrected, x.mask, reference, found.entropy, x.signals.values.get("view_logp"), selected
-    )
-    loss, stats = trainer.base.objective(batch, update_batch.totals)
-    entropy = masked.fill(found.entropy.detach(), x.mask)
-    seen = {"entropy": entropy, "logp": masked.fill(logp.detach(), x.mask), **x.signals.values}
-    weights = WeightSpread.part(advantage, x)
-    return loss, PartStats(loss.detach().double(), stats, entropy.sum().double(), weights, mismatch, seen)
+    if update_batch.shaped is None:
+        advantage = _shape_now(trainer, update_batch, part, x, said.logp.detach())
+    else:
+        advantage = part.cut(update_batch.shaped)
+    return part_loss(trainer, update_batch, part, x, said, advantage, reference)
 
 
-def _shape_now(trainer: Trainer, x: ShaperInputs, log_ratio: Tensor) -> Tensor:
+def _shape_now(trainer: Trainer, update_batch: UpdateBatch, part: MicroBatch, x: ShaperInputs, logp: Tensor) -> Tensor:
     """The token advantages of a micro-batch in this update."""
+    log_ratio = logp - (logp if update_batch.old_logp is None else part.cut(update_batch.old_logp))
     # A policy that broke must not reach the shaper, whose checks would blame it; the loss will be NaN.
-    if not _finite(log_ratio, x.mask):
+    if not is_finite(log_ratio, x.mask):
         return torch.zeros_like(log_ratio)
     return _shape(trainer, x.with_signals({UPDATE_SIGNAL: masked.fill(log_ratio, x.mask)}))

@@ -78,7 +78,9 @@ class StepReport:
     entropy and KL in nats per token; `old_kl` estimates KL(old || current), `reference_kl` KL(current || reference).
     `sampler_...` is what sampler and trainer disagree on (`credit_zoo.rollout.importance_correction`); `perception` the
     distance to the policy without the picture per token, 0 where no base asks for it; `agreement` of every two signals
-    that were measured (`credit_zoo.training.signal_agreement`).
+    that were measured (`credit_zoo.training.signal_agreement`). Of the kept response tokens, `trained_tokens` were read
+    with a gradient in the last update; `entropy` is the mean over `measured_tokens` and `agreement` that of
+    `compared_tokens`: all of them, but where nothing has told the signals of those that were not read.
     """
 
     step: int
@@ -113,6 +115,9 @@ class StepReport:
     weight_same_sign: float = 1.0
     perception: float = 0.0
     agreement: Mapping[str, float] = field(default_factory=dict)
+    trained_tokens: int = 0
+    measured_tokens: int = 0
+    compared_tokens: int = 0
 
     def short(self) -> dict[str, str]:
         """What fits beside a progress bar."""

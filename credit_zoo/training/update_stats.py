@@ -17,15 +17,23 @@ from credit_zoo.training.trainer import Trainer, UpdateBatch
 @dataclass(frozen=True)
 class PartStats:
     """What one micro-batch measured, on the device; `weights` `[B, T]` and the mask of those that count; `signals`
-    `[B, T]` each.
+    `[B, T]` each, entropy and log-probability among them, and the masks of the tokens of which these are `known`, and
+    of those that were read with a gradient, `trained`.
     """
 
     loss: Tensor  # float64
     stats: LossStats
-    entropy: Tensor  # float64, summed over valid tokens [nats]
     weights: tuple[Tensor, Tensor]
     mismatch: SamplerMismatch
     signals: Mapping[str, Tensor]
+    known: Tensor
+    trained: Tensor
+
+    def sums(self, compared: bool) -> Tensor:
+        """What adds up over micro-batches, float64; `compared` says whether all signals are known where entropy is."""
+        known = self.known.sum()
+        own = [self.signals["entropy"].sum(), self.trained.sum(), known, known * compared]
+        return torch.cat([self.stats.sums, self.mismatch.sums, torch.stack([value.double() for value in own])])
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,14 @@ class UpdateStats:
 
     loss: float
     stats: LossStats
-    entropy: float  # summed over valid tokens [nats]
+    entropy: float  # summed over the tokens of which it is known [nats]
     spread: WeightSpread  # of all processes
     grad_norm: float
     mismatch: SamplerMismatch
     agreement: Mapping[str, float]  # of the signals of all processes
+    trained_tokens: float  # that were read with a gradient
+    measured_tokens: float  # of which entropy is known
+    compared_tokens: float  # of which all signals are known
 
 
 def summed(
@@ -49,18 +60,24 @@ def summed(
     loss: float,
     norm: float,
 ) -> UpdateStats:
-    """The numbers of all micro-batches together, their sums fetched from the device at once."""
+    """The numbers of all micro-batches together, their sums fetched from the device at once. Signals are compared over
+    the tokens of which all are known: micro-batches that were not read may lack some, and the first one lacks none.
+    """
     mask, gather = update_batch.inputs.mask, trainer.accelerator.gather
-    sums = [torch.cat([part.stats.sums, part.mismatch.sums, part.entropy.view(1)]) for part in parts]
-    stats, mismatch, entropy = torch.stack(sums).cumsum(0)[-1].cpu().split([5, 6, 1])
-    counted = torch.zeros_like(mask)
+    whole = [part.signals.keys() == parts[0].signals.keys() for part in parts]
+    sums = torch.stack([part.sums(known) for part, known in zip(parts, whole, strict=True)]).cumsum(0)[-1].cpu()
+    stats, mismatch, own = sums.split([5, 6, 4])
+    entropy, *told = own.tolist()
+    counted, compared = torch.zeros_like(mask), torch.zeros_like(mask)
     weights = torch.zeros(mask.shape, device=mask.device)
     signals = {name: torch.zeros_like(weights) for name in sorted(parts[0].signals)}
-    for batch, part in zip(batches, parts, strict=True):
+    for batch, part, all_there in zip(batches, parts, whole, strict=True):
         batch.put(weights, part.weights[0])
         batch.put(counted, part.weights[1])
-        for name, values in signals.items():
-            batch.put(values, part.signals[name])
+        if all_there:
+            batch.put(compared, part.known)
+            for name, values in signals.items():
+                batch.put(values, part.signals[name])
     spread = WeightSpread.of(gather(weights), gather(counted))
-    agreed = agreement({name: gather(values) for name, values in signals.items()}, gather(mask))
-    return UpdateStats(loss, LossStats(stats), float(entropy), spread, norm, SamplerMismatch(mismatch), agreed)
+    agreed = agreement({name: gather(values) for name, values in signals.items()}, gather(compared))
+    return UpdateStats(loss, LossStats(stats), entropy, spread, norm, SamplerMismatch(mismatch), agreed, *told)
