@@ -128,4 +128,4 @@ leaderboard-check: $(READY)  ## fail if the leaderboard is stale
 check: lint types leaderboard-check test test-slow  ## all that CI runs
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) $(VENV)-vllm $(VENV)-verl $(VENV)-ms-swift $(VENV)-trl build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-verl $(VENV)-ms-swift $(VENV)-trl $(VENV)-versions build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

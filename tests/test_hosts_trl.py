@@ -386,6 +386,7 @@ def test_adapters_are_trained_with_their_reference_by_switching_them_off(tmp_pat
     [
         ({"loss_type": "luspo"}, "loss_type='luspo' weighs whole responses by their length"),
         ({"importance_sampling_level": "sequence"}, "one ratio, so that only the sum of their advantages"),
+        ({"importance_sampling_level": "sequence_token"}, "'sequence_token' has not been tested with token advantages"),
         ({"use_liger_kernel": True}, "use_liger_kernel=True is not supported"),
     ],
 )
@@ -421,6 +422,16 @@ def test_names_and_classes_that_do_not_fit_are_sentences(tmp_path):
         Shaped(GRPOTrainer)("no such model", spread_reward, config(tmp_path), shaper_schedule="cosine")
     with pytest.raises(cz.UsageError, match=r"trl\.GRPOTrainer or a class derived from it"):
         Shaped(dict)
+
+
+def test_trainers_of_trl_with_a_loss_of_their_own_are_refused_and_those_of_users_are_not(monkeypatch):
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    from trl.experimental.gmpo import GMPOTrainer
+
+    for kind in (GMPOTrainer, type("Mine", (GMPOTrainer,), {})):
+        with pytest.raises(cz.UsageError, match="GMPOTrainer of TRL has its own _compute_loss"):
+            Shaped(kind)
+    assert issubclass(Shaped(Watched), Watched)
 
 
 @pytest.mark.parametrize("version", ["0.29.1", "1.17.0", "2.0.0.dev0"])
