@@ -157,8 +157,6 @@ def test_no_family_waits_once_a_token(tmp_path, name):
     """With windows that are shorter than what is read, too; transformers would look at each mask. Beside padded rows
     and without.
     """
-    if name == "smolvlm":
-        pytest.importorskip("num2words")  # its processor asks for it
     loaded = Policy.load(ModelConfig(path=str(write(name, tmp_path / name))))
     here = ending(loaded, (loaded.model.config.get_text_config().vocab_size,))
     there, pictured = moved(here), Image.new("RGB", (60, 60), (200, 30, 60))
