@@ -1,5 +1,6 @@
 """Sampling with vLLM, for real: a server in an environment of its own (`make test-vllm`), the small model, a twin."""
 
+import json
 import os
 import re
 import subprocess
@@ -187,3 +188,16 @@ def test_an_engine_serves_several_seeds_one_after_the_other(tmp_path):
     assert {record.seed for record in records} == {0, 1}
     for record in records:
         assert all(step["sampler_difference"] < 1e-4 for step in record.training.curve)
+
+
+def test_the_check_of_a_gpu_finds_the_engine_in_step_with_the_trainer(tmp_path):
+    words = ["rollout_engine", "smallest=true", "device=cpu", f"out={tmp_path}", "name=here"]
+    done = subprocess.run(
+        [PYTHON, "-m", "credit_zoo.check_gpu", *words], capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **CPU},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "here.json").read_text())["parts"]["rollout_engine"]
+    assert set(found["weights"]) == {"as loaded", "other weights", "adapters"}
+    assert all(one["status"] == "done" and one["difference"] < 1e-4 for one in found["weights"].values())
+    assert found["memory"]["status"] == "skipped"
