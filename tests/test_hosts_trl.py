@@ -296,7 +296,8 @@ def test_a_rule_of_the_update_stage_is_handed_the_log_ratio_of_each_update(folde
     assert now[mask.bool()].abs().max() > 1e-2
 
 
-def test_the_correction_for_vllm_multiplies_token_credit(folder):
+@pytest.mark.parametrize("mode", ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"])
+def test_the_correction_for_vllm_multiplies_token_credit(folder, mode):
     """TRL's own pass serves the correction and the rule; samples and their log-probabilities are handed in."""
     made, rows = shared(folder)
     advantage = uniform_advantage(made, rows)
@@ -308,13 +309,31 @@ def test_the_correction_for_vllm_multiplies_token_credit(folder):
         rule = cz.shaper("pepo")
         batch, seen, _, _ = run_once(
             made, rows, rule, use_vllm=True, vllm_importance_sampling_correction=True,
-            vllm_importance_sampling_mode="token_truncate", vllm_importance_sampling_clip_max=3.0,
+            vllm_importance_sampling_mode=mode, vllm_importance_sampling_clip_max=3.0,
         )  # fmt: skip
     finally:
         made.drawn, made.use_vllm = drawn, False
     expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule, shown=made.shown)
     torch.testing.assert_close(seen["advantages"], expected, atol=1e-6, rtol=1e-6)
     assert "importance_sampling_ratio" in seen and made.passes == 2
+
+
+@pytest.mark.parametrize("name", ["pepo", "high_entropy"])
+def test_what_a_tool_wrote_into_a_response_is_not_shown_and_gets_no_credit(folder, name):
+    made, rows = shared(folder)
+    advantage, drawn, rule = uniform_advantage(made, rows), made.drawn, cz.shaper(name)
+    given = list(drawn)
+    given[2] = [[int(place % 3 != 1) for place in range(len(ids))] for ids in drawn[1]]
+    made.drawn = tuple(given)
+    try:
+        batch, seen, _, _ = run_once(made, rows, rule)
+    finally:
+        made.drawn = drawn
+    mask = batch["completion_mask"] * batch["tool_mask"]
+    sampled = {**batch, "completion_mask": mask}
+    expected = the_zoo_s(made, sampled, advantage, torch.arange(len(rows)) // GROUP, rule, shown=made.shown)
+    torch.testing.assert_close(seen["advantages"], expected, atol=1e-6, rtol=1e-6)
+    assert (mask.diff(dim=1) > 0).any() and not seen["advantages"][mask == 0].any()
 
 
 def test_the_named_reward_is_what_a_rule_knows_as_correct(tmp_path, own_registrations):
