@@ -163,7 +163,7 @@ class Policy(nn.Module):
         encoded = self.base.get_image_features(**stacked([vision[row] for row in distinct]), return_dict=True)
         features = encoded.pooler_output
         if isinstance(features, Tensor):  # one entry per crop, all of a size; elsewhere one per image
-            crops = features.split([len(vision[row]["pixel_values"]) for row in distinct])
+            crops = features.split([vision[row]["pixel_values"].shape[:-3].numel() for row in distinct])
             encoded.pooler_output = torch.cat([crops[k] for k in place])
         else:
             encoded.pooler_output = tuple(features[k] for k in place)
