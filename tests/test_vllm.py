@@ -193,7 +193,7 @@ def test_an_engine_serves_several_seeds_one_after_the_other(tmp_path):
 def test_the_check_of_a_gpu_finds_the_engine_in_step_with_the_trainer(tmp_path):
     words = ["rollout_engine", "smallest=true", "device=cpu", f"out={tmp_path}", "name=here"]
     done = subprocess.run(
-        [PYTHON, "-m", "credit_zoo.check_gpu", *words], capture_output=True, text=True, timeout=300,
+        [PYTHON, "-m", "credit_zoo.check_gpu", *words], capture_output=True, text=True, timeout=500,
         env={**os.environ, "OMP_NUM_THREADS": "1", **CPU},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
