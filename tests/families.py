@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
+import transformers
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -219,7 +221,13 @@ def tokenizer_of(family: Family) -> PreTrainedTokenizerFast:
 
 
 def write(name: str, folder: Path) -> Path:
-    """A checkpoint with random weights in a folder."""
+    """A checkpoint with random weights in a folder; skips the test of a family whose processor asks for what is not
+    installed.
+    """
+    if name == "smolvlm":
+        pytest.importorskip("num2words")
+        if transformers.__version__ < "5.18":
+            pytest.importorskip("torchvision")
     family = FAMILIES[name]
     tokenizer = tokenizer_of(family)
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}

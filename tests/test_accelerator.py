@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from families import FAMILIES, write
+from PIL import Image
 from pretend_accelerator import DEVICE, Alike, MixedDevices, Pretend, counting, on_device
 from steps import Coin, Numbers, batch, collector, prompts, trainer
 from torch import nn
@@ -23,7 +25,7 @@ from credit_zoo.experiment.process_plan import exchanges
 from credit_zoo.objective.base import Base
 from credit_zoo.policy.export import weights_digest
 from credit_zoo.policy.lora import merged
-from credit_zoo.policy.policy import Policy
+from credit_zoo.policy.policy import ModelConfig, Policy
 from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import SHAPERS
 from credit_zoo.rollout.sampling import BLOCK, LOOK_EVERY, SamplingParams, _block_sums, sample
@@ -146,6 +148,27 @@ def test_sampling_waits_once_in_some_tokens_whatever_the_length(tiny):
         waits.append(counts.waits)
         copies.append(counts.copies_to_device.total())
     assert waits[1] - waits[0] == 4 and copies[0] == copies[1]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "gemma3" else pytest.mark.slow) for name in FAMILIES]
+)
+def test_no_family_waits_once_a_token(tmp_path, name):
+    """With windows that are shorter than what is read, too; transformers would look at each mask. Beside padded rows
+    and without.
+    """
+    loaded = Policy.load(ModelConfig(path=str(write(name, tmp_path / name))))
+    here = ending(loaded, (loaded.model.config.get_text_config().vocab_size,))
+    there, pictured = moved(here), Image.new("RGB", (60, 60), (200, 30, 60))
+    for texts in (("find the area of the side", "find"), ("find the area",)):
+        asked, waits = here.encoder.prompts([(pictured, text) for text in texts]), []
+        for length in (LOOK_EVERY, 3 * LOOK_EVERY):
+            drawn = SamplingParams(4, max_tokens=length)
+            with counting() as counts:
+                found = sample(there, asked, drawn, torch.Generator().manual_seed(0))
+            waits.append(counts.waits)
+        assert waits[1] - waits[0] == 2
+        assert torch.equal(found.ids, sample(here, asked, drawn, torch.Generator().manual_seed(0)).ids)
 
 
 @pytest.mark.parametrize("vocabulary", [1, BLOCK - 1, BLOCK, BLOCK + 1, 40 * BLOCK + 7])

@@ -1,6 +1,7 @@
 """The check of a GPU in its smallest form, which the CPU bears: every part runs, one that fails stops no other."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 
@@ -20,7 +21,8 @@ def test_every_part_runs_in_its_smallest_form(tmp_path, capsys):
     assert command.main([*SMALLEST, f"out={tmp_path}", "name=Here & now"]) == 0
     kept = json.loads((tmp_path / "here-now.json").read_text())
     told = {name: part["status"] for name, part in kept["parts"].items()}
-    assert told == {name: "skipped" if name == "tests" else "done" for name in all_parts.PARTS}
+    left_out = {"tests"} if find_spec("vllm") else {"tests", "rollout_engine"}
+    assert told == {name: "skipped" if name in left_out else "done" for name in all_parts.PARTS}
     losses = kept["parts"]["losses"]
     assert losses["largest difference of losses"] == 0 and losses["sampled tokens alike"] == 1
     assert kept["parts"]["kernels"]["kernels"]["torch"]["largest difference"] < 1e-5

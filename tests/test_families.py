@@ -31,8 +31,6 @@ PLACEHOLDERS = {
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def folder(request, tmp_path_factory):
-    if request.param == "smolvlm":
-        pytest.importorskip("num2words")  # its processor asks for it
     return write(request.param, tmp_path_factory.mktemp(request.param))
 
 

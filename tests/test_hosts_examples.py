@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
 
-def run(folder, *words, processes=1):
+def run(folder, *words, processes=1, timeout=300):
     launch = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
     return subprocess.run(
         [sys.executable, *(launch if processes > 1 else ()), *map(str, words)],
-        cwd=folder, capture_output=True, text=True, timeout=300,
+        cwd=folder, capture_output=True, text=True, timeout=timeout,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests"), "ACCELERATE_USE_CPU": "true"},
     )  # fmt: skip
 
@@ -70,6 +70,15 @@ def test_two_processes_hand_a_rule_what_it_has_to_see(tmp_path, name):
     done = run(tmp_path, ROOT / "tests" / "hosts_two_processes.py", tmp_path, name, processes=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("rows of 8 agree") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_under_every_loss_uniform_is_trl_alone_and_a_rule_s_advantages_reach_the_loss(tmp_path, processes):
+    """For micro-batches 1 and 4 to a step; bit for bit, and to 1e-6."""
+    done = run(tmp_path, ROOT / "tests" / "hosts_losses.py", tmp_path, processes=processes, timeout=570)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("14 settings agree") == processes
 
 
 @pytest.mark.slow

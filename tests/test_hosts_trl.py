@@ -296,7 +296,8 @@ def test_a_rule_of_the_update_stage_is_handed_the_log_ratio_of_each_update(folde
     assert now[mask.bool()].abs().max() > 1e-2
 
 
-def test_the_correction_for_vllm_multiplies_token_credit(folder):
+@pytest.mark.parametrize("mode", ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"])
+def test_the_correction_for_vllm_multiplies_token_credit(folder, mode):
     """TRL's own pass serves the correction and the rule; samples and their log-probabilities are handed in."""
     made, rows = shared(folder)
     advantage = uniform_advantage(made, rows)
@@ -308,13 +309,31 @@ def test_the_correction_for_vllm_multiplies_token_credit(folder):
         rule = cz.shaper("pepo")
         batch, seen, _, _ = run_once(
             made, rows, rule, use_vllm=True, vllm_importance_sampling_correction=True,
-            vllm_importance_sampling_mode="token_truncate", vllm_importance_sampling_clip_max=3.0,
+            vllm_importance_sampling_mode=mode, vllm_importance_sampling_clip_max=3.0,
         )  # fmt: skip
     finally:
         made.drawn, made.use_vllm = drawn, False
     expected = the_zoo_s(made, batch, advantage, torch.arange(len(rows)) // GROUP, rule, shown=made.shown)
     torch.testing.assert_close(seen["advantages"], expected, atol=1e-6, rtol=1e-6)
     assert "importance_sampling_ratio" in seen and made.passes == 2
+
+
+@pytest.mark.parametrize("name", ["pepo", "high_entropy"])
+def test_what_a_tool_wrote_into_a_response_is_not_shown_and_gets_no_credit(folder, name):
+    made, rows = shared(folder)
+    advantage, drawn, rule = uniform_advantage(made, rows), made.drawn, cz.shaper(name)
+    given = list(drawn)
+    given[2] = [[int(place % 3 != 1) for place in range(len(ids))] for ids in drawn[1]]
+    made.drawn = tuple(given)
+    try:
+        batch, seen, _, _ = run_once(made, rows, rule)
+    finally:
+        made.drawn = drawn
+    mask = batch["completion_mask"] * batch["tool_mask"]
+    sampled = {**batch, "completion_mask": mask}
+    expected = the_zoo_s(made, sampled, advantage, torch.arange(len(rows)) // GROUP, rule, shown=made.shown)
+    torch.testing.assert_close(seen["advantages"], expected, atol=1e-6, rtol=1e-6)
+    assert (mask.diff(dim=1) > 0).any() and not seen["advantages"][mask == 0].any()
 
 
 def test_the_named_reward_is_what_a_rule_knows_as_correct(tmp_path, own_registrations):
@@ -386,6 +405,7 @@ def test_adapters_are_trained_with_their_reference_by_switching_them_off(tmp_pat
     [
         ({"loss_type": "luspo"}, "loss_type='luspo' weighs whole responses by their length"),
         ({"importance_sampling_level": "sequence"}, "one ratio, so that only the sum of their advantages"),
+        ({"importance_sampling_level": "sequence_token"}, "'sequence_token' has not been tested with token advantages"),
         ({"use_liger_kernel": True}, "use_liger_kernel=True is not supported"),
     ],
 )
@@ -421,6 +441,16 @@ def test_names_and_classes_that_do_not_fit_are_sentences(tmp_path):
         Shaped(GRPOTrainer)("no such model", spread_reward, config(tmp_path), shaper_schedule="cosine")
     with pytest.raises(cz.UsageError, match=r"trl\.GRPOTrainer or a class derived from it"):
         Shaped(dict)
+
+
+def test_trainers_of_trl_with_a_loss_of_their_own_are_refused_and_those_of_users_are_not(monkeypatch):
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    from trl.experimental.gmpo import GMPOTrainer
+
+    for kind in (GMPOTrainer, type("Mine", (GMPOTrainer,), {})):
+        with pytest.raises(cz.UsageError, match="GMPOTrainer of TRL has its own _compute_loss"):
+            Shaped(kind)
+    assert issubclass(Shaped(Watched), Watched)
 
 
 @pytest.mark.parametrize("version", ["0.29.1", "1.17.0", "2.0.0.dev0"])

@@ -162,8 +162,9 @@ def test_the_trainer_is_registered_beside_verl_s_own():
 
 
 def test_a_rule_with_settings_and_a_schedule_come_from_the_configuration():
-    found = rule_from(configuration("high_entropy rho=0.5 rescale=true", schedule="linear"))
-    assert (found.shaper.rho, found.shaper.rescale, found.schedule) == (0.5, True, "linear")
+    found = rule_from(configuration("high_entropy rho=0.5 denominator=kept", schedule="linear"))
+    assert (found.shaper.rho, found.shaper.denominator, found.schedule) == (0.5, "kept", "linear")
+    assert rule_from(configuration("polarity_entropy positive_high=false")).shaper.positive_high is False
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -177,6 +178,7 @@ def test_what_does_not_fit_is_a_sentence():
     for config, said in [
         (configuration(""), "name the rule"),
         (configuration("entrpy"), "Did you mean 'entropy'"),
+        (configuration("entropy temperature=warm"), "entropy.temperature must be a number, got 'warm'"),
         (configuration("entropy heat=2"), "no setting of 'entropy' named 'heat'"),
         (configuration("entropy temperature"), "NAME=VALUE"),
         (configuration(loss_mode="geo_mean"), "averages the advantages of a response's tokens first"),

@@ -69,6 +69,13 @@ def test_any_float_and_any_mask_of_0_and_1_are_taken(dtype, mask):
     assert torch.allclose(found, cz.shape("entropy", advantage=A, mask=MASK, entropy=H), atol=2e-2)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
+def test_no_responses_and_no_tokens_are_no_error(shape):
+    nothing = torch.zeros(shape)
+    found = cz.shape("entropy", advantage=torch.zeros(shape[0]), mask=nothing, entropy=nothing)
+    assert found.shape == shape and found.dtype == torch.float32
+
+
 def test_nothing_is_read_outside_the_mask_and_no_gradient_comes_back():
     junk = torch.where(MASK, H, torch.nan).requires_grad_()
     found = cz.shape("entropy", advantage=A, mask=MASK, entropy=junk)
@@ -88,7 +95,13 @@ def test_nothing_is_read_outside_the_mask_and_no_gradient_comes_back():
         ({"entrpy": H}, "no signal named 'entrpy'. Did you mean 'entropy'?"),
         ({"group": torch.zeros(3)}, r"group must be \[2\] like the responses, got \[3\]"),
         ({"ids": torch.zeros(2, 2)}, r"ids must be \[2, 3\] like the responses, got \[2, 2\]"),
+        ({"ids": torch.full((2, 3), 0.5)}, "ids must be whole numbers"),
         ({"progress": 1.5}, r"progress must be in \[0, 1\]"),
+        ({"progress": "half"}, r"progress must be in \[0, 1\].*'half'"),
+        ({"advantage": A * torch.nan}, "advantage is not finite at row 0"),
+        ({"advantage": A * 1j}, "advantage must be of real numbers, got torch.complex64"),
+        ({"mask": "yes"}, "mask must be a tensor, an array or lists of numbers, got 'yes'"),
+        ({"entropy": [[1.0], [2.0, 3.0]]}, "entropy must be a tensor, an array or lists of numbers"),
     ],
 )
 def test_what_does_not_fit_is_a_sentence(change, said):

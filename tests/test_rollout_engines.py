@@ -2,8 +2,11 @@
 
 import json
 import math
+import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +15,20 @@ from hypothesis import strategies as st
 from steps import batch, loss_and_gradient, prompts, trainer
 
 from credit_zoo.errors import UsageError
-from credit_zoo.rollout.engines import RolloutConfig, sampler, seeds, to_responses, vllm_ids, weights_of
+from credit_zoo.policy.policy import SMALL_MODEL, Policy
+from credit_zoo.rollout.engines import (
+    InProcessVllm,
+    RolloutConfig,
+    close_engines,
+    sampler,
+    seeds,
+    to_responses,
+    vllm_ids,
+    weights_of,
+)
 from credit_zoo.rollout.importance_correction import SamplerMismatch, truncated_importance_ratio
 from credit_zoo.rollout.sampling import SamplingParams, generators
+from credit_zoo.rollout.vllm_engine import VllmEngine
 
 
 def test_a_picture_is_one_token_and_padding_is_none(tiny):
@@ -47,6 +61,119 @@ def test_weights_have_the_names_of_a_checkpoint(tiny, tmp_path):
     tiny.model.save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert set(weights_of(tiny)) == set(file.keys())
+
+
+# --- an engine in the trainer's process --------------------------------------------------------------------------
+
+
+class StandIn:
+    """In vLLM's place: its memory comes and goes by parts, as on a GPU, and none may be used or taken when it must not."""
+
+    def __init__(self, **options):
+        self.options, self.awake, self.told, self.log = options, {"weights", "kv_cache"}, {}, []
+        ends = SimpleNamespace(shutdown=lambda: self.log.append("end"))
+        self.llm_engine = SimpleNamespace(reset_encoder_cache=lambda: None, engine_core=ends)
+        StandIn.made = self
+
+    def sleep(self, level):
+        assert level == 1 and self.awake == {"weights", "kv_cache"}
+        self.awake = set()
+        self.log.append("sleep")
+
+    def wake_up(self, tags):
+        assert tags and not self.awake & set(tags), "memory is taken once"
+        self.awake |= set(tags)
+        self.log.append("+".join(tags))
+
+    def apply_model(self, job):
+        assert "weights" in self.awake
+        job(SimpleNamespace(load_weights=lambda weights: self.told.update(weights)))
+        self.log.append("load")
+
+    def reset_prefix_cache(self): ...
+    def reset_mm_cache(self): ...
+
+    def generate(self, prompts, settings, use_tqdm):
+        assert self.awake == {"weights", "kv_cache"}
+        self.log.append("generate")
+        ids = [7, 8]
+        logprobs = [{token: SimpleNamespace(logprob=-1.0)} for token in ids]
+        output = SimpleNamespace(token_ids=ids, logprobs=logprobs, finish_reason="stop")
+        return [SimpleNamespace(outputs=[output])] * len(prompts)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    module = SimpleNamespace(LLM=StandIn, SamplingParams=SimpleNamespace, _custom_ops=SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "vllm", module)
+
+    def engine(**options):
+        return VllmEngine(str(SMALL_MODEL), "float32", 64, **options)
+
+    return engine
+
+
+def test_an_engine_sleeps_while_the_trainer_works_and_its_weights_wake_first_to_be_replaced(tiny, stand_in):
+    made = InProcessVllm(stand_in(enable_sleep_mode=True))
+    asked, sampling = prompts(tiny), SamplingParams(group=2, max_tokens=4)
+
+    def step():
+        made.sync(tiny)
+        made(tiny, [None] * len(asked), asked, sampling, generators(0, range(len(asked))))
+
+    step()
+    assert StandIn.made.awake == set()
+    step()
+    made(tiny, [None] * len(asked), asked, sampling, generators(0, range(len(asked))))  # measuring tells no weights
+    assert StandIn.made.log == ["load", "generate", "sleep", "weights", "load", "kv_cache", "generate", "sleep",
+                                "weights+kv_cache", "generate", "sleep"]  # fmt: skip
+    assert set(StandIn.made.told) == set(weights_of(tiny))
+
+
+def test_an_engine_that_cannot_sleep_is_left_awake(tiny, stand_in):
+    made = InProcessVllm(stand_in())
+    made.sync(tiny)
+    made(
+        tiny, [None], prompts(tiny).select(torch.tensor([0])), SamplingParams(group=2, max_tokens=4), generators(0, [0])
+    )
+    assert StandIn.made.log == ["load", "generate"] and not StandIn.made.options["enable_sleep_mode"]
+
+
+def test_of_several_processes_each_has_an_engine_on_its_own_gpu(stand_in, monkeypatch):
+    stand_in()
+    assert "distributed_executor_backend" not in StandIn.made.options
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    stand_in()
+    assert StandIn.made.options["distributed_executor_backend"] == "external_launcher"
+    stand_in(distributed_executor_backend="ray")
+    assert StandIn.made.options["distributed_executor_backend"] == "ray"
+
+
+def test_a_process_keeps_one_engine_for_all_its_seeds_and_ends_it_when_it_is_told(tiny, stand_in):
+    settings = RolloutConfig("vllm", "none")
+    first, second = sampler(settings, tiny, 64), sampler(settings, tiny, 64)
+    assert first.engine is second.engine
+    one = StandIn.made
+    assert sampler(settings, tiny, 32).engine is not first.engine and one.log == ["end"]
+    close_engines()
+    assert StandIn.made.log == ["end"]
+
+
+def test_adapters_are_added_to_the_weights_that_an_engine_is_told(tiny):
+    """The engine knows nothing of them: the same names and shapes, and of what they adapt other values."""
+    pytest.importorskip("peft")
+    plain = {name: value.clone() for name, value in weights_of(tiny).items()}
+    torch.manual_seed(0)
+    adapted = Policy(tiny.model, tiny.encoder, replace(tiny.settings, lora_rank=4))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    told = weights_of(adapted)
+    assert {name: value.shape for name, value in told.items()} == {name: value.shape for name, value in plain.items()}
+    assert any(not torch.equal(told[name], plain[name]) for name in plain)
+
+
+# --- servers -----------------------------------------------------------------------------------------------------
 
 
 class Other(BaseHTTPRequestHandler):

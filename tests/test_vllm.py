@@ -1,5 +1,6 @@
 """Sampling with vLLM, for real: a server in an environment of its own (`make test-vllm`), the small model, a twin."""
 
+import json
 import os
 import re
 import subprocess
@@ -136,18 +137,67 @@ def test_the_engine_samples_from_the_weights_that_it_was_told(worker, questions)
     torch.testing.assert_close(logp[after.mask], after.logp[after.mask], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("where", ["behind a server", "in the trainer's process"])
-def test_a_whole_run_writes_a_record_of_a_sampler_that_kept_up(url, tmp_path, where):
-    python, address, variables = (sys.executable, url, {}) if where == "behind a server" else (PYTHON, "none", CPU)
-    words = ["shaper=pepo", "scale=smoke", "rollout=vllm", f"rollout.url={address}", "train.lr=1e-4"]
-    words += [f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"]
+def run(tmp_path, python, *words, processes=1, **variables):
+    """A run in a process of its own; its only record."""
+    launch = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}") if processes > 1 else ()
+    where = [f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"]
     done = subprocess.run(
-        [python, "-m", "credit_zoo.run", *words], capture_output=True, text=True, timeout=300,
-        env={**os.environ, **variables},
+        [python, *launch, "-m", "credit_zoo.run", "shaper=pepo", "scale=smoke", "rollout=vllm", "train.lr=1e-4", *words, *where],
+        capture_output=True, text=True, timeout=400, env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     (record,), _ = load_all(tmp_path / "leaderboard" / "results")
-    assert record.training.settings["rollout.engine"] == "vllm"
+    assert record.identity.settings["rollout.engine"] == "vllm"
+    return record, done
+
+
+def assert_kept_up(record):
+    """What sampled was the policy that was trained, at every step."""
+    assert record.training.steps > 1 and record.training.curve[0]["grad_norm"] > 0
     for step in record.training.curve:
         assert step["sampler_difference"] < 1e-4 and abs(step["sampler_ratio"] - 1) < 1e-4
         assert step["sampler_ess"] > 0.999 and step["sampler_truncated"] == 0
+
+
+@pytest.mark.parametrize("where", ["behind a server", "in the trainer's process"])
+def test_a_whole_run_writes_a_record_of_a_sampler_that_kept_up(url, tmp_path, where):
+    python, address, variables = (sys.executable, url, {}) if where == "behind a server" else (PYTHON, "none", CPU)
+    assert_kept_up(run(tmp_path, python, f"rollout.url={address}", **variables)[0])
+
+
+def test_adapters_that_are_trained_reach_the_engine_in_the_weights_that_they_adapt(tmp_path):
+    words = ("rollout.url=none", "model.lora_rank=4", "train.lr=1e-2")
+    assert_kept_up(run(tmp_path, PYTHON, *words, **CPU)[0])
+
+
+def test_each_of_two_processes_has_an_engine_of_its_own_and_both_end_in_peace(tmp_path):
+    record, done = run(tmp_path, PYTHON, "rollout.url=none", processes=2, **CPU)
+    assert_kept_up(record)
+    assert "Traceback" not in done.stderr
+
+
+def test_an_engine_serves_several_seeds_one_after_the_other(tmp_path):
+    """One engine for all: it is told each seed's first weights."""
+    done = subprocess.run(
+        [PYTHON, "-m", "credit_zoo.run", "shaper=uniform", "scale=smoke", "rollout=vllm", "rollout.url=none", "seed=0,1",
+         f"results={tmp_path}/leaderboard/results", f"out={tmp_path}/runs"],
+        capture_output=True, text=True, timeout=400, env={**os.environ, "OMP_NUM_THREADS": "1", **CPU},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    records, _ = load_all(tmp_path / "leaderboard" / "results")
+    assert {record.seed for record in records} == {0, 1}
+    for record in records:
+        assert all(step["sampler_difference"] < 1e-4 for step in record.training.curve)
+
+
+def test_the_check_of_a_gpu_finds_the_engine_in_step_with_the_trainer(tmp_path):
+    words = ["rollout_engine", "smallest=true", "device=cpu", f"out={tmp_path}", "name=here"]
+    done = subprocess.run(
+        [PYTHON, "-m", "credit_zoo.check_gpu", *words], capture_output=True, text=True, timeout=500,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **CPU},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "here.json").read_text())["parts"]["rollout_engine"]
+    assert set(found["weights"]) == {"as loaded", "other weights", "adapters"}
+    assert all(one["status"] == "done" and one["difference"] < 1e-4 for one in found["weights"].values())
+    assert found["memory"]["status"] == "skipped"

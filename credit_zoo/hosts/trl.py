@@ -41,6 +41,8 @@ LOWEST, BELOW = (1, 8), (1, 17)
 GIVEN = (*HEARD, UPDATE_SIGNAL)
 # What TRL measures itself in a pass.
 THEIRS = ("logp", "entropy")
+# In these a trainer of TRL's that is derived from GRPOTrainer may take one advantage a response, or exchange responses.
+OVERRIDDEN = {"_compute_loss", "_generate_and_score_completions"}
 KEY = "credit_zoo_"  # before what is put into TRL's batch, which is shuffled and split with it
 
 _log = logging.getLogger(__name__)
@@ -62,6 +64,13 @@ def Shaped(trainer: type) -> type:  # noqa: N802  (it is written where a class i
 
     if not (isinstance(trainer, type) and issubclass(trainer, GRPOTrainer)):
         raise UsageError(f"Shaped takes trl.GRPOTrainer or a class derived from it, got {trainer!r}")
+    for one in trainer.__mro__[: trainer.__mro__.index(GRPOTrainer)]:
+        own = sorted(OVERRIDDEN & vars(one).keys())
+        if own and one.__module__.startswith("trl."):
+            raise UsageError(
+                f"{one.__name__} of TRL has its own {', '.join(own)}, with which credit of tokens is lost or was never "
+                "tested. Use trl.GRPOTrainer, or a class of yours that is derived from it."
+            )
     return _shaped(trainer)
 
 

@@ -17,11 +17,16 @@ def refuse_erasing_options(config: Any, rule: HostRule) -> None:
     if config.loss_type not in LOSSES:
         why = ERASING.get(config.loss_type, "has not been tested with token advantages")
         raise UsageError(f"loss_type='{config.loss_type}' {why}. Choose one of {', '.join(LOSSES)}.")
+    if config.importance_sampling_level == "sequence":
+        raise UsageError(
+            "importance_sampling_level='sequence' gives all tokens of a response one ratio, so that only the sum of "
+            "their advantages reaches the gradient: every rule that keeps the mean would equal uniform. "
+            "Set importance_sampling_level='token'."
+        )
     if config.importance_sampling_level != "token":
         raise UsageError(
-            f"importance_sampling_level='{config.importance_sampling_level}' gives all tokens of a response one ratio, "
-            "so that only the sum of their advantages reaches the gradient: every rule that keeps the mean would equal "
-            "uniform. Set importance_sampling_level='token'."
+            f"importance_sampling_level='{config.importance_sampling_level}' has not been tested with token "
+            "advantages. Set importance_sampling_level='token'."
         )
     if getattr(config, "use_liger_kernel", False):
         raise UsageError(

@@ -7,9 +7,8 @@ verl computes advantages for the whole batch at one place, the driver, where the
 policy that sampled have come together: any rule that reads these two, of any scope, is applied there and sees every
 response of the step. Estimator, loss, clipping and average stay verl's.
 
-What verl does not give is refused: hidden states stay in the workers' engines, of which one can be exchanged only by a
-name that the configuration of the engines does not know, so that there are no visual similarities; nor are there the
-other signals that take a pass of their own.
+What verl does not give is refused: hidden states stay in the workers' engines, which hand back these two alone, so that
+there are no visual similarities; nor are there the other signals that take a pass of their own.
 """
 
 from collections.abc import Mapping, MutableMapping

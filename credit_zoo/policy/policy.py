@@ -37,6 +37,8 @@ SHIPPED = {"small": SMALL_MODEL, "habits": SMALL_MODEL.with_name("habits")}
 logging.disable_progress_bar()
 # Of what an image processor returns, that which the vision tower alone reads.
 PIXELS = ("pixel_values", "pixel_attention_mask")
+# Kinds of layers that transformers names: those that attend to all before, and to what is in a window.
+_EVERYTHING, _WINDOW = "full_attention", "sliding_attention"
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class Policy(nn.Module):
         encoded = self.base.get_image_features(**stacked([vision[row] for row in distinct]), return_dict=True)
         features = encoded.pooler_output
         if isinstance(features, Tensor):  # one entry per crop, all of a size; elsewhere one per image
-            crops = features.split([len(vision[row]["pixel_values"]) for row in distinct])
+            crops = features.split([vision[row]["pixel_values"].shape[:-3].numel() for row in distinct])
             encoded.pooler_output = torch.cat([crops[k] for k in place])
         else:
             encoded.pooler_output = tuple(features[k] for k in place)
@@ -197,19 +199,26 @@ class Policy(nn.Module):
         return Read(hidden, cache, prompts.mask, shift)
 
     @cached_property
-    def _masks_as_given(self) -> bool:
-        """Whether attention takes a ready mask of what may be seen: transformers would look at its values."""
+    def _reach(self) -> Mapping[str, int]:
+        """How many tokens each kind of layer looks back over, 0 for all of them; empty where attention takes no ready
+        mask of what may be seen.
+        """
         config = self.model.config.get_text_config()
-        everything = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-        return everything and config._attn_implementation == "sdpa"
+        kinds = set(getattr(config, "layer_types", None) or [_EVERYTHING])
+        if config._attn_implementation != "sdpa" or not {_EVERYTHING} <= kinds <= {_EVERYTHING, _WINDOW}:
+            return {}
+        return {kind: config.sliding_window if kind == _WINDOW else 0 for kind in kinds}
 
-    def _attention_mask(self, seen: Tensor, length: int, padded: bool | None) -> Tensor | None:
+    def _attention_mask(
+        self, seen: Tensor, length: int, padded: bool | None
+    ) -> Tensor | dict[str, Tensor | None] | None:
         """What transformers is told of what may be seen by the last `length` tokens; it would make the same of `seen`,
         but has to wait for an accelerator to see whether all is.
         """
-        if length > 1 or padded is None or not self._masks_as_given:
+        if length > 1 or padded is None or not self._reach:
             return seen.long()
-        return seen[:, None, None] if padded else None
+        masks = {kind: seen[:, None, None, -back:] if padded else None for kind, back in self._reach.items()}
+        return masks if _WINDOW in masks else masks[_EVERYTHING]
 
     def read_on(
         self,

@@ -1,5 +1,6 @@
 from .engines import RolloutConfig as RolloutConfig
 from .engines import RolloutEngine as RolloutEngine
+from .engines import close_engines as close_engines
 from .engines import sampler as sampler
 from .importance_correction import SamplerMismatch as SamplerMismatch
 from .importance_correction import truncated_importance_ratio as truncated_importance_ratio

@@ -197,7 +197,9 @@ def _broken(error: Exception) -> bool:
 
 @dataclass(frozen=True)
 class InProcessVllm:
-    """An engine in this process, which sleeps while the trainer works where it can."""
+    """An engine in this process, which sleeps while the trainer works where it can: it wakes its weights to be told new
+    ones, and the rest of its memory to sample.
+    """
 
     engine: VllmEngine
     shared: ClassVar[bool] = False
@@ -213,7 +215,7 @@ class InProcessVllm:
         return to_responses(policy, [[asdict(one) for one in group] for group in found], sampling)
 
     def sync(self, policy: Policy) -> None:
-        self.engine.wake()
+        self.engine.wake("weights")
         self.engine.load_weights(weights_of(policy).items())
 
 
@@ -241,4 +243,24 @@ def sampler(settings: RolloutConfig, policy: Policy, max_length: int) -> Rollout
     room = min(max_length, policy.model.config.get_text_config().max_position_embeddings)
     model = policy.settings
     options |= {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
-    return InProcessVllm(VllmEngine(model.source, model.dtype, room, **options))
+    return InProcessVllm(_engine(model.source, model.dtype, room, **options))
+
+
+_running: dict[str, VllmEngine] = {}
+
+
+def _engine(path: str, dtype: str, max_length: int, **options: Any) -> VllmEngine:
+    """The engine of these settings: a process keeps one for all its seeds, since weights are told anew."""
+    key = repr((path, dtype, max_length, sorted(options.items())))
+    if key not in _running:
+        close_engines()
+        _running[key] = VllmEngine(path, dtype, max_length, **options)
+    return _running[key]
+
+
+def close_engines() -> None:
+    """Ends the engines in this process. Among several processes vLLM then ends their group too, so that it is the last
+    thing that they do together.
+    """
+    while _running:
+        _running.popitem()[1].close()

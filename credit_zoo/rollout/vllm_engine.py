@@ -5,6 +5,7 @@ distribution that was sampled from, and token ids are handed on, never text that
 """
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from credit_zoo.errors import UsageError
 from credit_zoo.rollout.sampling import SamplingParams
 
 FORBID = -100.0  # the lowest bias that vLLM takes; exp(-100) of the rest's probability is none in float32
+PARTS = ("weights", "kv_cache")  # of an engine's memory, as vLLM names them
 _ADVICE = "use the version of vLLM that make test-vllm installs, with logprobs_mode=processed_logprobs, or rollout=hf"
 _VISION = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
@@ -43,7 +45,8 @@ class Response:
 class VllmEngine:
     """A running engine. `options` are vLLM's own (`gpu_memory_utilization`, `tensor_parallel_size` ...).
 
-    Weights, tokenizer, generation config and code are of one `revision`.
+    Weights, tokenizer, generation config and code are of one `revision`. Among several processes of one launcher each
+    has an engine of its own, on its own GPU. Where there is a GPU an engine can sleep, and does when it is told.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class VllmEngine:
         trust_remote_code: bool = False,
         **options: Any,
     ) -> None:
+        # An engine in a process of its own could be told weights by pickled code alone.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         from vllm import LLM, _custom_ops
 
         if not torch.cuda.is_available():
@@ -77,7 +82,12 @@ class VllmEngine:
             "code_revision": revision,
             "trust_remote_code": trust_remote_code,
         }
-        self._llm = LLM(model=path, dtype=dtype, max_model_len=max_length, **{**settings, **options})
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            # Otherwise vLLM would begin a group of processes anew, and every engine on the first GPU.
+            settings["distributed_executor_backend"] = "external_launcher"
+        settings |= options
+        self._sleeps, self._asleep = bool(settings["enable_sleep_mode"]), list[str]()
+        self._llm = LLM(model=path, dtype=dtype, max_model_len=max_length, **settings)
 
     def generate(self, requests: Sequence[Request], sampling: SamplingParams) -> list[list[Response]]:
         """`len(request.seeds)` responses to every request, in order."""
@@ -115,14 +125,23 @@ class VllmEngine:
         self._llm.llm_engine.reset_encoder_cache()
 
     def sleep(self) -> None:
-        """Frees the GPU's memory while the trainer works; does nothing where there is no GPU."""
-        if torch.cuda.is_available():
+        """Frees the memory of weights and cache while the trainer works; the host's memory keeps the weights. Does
+        nothing where an engine cannot sleep.
+        """
+        if self._sleeps:
             self._llm.sleep(level=1)
+            self._asleep = list(PARTS)
 
-    def wake(self) -> None:
-        """Ends `sleep`."""
-        if torch.cuda.is_available():
-            self._llm.wake_up()
+    def wake(self, *parts: str) -> None:
+        """Ends `sleep`, of these `PARTS` or of all; what is awake stays so, for its memory cannot be taken twice."""
+        waking = [part for part in self._asleep if part in (parts or PARTS)]
+        if waking:
+            self._llm.wake_up(waking)
+            self._asleep = [part for part in self._asleep if part not in waking]
+
+    def close(self) -> None:
+        """Ends the engine; it cannot be used any more."""
+        self._llm.llm_engine.engine_core.shutdown()
 
 
 def _response(output: Any) -> Response:

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from credit_zoo.errors import UsageError
+from credit_zoo.rollout import close_engines
 
 _PRECISION = "ACCELERATE_MIXED_PRECISION"
 _DYNAMO = "ACCELERATE_DYNAMO_BACKEND"
@@ -59,4 +60,6 @@ def part_processes(together: bool) -> None:
         return
     if together:
         torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    close_engines()  # they speak through the group
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
