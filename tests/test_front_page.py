@@ -183,8 +183,8 @@ def test_the_matrix_has_a_column_a_benchmark_and_marks_what_is_told():
     header, _, uniform, mixed, oracle = rows(text)
     assert header == [
         "rule",
-        "geometry3k (twin), 2 steps, 8 seeds",
-        "mathvista (twin) after geometry3k, 2 steps, 8 seeds",
+        "geometry3k (twin), 2 steps, 8 seeds, 2 compared",
+        "mathvista (twin) after geometry3k, 2 steps, 8 seeds, 2 compared",
     ]
     assert uniform[0] == "uniform" and oracle[0] == "oracle_exact (control)"
     assert mixed[1].endswith("\u25b2") and mixed[2].endswith("\u25bc")

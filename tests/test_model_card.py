@@ -17,9 +17,10 @@ def record():
 
 
 def test_the_metadata_are_read_back_with_every_number(record):
-    card = ModelCard(model_card(record, "apache-2.0", "small"))
+    card = ModelCard(model_card(record, "apache-2.0", "own/small"))
     (result,) = card.data.eval_results
-    assert (card.data.license, card.data.base_model) == ("apache-2.0", "small")
+    assert (card.data.license, card.data.base_model) == ("apache-2.0", "own/small")
+    assert ModelCard(model_card(record, "apache-2.0", "small")).data.base_model is None, "no hub has it"
     assert (result.dataset_name, result.metric_type, result.metric_value) == ("geometry3k (twin)", "accuracy", 50.0)
     low, high = result.metric_args["interval_95"]
     assert low < 50 < high and result.metric_args["questions"] == 4

@@ -50,7 +50,7 @@ def model_card(record: RunRecord, licence: str | None, start: str) -> str:
         license_name=None if licence else "that of the base model",
         library_name="transformers",
         pipeline_tag="image-text-to-text",
-        base_model=None if Path(start).is_absolute() else start,
+        base_model=start if "/" in start and not Path(start).exists() else None,  # what a hub can link to
         tags=list(TAGS),
         eval_results=[_result(found) for found in _after(record)],
     )
@@ -97,7 +97,7 @@ def _result(found: Evaluation) -> EvalResult:
         dataset_split=found.split,
         dataset_revision=found.revision,
         metric_type=found.metric,
-        metric_name=f"{found.metric}, avg@{found.samples}",
+        metric_name=f"{found.metric} in %, avg@{found.samples}",
         metric_value=round(value, 2),
         metric_args={
             "interval_95": [round(low, 2), round(high, 2)],
