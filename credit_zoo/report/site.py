@@ -53,7 +53,8 @@ def kept_examples(settings: Report, folders: Sequence[Path]) -> list[Examples]:
     rules, found = wanted_rules(settings.bench, settings.shapers), []
     for model in settings.model.split(","):
         name, files = f"{settings.bench}-{Path(model).name}.json", files_digest(model)
-        kept, lacks = None, "no answers are kept yet"
+        kept: Examples | None = None
+        lacks = "no answers are kept yet"
         for path in (folder / name for folder in folders if (folder / name).exists()):
             kept = load(path)
             if not (lacks := kept.lacks(rules, settings.examples, files)):
