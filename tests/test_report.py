@@ -17,9 +17,9 @@ from credit_zoo.credit.record import RuleCredit
 from credit_zoo.lab import credit_colors
 from credit_zoo.leaderboard.answer import answer
 from credit_zoo.registry import SHAPERS
-from credit_zoo.report import board
+from credit_zoo.report import board, site
 from credit_zoo.report.charts import chart
-from credit_zoo.report.examples import Examples, load, save
+from credit_zoo.report.examples import Examples, load, restricted, save
 from credit_zoo.report.pages import prose, sentences
 from credit_zoo.report.profiles import agreement_of, kinds_of, profile_of, tenths
 from credit_zoo.report.rule_facts import docstring_parts, page_of, paper_url, rule_facts
@@ -293,6 +293,35 @@ def test_answers_are_kept_until_rules_questions_or_weights_change():
     assert "older code of pepo" in kept.lacks({"pepo": "new"}, 1, kept.files)
     assert "3 questions" in kept.lacks({"pepo": "b"}, 3, kept.files)
     assert kept.lacks({"pepo": "b"}, 1, "0" * 16) == "other weights"
+
+
+def test_a_part_of_what_is_kept_is_shown():
+    part = restricted(some_examples(), {"uniform", "permuted(pepo)"}, 1)
+    assert list(part.rules) == ["uniform", "permuted(pepo)"] and list(part.profiles) == ["uniform"]
+    assert part.compared == ("uniform",) and part.agreement == ((0.0,),)
+    assert set(part.questions[0].answers[0].credit) == {"uniform", "permuted(pepo)"}
+    assert restricted(some_examples(), {"uniform"}, 0).questions == ()
+
+
+def test_what_is_published_is_read_and_what_it_lacks_is_measured_and_kept_elsewhere(tmp_path, monkeypatch, capsys):
+    published, own = tmp_path / "published", tmp_path / "own"
+    rules = dict(some_examples().rules)
+    made = []
+    monkeypatch.setattr(site, "wanted_rules", lambda bench, shapers: rules)
+    monkeypatch.setattr(site, "files_digest", lambda model: some_examples().files)
+    monkeypatch.setattr(
+        site, "measured_examples", lambda *asked: made.append(asked) or some_examples(rules=rules)
+    )  # fmt: skip
+    save(some_examples(), published / "geometry3k-small.json")
+    before = (published / "geometry3k-small.json").read_bytes()
+    settings = site.Report(model="small", examples=1)
+    assert len(site.kept_examples(settings, [published, own])) == 1 and made == []
+    rules["pepo"] = "newer code"
+    site.kept_examples(settings, [published, own])
+    assert len(made) == 1 and "older code of pepo" in capsys.readouterr().err
+    site.kept_examples(settings, [published, own])
+    assert len(made) == 1, "now it is kept"
+    assert (published / "geometry3k-small.json").read_bytes() == before
 
 
 ROOT = Path(__file__).parents[1]

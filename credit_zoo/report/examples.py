@@ -1,10 +1,10 @@
 """Sampled answers of a twin with the credit that every rule gives their tokens, as they are kept in a small file."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from credit_zoo.credit import is_shuffle
 from credit_zoo.errors import check_schema
@@ -14,6 +14,7 @@ SCHEMA = 1
 BINS = 10  # of a response's length
 KINDS = ("read", "derived", "filler", "no role", "first error")  # of tokens; the last beside its role
 Numbers = tuple[float, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,25 @@ class Examples:
         changed = [name for name, digest in rules.items() if self.rules.get(name, digest) != digest]
         told = (("without", missing), ("older code of", changed))
         return "; ".join(f"{what} {', '.join(names)}" for what, names in told if names)
+
+
+def restricted(examples: Examples, names: Collection[str], questions: int) -> Examples:
+    """What is kept of these rules and of the first questions."""
+
+    def some(found: Mapping[str, T]) -> dict[str, T]:
+        return {name: one for name, one in found.items() if name in names}
+
+    def asked(one: Asked) -> Asked:
+        return replace(one, answers=tuple(replace(answer, credit=some(answer.credit)) for answer in one.answers))
+
+    places = [place for place, name in enumerate(examples.compared) if name in names]
+    return replace(
+        examples,
+        rules=some(examples.rules),
+        questions=tuple(map(asked, examples.questions[:questions])),
+        profiles=some(examples.profiles),
+        agreement=tuple(tuple(examples.agreement[row][column] for column in places) for row in places),
+    )
 
 
 def save(examples: Examples, path: Path) -> None:

@@ -1,7 +1,6 @@
 """What a rule says of itself: its docstring in parts, what it declares, its settings."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import dedent
 
@@ -106,8 +105,3 @@ def _reduction(facts: ShaperFacts) -> str:
 def page_of(name: str) -> str:
     """The file of a rule's page below the folder of the report."""
     return f"rules/{re.sub(r'[^A-Za-z0-9_]+', '-', name).strip('-')}.html"
-
-
-def ordered(names: Sequence[str]) -> list[str]:
-    """Rules first, controls after them, each by name."""
-    return sorted(names, key=lambda name: (SHAPERS[name].facts.control, name))

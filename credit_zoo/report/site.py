@@ -16,7 +16,7 @@ from pathlib import Path
 
 from credit_zoo.errors import UsageError, check_range
 from credit_zoo.report.example_measurement import files_digest, measured_examples, wanted_rules
-from credit_zoo.report.examples import Examples, load, save
+from credit_zoo.report.examples import Examples, load, restricted, save
 from credit_zoo.report.pages import Pages
 from credit_zoo.report.sources import Sources, read_sources
 from credit_zoo.results import atomic_write
@@ -36,6 +36,7 @@ class Report:
     shapers: str = "all"  # rules whose credit is shown, separated by commas; all: every rule and control
     bench: str = "geometry3k"  # whose twin the shown answers are to
     model: str = "small,habits"  # whose answers are shown, separated by commas: a folder, a hub id, or a shipped one
+    kept: str = "none"  # folder that answers are kept in; none: examples, in out, beside those that are published
     examples: int = 2  # questions of each policy that are shown, [0, inf); 0: no answers, nothing is measured
     open: bool = False  # show the board in the browser
 
@@ -43,22 +44,28 @@ class Report:
         check_range("report.examples", self.examples, 0)
 
 
-def kept_examples(settings: Report, folder: Path) -> list[Examples]:
-    """The answers of every policy, from the folder where they are kept; what is not there, or of older code, is
-    measured, which takes a minute or two for a policy, and kept.
+def kept_examples(settings: Report, folders: Sequence[Path]) -> list[Examples]:
+    """The answers of every policy, from the first of the folders that has all that is asked for; what none has is
+    measured, which takes a minute or two for a policy, and kept in the last.
     """
-    rules = wanted_rules(settings.bench, settings.shapers) if settings.examples else {}
-    found = []
-    for model in settings.model.split(",") if settings.examples else ():
-        path = folder / f"{settings.bench}-{Path(model).name}.json"
-        kept = load(path) if path.exists() else None
-        lacks = kept.lacks(rules, settings.examples, files_digest(model)) if kept else "nothing is kept yet"
+    if not settings.examples:
+        return []
+    rules, found = wanted_rules(settings.bench, settings.shapers), []
+    for model in settings.model.split(","):
+        name, files = f"{settings.bench}-{Path(model).name}.json", files_digest(model)
+        kept: Examples | None = None
+        lacks = "no answers are kept yet"
+        for path in (folder / name for folder in folders if (folder / name).exists()):
+            kept = load(path)
+            if not (lacks := kept.lacks(rules, settings.examples, files)):
+                break
+            lacks = f"{path}: {lacks}"
         if kept is None or lacks:
-            print(f"{path}: {lacks}; answers are sampled and measured", file=sys.stderr)
+            print(f"{lacks}; answers of {model} are sampled and measured", file=sys.stderr)
             kept = measured_examples(settings.bench, model, rules, settings.examples)
-            save(kept, path)
-            print(f"wrote {path}")
-        found.append(kept)
+            save(kept, folders[-1] / name)
+            print(f"wrote {folders[-1] / name}")
+        found.append(restricted(kept, rules, settings.examples))
     return found
 
 
@@ -81,8 +88,8 @@ def write_report(settings: Report) -> int:
     out = Path(settings.out)
     if not _own(out):
         raise UsageError(f"out={out} is a folder of other files: give the report one of its own")
-    beside = (sources.page if sources.published else out) / KEPT
-    examples = kept_examples(settings, beside)
+    own = out / KEPT if settings.kept == "none" else Path(settings.kept)
+    examples = kept_examples(settings, [*([sources.page / KEPT] if sources.published else []), own])
     for problem in sources.problems:
         print(f"left out: {problem}", file=sys.stderr)
     pages = build(sources, examples, Path(settings.runs))
