@@ -110,11 +110,19 @@ def test_the_instrument_speaks_for_every_policy_and_twin():
     over = replace(better, numbers={"efficiency": estimate(1.4, 0.1), "over_shuffle": estimate(1.3, 0.1)})
     record = a_credit_record(note="warm start", rules=(*a_credit_record().rules, over, shuffle))
     text = answer(board(), [record])
-    assert "*geometry3k, warm start, G 8* (24 batches, 2 rules, efficiency of the gradient)" in text
-    assert "told above `uniform` siblings (1.40 [1.30, 1.50]); of these told above their own shuffle siblings" in text
+    assert "1 measurement of policies, twins and sizes of groups, 2 rules) tells above `uniform` siblings" in text
+    assert (
+        "siblings (1 of 1; 1.40); of these above their own shuffle, where that was measured, siblings (1 of 1)" in text
+    )
+    higher = replace(over, numbers={**over.numbers, "efficiency": estimate(1.6, 0.1)})
+    two = answer(board(), [record, replace(record, rules=(*a_credit_record().rules, higher, shuffle))])
+    assert "siblings (2 of 2; 1.40 to 1.60)" in two
     text = answer(board(), [replace(record, rules=(*a_credit_record().rules, better, shuffle))])
     assert "own shuffle" not in text, "it was not measured"
-    assert "no rule is told above `uniform`" in answer(board(), [a_credit_record()])
+    assert "tells no rule above `uniform`" in answer(board(), [a_credit_record()])
+    blind = replace(record.rules[0], numbers={**record.rules[0].numbers, "snr": estimate(0.0, 0.1)})
+    unseen = answer(board(), [replace(record, rules=(blind, *record.rules[1:]))])
+    assert "At *geometry3k, warm start, G 8* it sees nothing" in unseen and "siblings" not in unseen
 
 
 def test_both_are_held_together_only_from_the_same_weights():

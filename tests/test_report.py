@@ -179,7 +179,7 @@ def test_the_answer_in_words_is_the_leaderboards_a_line_for_each_measurement(tre
     found = read_sources(str(records_folder(tmp_path)))
     said = sentences(answer(found.board, found.credit))
     assert len(said) >= 3 and said[-1].startswith("Told means Holm")
-    assert any("pepo" in one and "The instrument at" in one for one in said)
+    assert any("pepo" in one and "The instrument (" in one for one in said)
     items = trees["index.html"].text
     for one in said:
         assert " ".join(re.sub(r"[`*]", "", unescaped(one)).split()) in items

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from credit_zoo.credit import CreditRecord, RuleVerdict, judged
+from credit_zoo.credit import CreditRecord, judged
+from credit_zoo.leaderboard.prediction import Prediction
 from credit_zoo.leaderboard.sections import recorded_before
 from credit_zoo.results import REFERENCE, Difference, base_labels, distinct_labels, escape, kind
 
@@ -17,9 +18,9 @@ MOST = 5  # names in a list
 NOTHING = "Nothing is measured yet: neither training with three seeds beside `uniform`, nor the instrument."
 
 
-def answer(board: pd.DataFrame, credit: Sequence[CreditRecord]) -> str:
+def answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
     """One paragraph."""
-    sentences = [*_training(board), *map(_instrument, credit), *_both(board, credit)]
+    sentences = [*_training(board), *_instruments(credit), *_both(board, credit), *map(_predicts, predicted)]
     if not sentences:
         return f"**The answer so far.** {NOTHING}\n"
     rule = "Told means Holm's adjusted p below .05 over the rules of that table; brackets are plain 95% intervals."
@@ -139,35 +140,59 @@ def _controls(tables: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, An
 # --- the instrument ----------------------------------------------------------------------------------------------
 
 
-def _instrument(record: CreditRecord) -> str:
-    if not record.sees:
-        return (
-            f"At *{escape(record.title)}* the instrument sees nothing: `{REFERENCE}`'s own signal is not told from 0."
-        )
-    verdicts = judged(record)
-    control = {one.name: one.control for one in record.rules}
-    rules = {name: one for name, one in verdicts.items() if not control[name]}
-    above, below = ([name for name in rules if rules[name].uniform.told == sign] for sign in (1, -1))
-    above.sort(key=lambda name: -rules[name].uniform.value)
-    below.sort(key=lambda name: rules[name].uniform.value)
-    said = [
-        f"told above `{REFERENCE}` {_efficiencies(above, rules)}" if above else f"no rule is told above `{REFERENCE}`"
-    ]
-    if above:
-        own = [name for name in above if (found := rules[name].shuffle) is not None and found.told > 0]
-        known = [name for name in above if rules[name].shuffle is not None]
-        said += [f"of these told above their own shuffle {listed(own) if own else 'none'}"] if known else []
-    said += [f"told below {_efficiencies(below, rules)}"] if below else []
-    hints = [name for name in rules if rules[name].uniform.told == 0 and rules[name].uniform.plain > 0]
-    said += [f"above by the plain interval alone {_efficiencies(hints, rules)}"] if hints else []
-    what = f"({record.batches} batches, {_many(len(rules), 'rule')}, efficiency of the gradient)"
-    return f"The instrument at *{escape(record.title)}* {what}: {'; '.join(said)}."
+def _instruments(credit: Sequence[CreditRecord]) -> list[str]:
+    """What the instrument tells, counted over its measurements; the tables have each."""
+    seen, blind = [one for one in credit if one.sees], [one.title for one in credit if not one.sees]
+    said = []
+    if seen:
+        rules = {one.name for record in seen for one in record.rules if not one.control} - {REFERENCE}
+        what = f"efficiency of the gradient; {_many(len(seen), 'measurement')} of policies, twins and sizes of groups"
+        above, below = (_counted(seen, sign) for sign in (1, -1))
+        first = f"tells above `{REFERENCE}` {listed(above)}" if above else f"tells no rule above `{REFERENCE}`"
+        told = [f"The instrument ({what}, {_many(len(rules), 'rule')}) {first}"]
+        own = _over_shuffle(seen)
+        told += [f"of these above their own shuffle, where that was measured, {listed(own)}"] if own else []
+        told += [f"below {listed(below)}"] if below else []
+        said.append(f"{'; '.join(told)}.")
+    if blind:
+        said.append(f"At *{escape(listed(blind))}* it sees nothing: `{REFERENCE}`'s own signal is not told from 0.")
+    return said
 
 
-def _efficiencies(names: Sequence[str], rules: Mapping[str, RuleVerdict]) -> str:
-    shown = [rules[name].uniform for name in names]
-    texts = [f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in shown]
-    return listed([f"{name} ({text})" for name, text in zip(names, texts, strict=True)])
+def _counted(seen: Sequence[CreditRecord], sign: int) -> list[str]:
+    """Rules that are told on one side, with the measurements that tell them and the range of efficiencies there."""
+    found: dict[str, list[float]] = {}
+    for record in seen:
+        control = {one.name: one.control for one in record.rules}
+        for name, verdict in judged(record).items():
+            if verdict.uniform.told == sign and not control[name]:
+                found.setdefault(name, []).append(verdict.uniform.value)
+    order = sorted(found, key=lambda name: (-len(found[name]), -sign * sum(found[name]) / len(found[name]), name))
+    return [f"{name} ({len(found[name])} of {len(seen)}; {_range(found[name])})" for name in order]
+
+
+def _over_shuffle(seen: Sequence[CreditRecord]) -> list[str]:
+    """Of the rules that are told above uniform somewhere: how often above their own shuffle too."""
+    looked: dict[str, list[bool]] = {}
+    for record in seen:
+        control = {one.name: one.control for one in record.rules}
+        for name, verdict in judged(record).items():
+            if verdict.uniform.told > 0 and verdict.shuffle is not None and not control[name]:
+                looked.setdefault(name, []).append(verdict.shuffle.told > 0)
+    order = sorted(looked, key=lambda name: (-sum(looked[name]), name))
+    return [f"{name} ({sum(looked[name])} of {len(looked[name])})" for name in order]
+
+
+def _range(values: Sequence[float]) -> str:
+    ends = f"{min(values):.2f}", f"{max(values):.2f}"
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _predicts(one: Prediction) -> str:
+    """Whether what was measured before training goes with what was gained in it."""
+    how = f"rank correlation {one.rank:.2f} [{one.low:.2f}, {one.high:.2f}] over {len(one.pairs)} rules"
+    does = "goes with" if one.low > 0 else "is not shown to go with"
+    return f"Efficiency before training {does} the gain in training (*{escape(one.title)}*: {how})."
 
 
 def _both(board: pd.DataFrame, credit: Sequence[CreditRecord]) -> list[str]:

@@ -12,6 +12,7 @@ from credit_zoo.leaderboard.curves import LEARNING_CURVES
 from credit_zoo.leaderboard.definitions import DEFINITIONS
 from credit_zoo.leaderboard.instrument_tables import instrument_tables
 from credit_zoo.leaderboard.matrix import matrices
+from credit_zoo.leaderboard.prediction import Prediction, prediction_text
 from credit_zoo.leaderboard.sections import FOLDER, GENERATED, file_of, title_of
 from credit_zoo.leaderboard.tables import TABLE_QUESTIONS, TABLE_STEPS
 from credit_zoo.results import bullets, distinct_labels, escape
@@ -45,7 +46,7 @@ class Contents:
     forest: bool
     curves: bool
     reported: bool
-    prediction: str = ""
+    predicted: Sequence[Prediction] = ()
     problems: Sequence[str] = ()
     trials: Sequence[str] = ()
     archived: Mapping[str, int] | None = None
@@ -53,11 +54,12 @@ class Contents:
 
 def front_page(found: Contents) -> str:
     """The whole page, in the order in which a reader asks."""
-    parts = ["# Leaderboard\n", f"{GENERATED}\n", answer(found.board, found.credit)]
+    parts = ["# Leaderboard\n", f"{GENERATED}\n", answer(found.board, found.credit, found.predicted)]
     parts += ["## The instrument: how good is a rule's gradient?\n", *([_FOREST] if found.forest else [])]
     parts += [instrument_tables(found.credit, found.board)]
     parts += ["## Training: rules by benchmarks\n", matrices(found.board)]
-    parts += ["## Does the instrument predict learning?\n", _PREDICTION, found.prediction] if found.prediction else []
+    if found.predicted:
+        parts += ["## Does the instrument predict learning?\n", _PREDICTION, prediction_text(found.predicted)]
     parts += ["## Learning curves against cost\n", _CURVES] if found.curves else []
     parts += ["## What a rule costs\n", found.costs]
     parts += ["## Full tables\n", _links(found)]

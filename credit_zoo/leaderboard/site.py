@@ -25,7 +25,7 @@ from credit_zoo.leaderboard.answer import answer
 from credit_zoo.leaderboard.export import export
 from credit_zoo.leaderboard.front_page import FOREST, REPORTED, Contents, front_page
 from credit_zoo.leaderboard.locations import archived, page_folder, records_folder
-from credit_zoo.leaderboard.prediction import prediction_text, predictions
+from credit_zoo.leaderboard.prediction import predictions
 from credit_zoo.leaderboard.readme import credit_block, fill_pages, leaderboard_block, shapers_block, warm_start_block
 from credit_zoo.leaderboard.reported_page import reported_page
 from credit_zoo.leaderboard.rule_costs import rule_costs
@@ -77,7 +77,7 @@ def build(results: Path) -> Built:
         board=board,
         credit=credit,
         costs=rule_costs(board, credit, speed),
-        prediction=prediction_text(predictions(credit, shown)),
+        predicted=predictions(credit, shown),
         forest=any(one.sees for one in credit) and is_published,
         curves=is_published and bool(curves.panels(shown, cost=True)),
         reported=len(papers) > 0,
@@ -91,7 +91,7 @@ def build(results: Path) -> Built:
         sections=sections,
         costs=costs.page(speed),
         credit=credit_page(credit, FOREST if any(one.sees for one in credit) else None),
-        blocks={"answer": answer(board, credit), **_blocks(board, results, speed)},
+        blocks={"answer": answer(board, credit, contents.predicted), **_blocks(board, results, speed)},
         problems=tuple(problems),
         records=tuple(shown),
         instrument=tuple(credit),

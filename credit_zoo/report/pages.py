@@ -51,7 +51,7 @@ RULES = ("rule", "what it does", "paper", "signals", "extra passes", "scope", "k
 
 
 # Where the answer in words goes on to another measurement.
-_NEXT = re.compile(r"(?<=[.)*]) (?=(?:The instrument at|On |In |Controls are|Told ))")
+_NEXT = re.compile(r"(?<=[.)*]) (?=(?:The instrument |At |On |In |Controls are|Told |Efficiency before ))")
 
 
 def sentences(paragraph: str) -> list[str]:

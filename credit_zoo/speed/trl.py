@@ -186,11 +186,7 @@ def _train_theirs(work: Work, bench: Any, log: _Log) -> None:
         log.their_right.append(sum(score.correct for score in scores) / len(scores))
         return [log.trainer.collector.reward.total(score) for score in scores]
 
-    tokenizer = log.trainer.policy.encoder.tokenizer
-    tokenizer.padding_side = "left"  # or TRL's types of tokens stand beside its tokens
-    kind = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(SMALL_MODEL))]
-    model = AutoModelForImageTextToText.from_pretrained(SMALL_MODEL, dtype=torch.float32, use_safetensors=True)
-    Policy(model, log.trainer.policy.encoder, ModelConfig())  # freezes the vision tower
+    model, processor = _their_model(log)
     rows = [
         {"prompt": [{"role": "user", "content": short_text(q)}], "image": q.image, "number": k}
         for k, q in enumerate(questions)
@@ -201,12 +197,22 @@ def _train_theirs(work: Work, bench: Any, log: _Log) -> None:
             reward_funcs=reward,
             args=GRPOConfig(**_arguments(work, folder, log.taken, steps + measured)),
             train_dataset=Dataset.from_list(rows),
-            processing_class=joint_processor(kind, str(SMALL_MODEL), tokenizer),
+            processing_class=processor,
             callbacks=[Turns()],
         )
         theirs.train()
     if measured:
         log.measure()
+
+
+def _their_model(log: _Log) -> tuple[Any, Any]:
+    """The small model with its vision tower frozen, and its processor."""
+    tokenizer = log.trainer.policy.encoder.tokenizer
+    tokenizer.padding_side = "left"  # or TRL's types of tokens stand beside its tokens
+    kind = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(SMALL_MODEL))]
+    model = AutoModelForImageTextToText.from_pretrained(SMALL_MODEL, dtype=torch.float32, use_safetensors=True)
+    Policy(model, log.trainer.policy.encoder, ModelConfig())
+    return model, joint_processor(kind, str(SMALL_MODEL), tokenizer)
 
 
 def _arguments(work: Work, folder: str, taken: Taken, steps: int) -> dict[str, Any]:
