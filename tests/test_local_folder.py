@@ -216,18 +216,6 @@ def test_a_set_is_loaded_without_decoding_its_pictures(tmp_path, decoded):
     assert not any(isinstance(one["image"], Image.Image) for one in kept)
 
 
-def test_pictures_that_all_have_to_be_looked_at_are_decoded_once_each_and_counted_in_order(tmp_path, decoded):
-    for shade in range(5):
-        Image.new("L", (4, 3), shade).save(tmp_path / f"{shade}.png")
-    (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:40])
-    rows = [{"id": str(number), "image": tmp_path / f"{number % 5}.png"} for number in range(100)]
-    ask = lambda row: Question(row["id"], None, "?", "1", "math")  # noqa: E731
-    source = Source("set", False, "0" * 12, 100)
-    questions, found = with_pictures(source, rows, ask, lambda row: row["image"], True)
-    assert sorted(path.name for path in decoded) == [f"{shade}.png" for shade in range(5)]
-    assert found.dropped == {"bad picture": 20}
-    assert [one.id for one in questions] == [str(number) for number in range(100) if number % 5 != 3]
-
 
 def test_a_bad_picture_beyond_the_sample_is_named_when_it_is_looked_at_or_counted_up_front(tmp_path):
     drawn_set(tmp_path, 200)
