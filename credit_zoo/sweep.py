@@ -1,4 +1,4 @@
-"""Works a grid of runs off: what has no record yet, one after the other or several at once, and goes on after a stop.
+"""Works a grid of runs off: those without a record yet, several at once if asked, and goes on after a stop.
 
 The file's lines are words as typed to `credit_zoo.run`; `shaper=a,b seed=1-8` spans a grid (docs/sweep.md).
 """

@@ -17,6 +17,7 @@ from credit_zoo.policy.policy import ModelConfig
 SMALLEST = ("smallest=true", "device=cpu")
 
 
+@pytest.mark.slow
 def test_every_part_runs_in_its_smallest_form(tmp_path, capsys):
     assert command.main([*SMALLEST, f"out={tmp_path}", "name=Here & now"]) == 0
     kept = json.loads((tmp_path / "here-now.json").read_text())

@@ -20,7 +20,7 @@ from credit_zoo.policy.policy import SMALL_MODEL, ModelConfig, Policy
 from credit_zoo.results.provenance import repeatable
 from credit_zoo.results.store import load, load_all
 from credit_zoo.run import main
-from credit_zoo.training import loop
+from credit_zoo.training import loop, silence
 
 ROOT = Path(__file__).parents[1]
 SIZES = (
@@ -213,11 +213,11 @@ def test_several_seeds_are_a_record_each_and_one_page(words, tmp_path):
 
 def test_the_page_is_written_once_after_the_last_seed(words, tmp_path, monkeypatch):
     """Between two seeds the other processes would wait for it."""
-    from credit_zoo.experiment import experiment
+    from credit_zoo import leaderboard
 
     recorded = []
     count = lambda folder: recorded.append(len(list(folder.rglob("*.json")))) or pages.build(folder)  # noqa: E731
-    monkeypatch.setattr(experiment, "build", count)
+    monkeypatch.setattr(leaderboard, "build", count)
     assert main(["seed=0,1", *SIZES, *words]) == 0
     assert recorded == [2]
 
@@ -275,6 +275,8 @@ def test_a_run_that_diverges_saves_the_policy_and_the_prompts_and_writes_no_reco
 
     def broken_at_step_2(self, batch, totals):
         loss, stats = whole(self, batch, totals)
+        if batch.logp.shape == (silence.ROWS, silence.WIDTH):  # made-up numbers, of which a loss is asked beforehand
+            return loss, stats
         steps.append(loss)
         return (loss if len(steps) < 2 else loss * torch.nan), stats
 

@@ -216,7 +216,6 @@ def test_a_set_is_loaded_without_decoding_its_pictures(tmp_path, decoded):
     assert not any(isinstance(one["image"], Image.Image) for one in kept)
 
 
-
 def test_a_bad_picture_beyond_the_sample_is_named_when_it_is_looked_at_or_counted_up_front(tmp_path):
     drawn_set(tmp_path, 200)
     (tmp_path / "77.png").write_bytes((tmp_path / "77.png").read_bytes()[:40])

@@ -153,6 +153,7 @@ def test_similarity_keeps_no_states(policy):
 # --- the command -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_parts_are_measured_written_and_shown(tmp_path, capsys):
     words = ["prompts=2", "group=2", "tokens=4", "high=2", "wide=3", "repeats=2", "shapers=pepo"]
     assert command.main(["steps", "signals", *words, f"out={tmp_path}"]) == 0

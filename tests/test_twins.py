@@ -95,6 +95,7 @@ def test_index_seed_and_split_all_matter(twin: Twin) -> None:
     assert a != b and a != c and len(set(a)) > 15
 
 
+@pytest.mark.slow
 def test_splits_are_disjoint(twin: Twin) -> None:
     found: dict[str, set[str]] = {split: set() for split in SPLITS}
     more = [twin.example(split, index) for split in SPLITS for index in range(2000, 2200)]

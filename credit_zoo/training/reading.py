@@ -38,7 +38,7 @@ def left_out_rows(update_batch: UpdateBatch, parts: Sequence[MicroBatch]) -> Int
     return _others([part.rows for part in parts], len(row_of), row_of.device)
 
 
-def _others(rows: Sequence[Int64[Tensor, " M"]], count: int, device: torch.device) -> Int64[Tensor, " K"]:
+def _others(rows: Sequence[Int64[Tensor, "..."]], count: int, device: torch.device) -> Int64[Tensor, " K"]:
     """Those of `count` numbers that are not among the rows; how many is known, so that no accelerator is waited for."""
     there = torch.zeros(count, dtype=torch.int64, device=device)
     for some in rows:
