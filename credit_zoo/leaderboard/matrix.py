@@ -68,7 +68,7 @@ def _matrix(title: str, arms: pd.DataFrame) -> list[str]:
         shown = range(start, min(start + COLUMNS, len(columns)))
         most = {place: max(len(arm["by_seed"]) for arm in columns[place][1]) for place in shown}
         counts = {place: sum(arm["from_uniform"] is not None for arm in columns[place][1]) for place in shown}
-        sizes = [f"{most[place]} seeds, {counts[place]} compared" for place in shown]
+        sizes = [f"{most[place]} seed{'s' if most[place] > 1 else ''}, {counts[place]} compared" for place in shown]
         header = ["rule", *(f"{titles[place]}, {size}" for place, size in zip(shown, sizes, strict=True))]
         rows = [
             [_name(cells[key], name), *(_cell(cells[key].get(place), most[place]) for place in shown)]

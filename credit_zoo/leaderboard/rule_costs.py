@@ -8,7 +8,7 @@ import pandas as pd
 
 from credit_zoo.credit import CreditRecord
 from credit_zoo.registry import SHAPERS
-from credit_zoo.results import REFERENCE, grid
+from credit_zoo.results import RANKED_FROM, REFERENCE, grid
 
 _HEAD = (
     *("rule", "signals", "extra passes", "step in training [quartiles]", "runs"),
@@ -38,7 +38,7 @@ def _facts(name: str) -> tuple[str, str]:
 
 
 def _in_training(board: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """The ratio over the pairs of runs of one seed, with quartiles, and how many pairs."""
+    """The ratio over the pairs of runs of one seed, with quartiles, and how many pairs, from three on."""
     ratios: dict[str, list[float]] = {}
     for _, arms in board.groupby(["section", "base"], sort=True) if len(board) else ():
         first = arms[arms["measure"] == min(arms["measure"])].to_dict("records")
@@ -46,7 +46,7 @@ def _in_training(board: pd.DataFrame) -> dict[str, tuple[str, str]]:
         for arm in first:
             if len(references) == 1 and not arm["control"]:
                 ratios.setdefault(_name(arm), []).extend(_pairs(arm["step_seconds"], references[0]["step_seconds"]))
-    return {name: (_quartiles(found), str(len(found))) for name, found in ratios.items() if found}
+    return {name: (_quartiles(found), str(len(found))) for name, found in ratios.items() if len(found) >= RANKED_FROM}
 
 
 def _name(arm: Mapping[str, Any]) -> str:
