@@ -139,7 +139,7 @@ class Counting:
 def test_a_rule_of_the_whole_batch_sees_no_row_that_is_there_to_keep_processes_in_step(tmp_path):
     """Steps of an odd number of groups, and of none: the processes have unequal numbers of rows."""
     (tmp_path / "counting.py").write_text(COUNTING)
-    words = ("base=dapo", "base.max_resampling_rounds=0", "train.prompts=4", "steps=6", "sampling.group=2",
+    words = ("model=small", "base=dapo", "base.max_resampling_rounds=0", "train.prompts=4", "steps=6", "sampling.group=2",
              f"plugins={tmp_path}/counting.py")  # fmt: skip
     expected, _ = run(tmp_path / "one", *words, shaper="counting")
     kept = [step["kept_prompts"] for step in expected[1].training.curve]

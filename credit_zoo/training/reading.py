@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from credit_zoo.policy import MicroBatch, pack, split, width_of
@@ -51,6 +51,11 @@ def _cuts(trainer: Trainer, update_batch: UpdateBatch) -> bool:
     of a token than its gradient.
     """
     return update_batch.shaped is not None and trainer.silence.tokens and trainer.train.updates == 1
+
+
+def teaches(trainer: Trainer, update_batch: UpdateBatch) -> Bool[Tensor, " B"]:
+    """Which responses are read for their gradient, and not to keep processes in step alone."""
+    return _reach(trainer, update_batch) > 0 if trainer.silence.rows else update_batch.inputs.mask.any(1)
 
 
 def _reach(trainer: Trainer, update_batch: UpdateBatch) -> Int64[Tensor, " B"]:

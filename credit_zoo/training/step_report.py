@@ -80,7 +80,7 @@ class StepReport:
     distance to the policy without the picture per token, 0 where no base asks for it; `agreement` of every two signals
     that were measured (`credit_zoo.training.signal_agreement`). Of the kept response tokens, `trained_tokens` were read
     with a gradient in the last update; `entropy` is the mean over `measured_tokens` and `agreement` that of
-    `compared_tokens`: all of them, but where nothing has told the signals of those that were not read.
+    `compared_tokens`, those of responses that teach; what is measured is all, where sampling told it.
     """
 
     step: int

@@ -9,6 +9,7 @@ from torch import Tensor
 from credit_zoo.objective import LossStats
 from credit_zoo.policy import MicroBatch
 from credit_zoo.rollout import SamplerMismatch
+from credit_zoo.training.reading import teaches
 from credit_zoo.training.signal_agreement import agreement
 from credit_zoo.training.step_report import WeightSpread
 from credit_zoo.training.trainer import Trainer, UpdateBatch
@@ -29,10 +30,13 @@ class PartStats:
     known: Tensor
     trained: Tensor
 
-    def sums(self, compared: bool) -> Tensor:
-        """What adds up over micro-batches, float64; `compared` says whether all signals are known where entropy is."""
-        known = self.known.sum()
-        own = [self.signals["entropy"].sum(), self.trained.sum(), known, known * compared]
+    def sums(self, taught: Tensor, compared: Tensor) -> Tensor:
+        """What adds up over micro-batches, float64; `taught` and `compared` `[K]` are the rows that teach, and those
+        whose signals are compared.
+        """
+        trained = (self.trained & taught[:, None]).sum()
+        known = [self.known.sum(), (self.known & compared[:, None]).sum()]
+        own = [self.signals["entropy"].sum(), trained, *known]
         return torch.cat([self.stats.sums, self.mismatch.sums, torch.stack([value.double() for value in own])])
 
 
@@ -61,21 +65,25 @@ def summed(
     norm: float,
 ) -> UpdateStats:
     """The numbers of all micro-batches together, their sums fetched from the device at once. Signals are compared over
-    the tokens of which all are known: micro-batches that were not read may lack some, and the first one lacks none.
+    the tokens of responses that teach, of which all are known: micro-batches that were not read may lack some, and the
+    first one lacks none.
     """
     mask, gather = update_batch.inputs.mask, trainer.accelerator.gather
     whole = [part.signals.keys() == parts[0].signals.keys() for part in parts]
-    sums = torch.stack([part.sums(known) for part, known in zip(parts, whole, strict=True)]).cumsum(0)[-1].cpu()
+    taught = teaches(trainer, update_batch)  # the same rows, whoever reads more of them to keep in step
+    rows = [taught[batch.rows] & all_there for batch, all_there in zip(batches, whole, strict=True)]
+    own_sums = [part.sums(taught[batch.rows], these) for batch, part, these in zip(batches, parts, rows, strict=True)]
+    sums = torch.stack(own_sums).cumsum(0)[-1].cpu()
     stats, mismatch, own = sums.split([5, 6, 4])
     entropy, *told = own.tolist()
     counted, compared = torch.zeros_like(mask), torch.zeros_like(mask)
     weights = torch.zeros(mask.shape, device=mask.device)
     signals = {name: torch.zeros_like(weights) for name in sorted(parts[0].signals)}
-    for batch, part, all_there in zip(batches, parts, whole, strict=True):
+    for batch, part, these, all_there in zip(batches, parts, rows, whole, strict=True):
         batch.put(weights, part.weights[0])
         batch.put(counted, part.weights[1])
         if all_there:
-            batch.put(compared, part.known)
+            batch.put(compared, part.known & these[:, None])
             for name, values in signals.items():
                 batch.put(values, part.signals[name])
     spread = WeightSpread.of(gather(weights), gather(counted))
