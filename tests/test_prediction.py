@@ -6,7 +6,8 @@ import pytest
 from records import a_credit_record, a_record, a_training, estimate
 
 from credit_zoo.credit import RuleCredit
-from credit_zoo.leaderboard.prediction import area, prediction_text, predictions, steps_to
+from credit_zoo.lab.gates import area
+from credit_zoo.leaderboard.prediction import prediction_text, predictions, steps_to
 from credit_zoo.results.record import Model
 
 RULES = ("good", "fair", "poor", "bad")

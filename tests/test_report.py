@@ -15,12 +15,12 @@ from test_curves import luminance
 from credit_zoo.cli.commands import command_of
 from credit_zoo.credit.record import RuleCredit
 from credit_zoo.lab import credit_colors
-from credit_zoo.leaderboard.answer import answer
+from credit_zoo.leaderboard.answer import statements
 from credit_zoo.registry import SHAPERS
 from credit_zoo.report import board, site
 from credit_zoo.report.charts import chart
 from credit_zoo.report.examples import Examples, load, restricted, save
-from credit_zoo.report.pages import prose, sentences
+from credit_zoo.report.pages import prose
 from credit_zoo.report.profiles import agreement_of, kinds_of, profile_of, tenths
 from credit_zoo.report.rule_facts import docstring_parts, page_of, paper_url, rule_facts
 from credit_zoo.report.sources import read_sources
@@ -177,7 +177,7 @@ def rule(name, value, half, over=None, control=False):
 
 def test_the_answer_in_words_is_the_leaderboards_a_line_for_each_measurement(trees, tmp_path):
     found = read_sources(str(records_folder(tmp_path)))
-    said = sentences(answer(found.board, found.credit))
+    said = statements(found.board, found.credit)
     assert len(said) >= 3 and said[-1].startswith("Told means Holm")
     assert any("pepo" in one and "The instrument (" in one for one in said)
     items = trees["index.html"].text

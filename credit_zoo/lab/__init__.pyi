@@ -7,6 +7,7 @@ from .credit_colors import UP_DARK as UP_DARK
 from .gate_record import GateRecord as GateRecord
 from .gate_record import gates_table as gates_table
 from .gate_record import load_all_gates as load_all_gates
+from .gates import area as area
 from .probe_record import ProbeRecord as ProbeRecord
 from .probe_record import load_all as load_all
 from .probe_tables import credit_table as credit_table

@@ -30,7 +30,7 @@ from credit_zoo.credit import load as load_credit
 from credit_zoo.errors import UsageError
 from credit_zoo.lab.gate_record import SCHEMA, Gate, GateRecord, gates_text, save_gates
 from credit_zoo.lab.probe_record import ProbeRecord, load
-from credit_zoo.results import CorruptRecord, RunRecord, load_all, origin, paired, repeatable, student_t, utc_now
+from credit_zoo.results import CorruptRecord, RunRecord, load_all, mean_interval, origin, paired, repeatable, utc_now
 
 MARGIN = 25.0  # points that training has to reach beyond a lower temperature
 EFFICIENCY = 1.5  # of the oracle, in the unit of uniform's
@@ -90,10 +90,7 @@ def area(run: RunRecord) -> float:
 def area_difference(rule: Seeds, reference: Seeds) -> tuple[float, float, float, int]:
     """The mean paired difference of areas with its 95% interval over seeds, infinite for one seed, and the seeds."""
     seeds = sorted(set(rule) & set(reference))
-    differences = np.array([area(rule[seed]) - area(reference[seed]) for seed in seeds])
-    value, count = float(differences.mean()), len(seeds)
-    reach = student_t(count - 1) * float(differences.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    return value, value - reach, value + reach, count
+    return *mean_interval([area(rule[seed]) - area(reference[seed]) for seed in seeds]), len(seeds)
 
 
 def sharpening(probe: ProbeRecord, runs: Runs) -> Gate:

@@ -1,8 +1,9 @@
-from .answer import answer as answer
+from .answer import statements as statements
 from .curves import draw as draw
 from .curves import panels as panels
 from .locations import page_folder as page_folder
 from .locations import records_folder as records_folder
+from .prediction import predictions as predictions
 from .rule_costs import rule_costs as rule_costs
 from .site import Pages as Pages
 from .site import build as build

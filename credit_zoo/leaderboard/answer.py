@@ -20,11 +20,14 @@ NOTHING = "Nothing is measured yet: neither training with three seeds beside `un
 
 def answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
     """One paragraph."""
-    sentences = [*_training(board), *_instruments(credit), *_both(board, credit), *map(_predicts, predicted)]
-    if not sentences:
-        return f"**The answer so far.** {NOTHING}\n"
+    return f"**The answer so far.** {' '.join(statements(board, credit, predicted))}\n"
+
+
+def statements(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
+    """What there is to say, one statement after the other."""
+    found = [*_training(board), *_instruments(credit), *_both(board, credit), *map(_predicts, predicted)]
     rule = "Told means Holm's adjusted p below .05 over the rules of that table; brackets are plain 95% intervals."
-    return f"**The answer so far.** {' '.join(sentences)} {rule}\n"
+    return [*found, rule] if found else [NOTHING]
 
 
 def listed(items: Sequence[str], most: int = MOST) -> str:

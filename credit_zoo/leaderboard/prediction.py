@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_zoo.credit import CreditRecord, RuleCredit, ranks, spearman
-from credit_zoo.results import REFERENCE, RunRecord, grid, student_t
+from credit_zoo.lab import area
+from credit_zoo.results import REFERENCE, RunRecord, grid, mean_interval
 
 LEAST = 4  # rules; an order of three is chance in one of six
 DRAWS = 4_000
@@ -71,11 +72,6 @@ def predictions(credit: Sequence[CreditRecord], runs: Sequence[RunRecord]) -> li
 def prediction_text(found: Sequence[Prediction]) -> str:
     """A paragraph and a table for each."""
     return "\n".join(f"{_sentence(one)}\n\n{_table(one)}" for one in found)
-
-
-def area(run: RunRecord) -> float:
-    """Mean training accuracy over the steps, in percent."""
-    return float(_accuracies(run).mean())
 
 
 def steps_to(run: RunRecord, threshold: float) -> float:
@@ -197,11 +193,8 @@ def _table(one: Prediction) -> str:
 
 
 def _gain(pair: Pair) -> str:
-    values = np.array(list(pair.gains.values()))
-    if len(values) < 2:
-        return f"{pair.gain:+.2f}"
-    reach = student_t(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return f"{pair.gain:+.2f} [{pair.gain - reach:+.2f}, {pair.gain + reach:+.2f}]"
+    value, low, high = mean_interval(list(pair.gains.values()))
+    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]" if math.isfinite(low) else f"{value:+.2f}"
 
 
 def _steps(value: float) -> str:

@@ -24,8 +24,8 @@ from credit_zoo.lab import (
     mistakes_table,
     temperature_table,
 )
-from credit_zoo.leaderboard import answer, panels, rule_costs
 from credit_zoo.leaderboard import draw as draw_curves
+from credit_zoo.leaderboard import panels, predictions, rule_costs, statements
 from credit_zoo.registry import SHAPERS
 from credit_zoo.report import board, runs
 from credit_zoo.report.charts import chart, draw_profile, draw_run, has_curve
@@ -48,15 +48,6 @@ MENU = {
 }
 COLORS = {"up": UP, "down": DOWN, "up_dark": UP_DARK, "down_dark": DOWN_DARK, "most": MOST, "power": POWER}
 RULES = ("rule", "what it does", "paper", "signals", "extra passes", "scope", "kind")
-
-
-# Where the answer in words goes on to another measurement.
-_NEXT = re.compile(r"(?<=[.)*]) (?=(?:The instrument |At |On |In |Controls are|Told |Efficiency before ))")
-
-
-def sentences(paragraph: str) -> list[str]:
-    """The leaderboard's answer, a text for each measurement, without the words that it begins with."""
-    return _NEXT.split(paragraph.strip().removeprefix("**The answer so far.** "))
 
 
 def prose(text: str) -> str:
@@ -147,7 +138,7 @@ class Pages:
             "index.html",
             "board.html",
             "Board",
-            answers=sentences(answer(sources.board, sources.credit)),
+            answers=statements(sources.board, sources.credit, predictions(sources.credit, sources.runs)),
             charts=charts,
             curves=curves,
             cost=cost,

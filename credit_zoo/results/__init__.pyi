@@ -1,5 +1,6 @@
 from .comparisons import Difference as Difference
 from .comparisons import compared as compared
+from .comparisons import mean_interval as mean_interval
 from .comparisons import p_text as p_text
 from .markdown import RANKED_FROM as RANKED_FROM
 from .markdown import REFERENCE as REFERENCE
