@@ -1,6 +1,6 @@
 """Measures what training costs here, part by part, against TRL and others.
 
-Writes a file for each part to `out`, then the tables of README.md and leaderboard/SPEED.md and the picture
+Writes a file for each part to `out`, then the tables of docs/speed.md and leaderboard/SPEED.md and the picture
 leaderboard/speed.png, where these are the folders of the repository.
 """
 

@@ -57,7 +57,7 @@ def plan_lines(
     billions = f"{found.parameters / 1e9:.3f} billion, {found.trained / 1e9:.3f} of them trained"
     yield f"parameters         {billions}, {model.dtype}"
     if found.parameters < SMALL:
-        yield "memory and time    of no account for a GPU; the README says what it takes on a CPU"
+        yield "memory and time    of no account for a GPU; docs/speed.md says what it takes on a CPU"
         return
     width = 4 if model.dtype == "float32" else 2
     for stage in range(4):

@@ -1,4 +1,4 @@
-"""From records to pages: the leaderboard, the generated blocks of the README, the learning curves."""
+"""From records to pages: the leaderboard, the generated blocks of README.md and docs/, the learning curves."""
 
 import lazy_loader
 

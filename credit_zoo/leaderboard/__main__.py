@@ -1,4 +1,4 @@
-"""Rewrites the leaderboard from the records; of the published one also the generated parts of the README.
+"""Rewrites the leaderboard from the records; of the published one also the generated parts of README.md and docs/.
 
 A damaged or repeated record is named, the others count; with check=true it fails the check.
 """

@@ -16,7 +16,7 @@ def read(folder: Path) -> Found:
 
 
 def summary(found: Found) -> str:
-    """What the README shows."""
+    """What docs/speed.md shows."""
     rows = list(_comparisons(found))
     if not rows:
         return "Nothing was measured yet: `make bench`.\n"
