@@ -1,4 +1,4 @@
-"""Rewrites the leaderboard from the records; of the published one also what is generated in README.md and docs/.
+"""Rewrites the leaderboard from the records; of the published one also what README.md and docs/ show of them.
 
 A damaged or repeated record is named, the others count; with check=true it fails the check.
 """
