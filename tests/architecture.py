@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 FLOORS = (
     ("masked", "errors", "question"),
     ("facts", "rule_names"),
-    ("registry",),
+    ("registry", "sampled_signals"),
     ("types", "answers", "twins", "results"),
     ("shapers", "objective", "questions"),
     ("benchmarks", "policy"),

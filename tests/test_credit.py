@@ -30,6 +30,7 @@ from credit_zoo.credit.workspace import Workspace, load_arrays
 from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import ModelConfig, Policy
+from credit_zoo.policy.shared_prefix import prompt_cache
 from credit_zoo.question import Question, Score
 from credit_zoo.questions.prompt_format import PromptConfig
 from credit_zoo.registry import SHAPERS
@@ -69,7 +70,7 @@ class Toy:
 
 def next_tokens(policy, prompts, prefix):
     """The tokens that may come next, and their log-probabilities, from the logits of the whole text."""
-    read = policy.read_prompts(continued(prompts, [0], [prefix], policy.encoder.pad_token))
+    read = policy.read_prompts(continued(prompts, [0], [prefix], policy.encoder.pad_token), prompt_cache())
     logits = policy.finish_logits(policy.model.get_output_embeddings()(read.hidden[:, -1]), 1.0)
     top = logits[0].topk(WIDTH)
     return top.indices.tolist(), top.values.log_softmax(-1)

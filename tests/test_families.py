@@ -12,6 +12,7 @@ from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.export import export_policy, weights_digest
 from credit_zoo.policy.policy import ModelConfig, Policy
+from credit_zoo.policy.shared_prefix import prompt_cache
 from credit_zoo.policy.signals import FIRST_LAYER, listen, token_signals
 from credit_zoo.rollout.sampling import SamplingParams, sample
 from credit_zoo.training.step import prepare, update
@@ -112,9 +113,10 @@ def test_prompts_are_those_of_the_joint_processor(policy, folder):
 
 def test_a_prompt_without_a_picture_reads_the_same_beside_prompts_with_one(policy):
     items = [(None, "find the area of the side"), (images()[1], "find the area")]
-    together = policy.read_prompts(policy.encoder.prompts(items)).hidden[:, -1]
+    together = policy.read_prompts(policy.encoder.prompts(items), prompt_cache()).hidden[:, -1]
     for item, state in zip(items, together, strict=True):
-        torch.testing.assert_close(policy.read_prompts(policy.encoder.prompts([item])).hidden[0, -1], state)
+        alone = policy.read_prompts(policy.encoder.prompts([item]), prompt_cache())
+        torch.testing.assert_close(alone.hidden[0, -1], state)
 
 
 # --- sampling and scoring ----------------------------------------------------------------------------------------

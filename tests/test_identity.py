@@ -396,6 +396,7 @@ def test_a_record_says_what_decides_its_numbers(words, tmp_path):
         "train.shaper_schedule",
         "rollout.cap",
         "model.lora_alpha",
+        "model.similarity_layers",
         "train.view",
         "data.length",
     }  # elsewhere, or not in use

@@ -29,6 +29,22 @@ def whole_model(policy, rows, **options):
         return policy.model(**inputs, **pixels(policy, rows), **options)
 
 
+def mean_cosines(policy, rows, counted):
+    """The mean cosine to the image over some of the stored hidden states `[B, T]`, and how many decoder layers there
+    are.
+    """
+    states = whole_model(policy, rows, output_hidden_states=True).hidden_states
+    image = rows.image_mask(policy.encoder.image_token)
+    found = torch.zeros(rows.mask.shape)
+    for b in range(len(found)):
+        per_layer = [
+            (normalize(h[b, rows.prompt_length :], dim=-1) @ normalize(h[b, image[b]], dim=-1).T).mean(-1)
+            for h in states[counted]
+        ]
+        found[b] = torch.stack(per_layer).mean(0)
+    return found, len(states) - 1
+
+
 def test_log_probabilities_and_entropies_are_those_of_the_models_logits(tiny):
     rows = rows_of(tiny)
     logp, entropy, collision = tiny(rows, temperature=0.7)
@@ -47,17 +63,35 @@ def test_hooks_give_the_mean_cosine_over_stored_hidden_states(tiny, name, length
     with listen(tiny, rows, [name]) as cosines:
         got = tiny(rows, 1.0)
     found = token_signals([name], got, cosines, rows.mask).values[name]
-    states = whole_model(tiny, rows, output_hidden_states=True).hidden_states
-    image = rows.image_mask(tiny.encoder.image_token)
-    expected = torch.zeros_like(found)
-    for b in range(len(found)):
-        per_layer = [
-            (normalize(h[b, rows.prompt_length :], dim=-1) @ normalize(h[b, image[b]], dim=-1).T).mean(-1)
-            for h in states[FIRST_LAYER[name] :]
-        ]
-        expected[b] = torch.stack(per_layer).mean(0)
+    expected, layers = mean_cosines(tiny, rows, slice(FIRST_LAYER[name], None))
     torch.testing.assert_close(found[rows.mask], expected[rows.mask], atol=1e-6, rtol=0)
-    assert len(states) == 4 and found[~rows.mask].eq(0).all()
+    assert layers == 3 and found[~rows.mask].eq(0).all()
+
+
+@pytest.mark.parametrize(("chosen", "counted"), [("1-2", slice(1, 3)), ("2-2", slice(2, 3)), ("1-3", slice(1, 4))])
+def test_chosen_layers_are_the_ones_that_count_in_visual_similarity_and_in_no_other(tiny, chosen, counted):
+    rows, names = rows_of(tiny), ("visual_similarity", "visual_similarity_last")
+    policy = Policy(tiny.model, tiny.encoder, dataclasses.replace(tiny.settings, similarity_layers=chosen))
+    with listen(policy, rows, names) as cosines:
+        found = token_signals(names, policy(rows, 1.0), cosines, rows.mask).values
+    for name, layers in zip(names, (counted, slice(-1, None)), strict=True):
+        expected, _ = mean_cosines(tiny, rows, layers)
+        torch.testing.assert_close(found[name][rows.mask], expected[rows.mask], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("chosen", ["0-2", "3-2", "2", "-1", "1-", "1:3", "first-last", ""])
+def test_layers_that_are_no_range_are_refused_with_the_form(chosen):
+    with pytest.raises(UsageError, match=r"model\.similarity_layers must be all, or .* as in 1-10, got"):
+        ModelConfig(similarity_layers=chosen)
+
+
+def test_a_layer_that_the_decoder_does_not_have_is_refused(tiny):
+    policy = Policy(tiny.model, tiny.encoder, dataclasses.replace(tiny.settings, similarity_layers="2-4"))
+    with (
+        pytest.raises(UsageError, match="similarity_layers=2-4 asks for layer 4, but this model's decoder has 3"),
+        listen(policy, rows_of(tiny), ["visual_similarity"]),
+    ):
+        pass
 
 
 def test_gradient_checkpointing_does_not_make_the_hooks_count_twice(tiny):

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from steps import prompts
+from transformers import DynamicCache, Qwen2Config
 
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.policy import Policy
+from credit_zoo.policy.shared_prefix import roomy_cache
 from credit_zoo.rollout.measured_responses import MeasuredResponses
 from credit_zoo.rollout.sampling import (
     BLOCK,
@@ -203,3 +205,36 @@ def test_restricting_keeps_the_most_probable_token_and_never_adds_one(top_k, top
 def test_log_probabilities_of_a_restricted_draw_are_those_of_the_restricted_distribution(tiny):
     drawn = draw(tiny, group=8, max_tokens=6, top_k=1)
     assert drawn.logp[drawn.mask].abs().max() < 1e-6  # one token is left, with probability 1
+
+
+# --- the cache with room ----------------------------------------------------------------------------------------
+
+WRITES = st.lists(st.one_of(st.integers(1, 4), st.lists(st.integers(0, 1), min_size=2, max_size=2)), max_size=12)
+
+
+@given(WRITES, st.integers(0, 3))
+def test_the_cache_with_room_holds_what_a_growing_one_holds(steps, room):
+    """A number writes so many tokens, a pair of rows keeps these (or copies of one)."""
+    config = Qwen2Config(num_hidden_layers=2)
+    caches = (roomy_cache(config, room), DynamicCache(config=config))
+    draws = torch.Generator().manual_seed(len(steps))
+    for step in [3, *steps]:
+        if isinstance(step, list):
+            for cache in caches:
+                cache.batch_select_indices(torch.tensor(step))
+            continue
+        given = torch.randn(2, 2, 3, step, 5, generator=draws)
+        for layer in range(2):
+            ours, theirs = (cache.update(*(given + layer), layer) for cache in caches)
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+        assert caches[0].get_seq_length() == caches[1].get_seq_length()
+
+
+def test_a_token_is_written_into_the_cache_where_there_is_room(tiny):
+    cache = roomy_cache(tiny.model.config, 4)
+    tiny.read_prompts(prompts(tiny, 2), cache).select(torch.tensor([0, 0, 1]))
+    layer, places = cache.layers[0], []
+    for _ in range(6):
+        cache.update(torch.zeros_like(layer.keys[:, :, :1]), torch.zeros_like(layer.values[:, :, :1]), 0)
+        places.append(layer.keys.data_ptr())
+    assert len(set(places[:5])) == 1 and places[5] != places[0]

@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 
-from credit_zoo.objective import shaping
+from credit_zoo.objective import Base, shaping
 from credit_zoo.policy.response_text import character_sections, text_signals, token_sections
 from credit_zoo.registry import SHAPERS
+from credit_zoo.sampled_signals import SAMPLED_SIGNALS, passes_beside_sampling
 from credit_zoo.testing.hard_inputs import hard_cases
+from credit_zoo.training import needs_old_policy
 from credit_zoo.types import ShaperInputs, TokenSignals
 
 
@@ -211,8 +213,19 @@ def test_signals_of_sampled_tokens_stand_where_the_mask_does(tiny):
 
 
 def test_facts_tell_what_a_step_makes_for_a_rule():
-    passes = {
-        name: SHAPERS[name].facts.extra_passes for name in ("pepo", "high_entropy", "ktae", "vgpo", "answer_only")
-    }
-    assert passes == {"pepo": 0, "high_entropy": 1, "ktae": 0, "vgpo": 1, "answer_only": 0}
+    passes, beside = (
+        {name: count(SHAPERS[name].facts) for name in ("pepo", "high_entropy", "ktae", "vgpo", "answer_only", "tor")}
+        for count in (lambda facts: facts.extra_passes, passes_beside_sampling)
+    )
+    assert passes == {"pepo": 0, "high_entropy": 1, "ktae": 0, "vgpo": 1, "answer_only": 0, "tor": 2}
+    assert beside == {"pepo": 0, "high_entropy": 0, "ktae": 0, "vgpo": 1, "answer_only": 0, "tor": 1}
     assert SHAPERS["answer_only"].facts.text == ("section",) and not SHAPERS["answer_only"].facts.measured
+
+
+@pytest.mark.parametrize("name", SHAPERS)
+def test_the_passes_that_facts_tell_are_those_that_the_loop_makes(name):
+    facts, base = SHAPERS[name].facts, Base()
+    views = bool(facts.views)
+    assert facts.extra_passes == needs_old_policy(facts, base, 1) + views
+    told = (*SAMPLED_SIGNALS, *facts.views)
+    assert passes_beside_sampling(facts) == needs_old_policy(facts, base, 1, told) + views

@@ -15,7 +15,7 @@ from credit_zoo.experiment.plan import PROMPT_TOKENS
 from credit_zoo.facts import UPDATE_SIGNAL, ShaperFacts
 from credit_zoo.policy import pack, split
 from credit_zoo.registry import ESTIMATORS, SHAPERS
-from credit_zoo.rollout import SAMPLED_SIGNALS
+from credit_zoo.sampled_signals import SAMPLED_SIGNALS
 from credit_zoo.training import Silence, measured_signals, needs_old_policy
 
 

@@ -34,3 +34,8 @@ def is_of_a_bench(thing: str, key: str) -> bool:
 def looks_at_a_view(shaper: "Shaper", base: "Base") -> bool:
     """Whether a rule or a base compares the policy with what it says of a degraded picture."""
     return bool(SHAPERS.of(shaper).facts.views or base.measured)
+
+
+def chooses_layers(shaper: "Shaper") -> bool:
+    """Whether a rule takes the visual similarity whose layers can be chosen."""
+    return "visual_similarity" in SHAPERS.of(shaper).facts.needs

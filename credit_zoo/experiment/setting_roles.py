@@ -13,7 +13,7 @@ from typing import Any
 
 from credit_zoo.answers import GRADER_VERSION
 from credit_zoo.experiment.config import ExperimentConfig, settings_of
-from credit_zoo.experiment.setting_owners import PIECES, looks_at_a_view
+from credit_zoo.experiment.setting_owners import PIECES, chooses_layers, looks_at_a_view
 from credit_zoo.registry import BENCHMARKS, SHAPERS
 from credit_zoo.results import code_digest
 
@@ -26,7 +26,7 @@ DECIDING = (
     *("train.weight_decay", "train.max_grad_norm", "train.shaper_schedule", "train.view"),
     *("sampling.group", "sampling.temperature", "sampling.top_p", "sampling.top_k", "sampling.max_tokens"),
     *("reward.format", "reward.accuracy", "reward.overlap"),
-    *("model.dtype", "model.freeze_vision", "model.boxes", "model.layout", "model.kernel"),
+    *("model.dtype", "model.freeze_vision", "model.boxes", "model.layout", "model.kernel", "model.similarity_layers"),
     *("model.lora_rank", "model.lora_alpha", "model.trust_remote_code"),
     *("prompt.style", "prompt.suffix"),
     *("data.skip_bad", "data.perception", "data.reasoning", "data.length"),
@@ -69,6 +69,8 @@ def _unused(config: ExperimentConfig) -> Iterator[str]:
         yield "rollout.cap"
     if not looks_at_a_view(config.shaper, config.base):
         yield "train.view"
+    if config.model.similarity_layers == "all" or not chooses_layers(config.shaper):
+        yield "model.similarity_layers"
     if config.model.lora_rank == 0:
         yield "model.lora_alpha"
     if config.data.length == 0:

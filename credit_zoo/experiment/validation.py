@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from credit_zoo.cli import Command, trained_bench
 from credit_zoo.errors import UsageError
-from credit_zoo.experiment.setting_owners import PIECES, TRAINING_GROUPS, is_of_a_bench, looks_at_a_view
+from credit_zoo.experiment.setting_owners import PIECES, TRAINING_GROUPS, chooses_layers, is_of_a_bench, looks_at_a_view
 from credit_zoo.question import SPLITS
 from credit_zoo.registry import BENCHMARKS, COMBINATIONS, SHAPERS, VIEWS
 from credit_zoo.rule_names import heads_of
@@ -44,6 +44,7 @@ class Resolved(Protocol):
 READ_IF: Mapping[str, tuple[Callable[[Resolved], bool], str]] = {
     "base.max_resampling_rounds": (lambda x: x.base.dynamic_sampling, "base.dynamic_sampling=false"),
     "model.lora_alpha": (lambda x: x.model.lora_rank > 0, "model.lora_rank=0"),
+    "model.similarity_layers": (lambda x: chooses_layers(x.shaper), "a rule that does not need visual_similarity"),
     "train.view": (lambda x: _looks(x), "a run that looks at no degraded picture"),
     "rollout.url": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),
     "rollout.cap": (lambda x: x.rollout.engine == "vllm", "rollout.engine=hf"),

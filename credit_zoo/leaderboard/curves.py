@@ -23,6 +23,7 @@ from credit_zoo.errors import UsageError
 from credit_zoo.leaderboard.locations import page_folder, records_folder
 from credit_zoo.registry import SHAPERS
 from credit_zoo.results import REFERENCE, RunRecord, Training, digest, distinct_labels, kind, load_all, plain
+from credit_zoo.sampled_signals import passes_beside_sampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,9 @@ def _cost(record: RunRecord) -> dict[int, float]:
     if logged != list(range(1, len(logged) + 1)) or shaper.name not in SHAPERS:
         return {}
     updates = int(training.settings.get("train.updates", 1))  # type: ignore[arg-type]
-    each = LEARNING * updates + SHAPERS[shaper.name].facts.extra_passes
+    facts, identity = SHAPERS[shaper.name].facts, record.identity
+    told = identity is not None and identity.dtype == "float32" and identity.settings.get("rollout.engine") == "hf"
+    each = LEARNING * updates + (passes_beside_sampling(facts) if told else facts.extra_passes)
     found, total = {}, 0.0
     for entry in training.curve:
         kept = entry.get("kept_tokens", entry.get("sampled_tokens"))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import ProbeRecord, credit_table
+from credit_zoo.leaderboard.rule_costs import extra_passes_cell
 from credit_zoo.leaderboard.sections import difference_cell, recorded_before, section_settings
 from credit_zoo.registry import SHAPERS, Listing, ShaperFacts
 from credit_zoo.results import base_labels, distinct_labels, escape, grid, kind, label, number
@@ -59,7 +60,7 @@ def _cost(facts: ShaperFacts) -> str:
     """The signals of a rule, and how many passes without gradient a step makes for them."""
     signals = ", ".join(f"`{name}`" for name in facts.needs) or "none"
     several = "; several updates a rollout" if facts.stage == "update" else ""
-    return f"{signals}; {facts.extra_passes}{several}"
+    return f"{signals}; {extra_passes_cell(facts)}{several}"
 
 
 def warm_start_block(path: Path) -> str:

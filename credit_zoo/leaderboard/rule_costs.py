@@ -7,16 +7,18 @@ import numpy as np
 import pandas as pd
 
 from credit_zoo.credit import CreditRecord
-from credit_zoo.registry import SHAPERS
+from credit_zoo.registry import SHAPERS, ShaperFacts
 from credit_zoo.results import RANKED_FROM, REFERENCE, grid
+from credit_zoo.sampled_signals import passes_beside_sampling
 
 _HEAD = (
     *("rule", "signals", "extra passes", "step in training [quartiles]", "runs"),
     *("step, measured alone [quartiles]", "peak memory"),
 )
 _LEGEND = """Times those of `uniform`, at the same base, seed and settings. Extra passes: without gradient, beside the
-one that is learned from. In training: the median step of a run over that of `uniform`'s run of the same seed, on
-machines that did other work as well. Measured alone: `python -m credit_zoo.profile`, an update without sampling.
+one that is learned from; in brackets where another engine samples, or in half precision. In training: the median step
+of a run over that of `uniform`'s run of the same seed, on machines that did other work as well. Measured alone:
+`python -m credit_zoo.profile`, an update without sampling.
 """
 
 
@@ -34,7 +36,13 @@ def _facts(name: str) -> tuple[str, str]:
     if name not in SHAPERS:
         return "", ""
     facts = SHAPERS[name].facts
-    return ", ".join(facts.needs) or "none", str(facts.extra_passes)
+    return ", ".join(facts.needs) or "none", extra_passes_cell(facts)
+
+
+def extra_passes_cell(facts: ShaperFacts) -> str:
+    """How many there are where the policy itself samples in float32, and in brackets otherwise, if those are more."""
+    beside = passes_beside_sampling(facts)
+    return str(beside) if beside == facts.extra_passes else f"{beside} ({facts.extra_passes})"
 
 
 def _in_training(board: pd.DataFrame) -> dict[str, tuple[str, str]]:

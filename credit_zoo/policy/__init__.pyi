@@ -26,6 +26,7 @@ from .policy import Policy as Policy
 from .processor import Encoder as Encoder
 from .processor import joint_processor as joint_processor
 from .response_text import text_signals as text_signals
+from .shared_prefix import roomy_cache as roomy_cache
 from .signals import FIRST_LAYER as FIRST_LAYER
 from .signals import layer_similarity as layer_similarity
 from .small_model import Size as Size

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from credit_zoo import masked
 from credit_zoo.errors import UsageError, unknown
 from credit_zoo.policy.lm_head import TokenStatistics, token_statistics
-from credit_zoo.policy.signals import FIRST_LAYER, LayerCosines, first_layers, hooked, row_similarity
+from credit_zoo.policy.signals import FIRST_LAYER, LayerCosines, counted_layers, hooked, row_similarity
 from credit_zoo.types import SIGNALS
 
 # What can be told from the states of one pass.
@@ -69,7 +69,7 @@ class Ear:
                 "Packed rows (padding-free) and sequence parallelism are not supported."
             )
         part = slice(self.rows, self.rows + len(hidden))
-        wanted = first_layers(self.needs, self.layers)
+        wanted = counted_layers(self.needs, self.layers)
         if wanted:
             mask, image = self.mask[part], image_tokens(self.input_ids[part], self.mask[part], self.image_token)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageTextToText, DynamicCache
+from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.cache_utils import Cache
 from transformers.utils import logging
 
@@ -37,8 +37,19 @@ SHIPPED = {"small": SMALL_MODEL, "habits": SMALL_MODEL.with_name("habits")}
 logging.disable_progress_bar()
 # Of what an image processor returns, that which the vision tower alone reads.
 PIXELS = ("pixel_values", "pixel_attention_mask")
+ALL_LAYERS = "all"
 # Kinds of layers that transformers names: those that attend to all before, and to what is in a window.
 _EVERYTHING, _WINDOW = "full_attention", "sliding_attention"
+
+
+def layer_bounds(chosen: str) -> tuple[int, int]:
+    """The first and the last decoder layer of "FIRST-LAST", counted from 1."""
+    first, _, last = chosen.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise UsageError(
+            f"model.similarity_layers must be all, or the first and the last decoder layer as in 1-10, got {chosen!r}"
+        )
+    return int(first), int(last)
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ class ModelConfig:
     freeze_vision: bool = True  # train the language model alone
     gradient_checkpointing: bool = False  # read layers twice, to save memory
     boxes: Frame = "pixels"  # the numbers in which it tells a box
+    similarity_layers: str = ALL_LAYERS  # decoder layers of visual_similarity: all, or FIRST-LAST from 1
     layout: Literal["shared", "plain"] = "shared"  # shared: a prompt is read once for its group; plain: for each
     logits_at_once: int = 2**22  # 16 MiB in float32
     kernel: KernelName = "torch"  # what reduces them
@@ -69,6 +81,8 @@ class ModelConfig:
             raise UsageError(f"model.dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         if self.boxes not in get_args(Frame):
             raise UsageError(f"model.boxes must be one of {', '.join(get_args(Frame))}, got {self.boxes!r}")
+        if self.similarity_layers != ALL_LAYERS:
+            layer_bounds(self.similarity_layers)
         if self.layout not in ("shared", "plain"):
             raise UsageError(f"model.layout must be shared or plain, got {self.layout!r}")
         if self.kernel not in get_args(KernelName):
@@ -187,9 +201,8 @@ class Policy(nn.Module):
             types["position_ids"] = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
         return {**inputs, **types}
 
-    def read_prompts(self, prompts: Prompts, cache: Cache | None = None) -> "Read":
-        """Reads prompts into a new cache: one that grows, unless another is given."""
-        cache = DynamicCache(config=self.model.config) if cache is None else cache
+    def read_prompts(self, prompts: Prompts, cache: Cache) -> "Read":
+        """Reads prompts into an empty cache."""
         image_mask = prompts.ids == self.encoder.image_token
         inputs = self.base_inputs(prompts.ids, prompts.mask, image_mask, any(map(bool, prompts.vision)))
         vision = self.vision_inputs(prompts.vision, range(len(prompts)))

@@ -25,7 +25,7 @@ from credit_zoo import masked
 from credit_zoo.errors import UsageError
 from credit_zoo.policy.batch_layout import BatchLayout
 from credit_zoo.policy.lm_head import TokenStatistics
-from credit_zoo.policy.policy import Policy
+from credit_zoo.policy.policy import ALL_LAYERS, Policy, layer_bounds
 from credit_zoo.types import TokenSignals
 
 # Numbers of some rows of states that are read twice while they are in a cache, and held in float32.
@@ -36,11 +36,24 @@ FIRST_LAYER: Mapping[str, int] = {
     "visual_similarity_release": 0,
     "visual_similarity_last": -1,  # VGPO, arXiv:2604.09349
 }
+# The one whose layers may be chosen: all, or some, as in PEPO's ablation of shallow layers (1 to 10).
+CHOSEN = "visual_similarity"
 
 
-def first_layers(needs: Iterable[str], layers: int) -> dict[str, int]:
-    """Of every visual similarity in `needs`, the first layer that counts, in a decoder of so many layers."""
-    return {name: FIRST_LAYER[name] % (layers + 1) for name in needs if name in FIRST_LAYER}
+def counted_layers(needs: Iterable[str], layers: int, chosen: str = ALL_LAYERS) -> dict[str, range]:
+    """Of every visual similarity in `needs`, the layers that count, in a decoder of so many layers. `chosen`, "all" or
+    "FIRST-LAST" with both counted from 1, are those of `visual_similarity`. Raises `UsageError` for layers that are
+    not there.
+    """
+    found = {name: range(FIRST_LAYER[name] % (layers + 1), layers + 1) for name in needs if name in FIRST_LAYER}
+    if chosen != ALL_LAYERS and CHOSEN in found:
+        first, last = layer_bounds(chosen)
+        if last > layers:
+            raise UsageError(
+                f"model.similarity_layers={chosen} asks for layer {last}, but this model's decoder has {layers}"
+            )
+        found[CHOSEN] = range(first, last + 1)
+    return found
 
 
 # From a layer's number and its states to the mean cosine `[B, T]` of each response token to the image; None where the
@@ -54,15 +67,14 @@ class LayerCosines:
 
     cosine: Cosine
     mask: Bool[Tensor, "B T"]
-    first_layer: Mapping[str, int]
+    counted: Mapping[str, range]
     sums: dict[str, Tensor] = field(default_factory=dict)
-    layers: dict[str, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
 
     @torch.no_grad()
     def add(self, layer: int, hidden: Float[Tensor, "_ _ D"]) -> None:
         """Takes one layer's states. A layer that runs again (gradient checkpointing) is ignored."""
-        if layer in self.seen or layer < min(self.first_layer.values()):
+        if layer in self.seen or not any(layer in counted for counted in self.counted.values()):
             return
         cosine = self.cosine(layer, hidden)
         if cosine is not None:
@@ -70,14 +82,13 @@ class LayerCosines:
 
     def _count(self, layer: int, cosine: Float[Tensor, "B T"]) -> None:
         self.seen.add(layer)
-        for name, first in self.first_layer.items():
-            if layer >= first:
+        for name, counted in self.counted.items():
+            if layer in counted:
                 self.sums[name] = self.sums[name] + cosine if name in self.sums else cosine
-                self.layers[name] = self.layers.get(name, 0) + 1
 
     def means(self) -> dict[str, Float[Tensor, "B T"]]:
         """The averages over layers, 0 outside the mask."""
-        return {name: masked.fill(total / self.layers[name], self.mask) for name, total in self.sums.items()}
+        return {name: masked.fill(total / len(self.counted[name]), self.mask) for name, total in self.sums.items()}
 
 
 @dataclass(eq=False)
@@ -153,7 +164,7 @@ def listen(policy: Policy, rows: BatchLayout, needs: Iterable[str]) -> Iterator[
     Raises `UsageError` if a row has no image. The last decoder layer counts after the final norm, as
     `output_hidden_states` has it.
     """
-    wanted = first_layers(needs, len(policy.decoder.layers))
+    wanted = counted_layers(needs, len(policy.decoder.layers), policy.settings.similarity_layers)
     cosines = LayerCosines(RowCosine(rows, policy.encoder.image_token), rows.mask, wanted)
     if not wanted:
         yield cosines

@@ -35,6 +35,7 @@ from credit_zoo.report.sources import Sources
 from credit_zoo.report.tables import Row, Table, from_markdown, heat, number, unescaped, words
 from credit_zoo.report.viewer import TRUTH, key_of, rules_of, viewer_data
 from credit_zoo.results import REFERENCE, RunRecord
+from credit_zoo.sampled_signals import passes_beside_sampling
 from credit_zoo.speed import plots
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -157,7 +158,7 @@ class Pages:
                 words(rule.summary),
                 words(rule.paper),
                 words(", ".join(facts.needs)),
-                number(facts.extra_passes, 0),
+                number(passes_beside_sampling(facts), 0),
                 words(facts.scope),
                 words("control" if rule.control else "rule"),
             )

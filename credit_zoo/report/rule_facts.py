@@ -8,6 +8,7 @@ from credit_zoo.cli import Setting, settings_in_file
 from credit_zoo.facts import ShaperFacts
 from credit_zoo.registry import SHAPERS
 from credit_zoo.rule_names import canonical, parts_of
+from credit_zoo.sampled_signals import passes_beside_sampling
 from credit_zoo.types import SIGNALS
 
 _SCOPES = {
@@ -75,12 +76,21 @@ def _facts(facts: ShaperFacts) -> list[tuple[str, str]]:
         ("needs", "; ".join(signals) or "nothing but the responses"),
         ("scope", f"{facts.scope}: {_SCOPES[facts.scope]}"),
         ("stage", _stage(facts)),
-        ("extra passes", f"{facts.extra_passes} without gradient, beside the pass that is learned from"),
+        ("extra passes", _passes(facts)),
         ("promises", "; ".join(_promises(facts)) or "none"),
         ("reduces to", _reduction(facts)),
         ("reference code", facts.reference or "none"),
         ("ranked", "no: a control, which knows what no method knows or is a null" if facts.control else "yes"),
     ]
+
+
+def _passes(facts: ShaperFacts) -> str:
+    beside = passes_beside_sampling(facts)
+    otherwise = f" ({facts.extra_passes} where another engine samples, or in half precision)"
+    return (
+        f"{beside} without gradient, beside the pass that is learned from"
+        f"{otherwise if beside < facts.extra_passes else ''}"
+    )
 
 
 def _stage(facts: ShaperFacts) -> str:

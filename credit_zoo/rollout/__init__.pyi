@@ -4,7 +4,6 @@ from .engines import close_engines as close_engines
 from .engines import sampler as sampler
 from .importance_correction import SamplerMismatch as SamplerMismatch
 from .importance_correction import truncated_importance_ratio as truncated_importance_ratio
-from .measured_responses import SAMPLED_SIGNALS as SAMPLED_SIGNALS
 from .measured_responses import MeasuredResponses as MeasuredResponses
 from .measured_responses import joined as joined
 from .measured_responses import rows_of as rows_of

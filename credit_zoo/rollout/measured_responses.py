@@ -9,8 +9,6 @@ from torch import Tensor
 
 from credit_zoo.types import Responses
 
-# What can be measured of a token while it is drawn.
-SAMPLED_SIGNALS = ("logp", "entropy", "collision")
 _COLUMNS = ("ids", "mask", "logp", "truncated")
 
 

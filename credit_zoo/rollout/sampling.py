@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from credit_zoo.errors import UsageError, check_range
-from credit_zoo.policy import Policy, Truncation
-from credit_zoo.rollout.measured_responses import SAMPLED_SIGNALS, MeasuredResponses
+from credit_zoo.policy import Policy, Truncation, roomy_cache
+from credit_zoo.rollout.measured_responses import MeasuredResponses
+from credit_zoo.sampled_signals import SAMPLED_SIGNALS
 from credit_zoo.types import Prompts, Responses
 
 # One source of draws, or one for each prompt.
@@ -87,6 +88,10 @@ def _log_probabilities(logits: Float[Tensor, "B V"], sampling: SamplingParams) -
 
 def _inverted(p: Float[Tensor, "B V"], chance: Float[Tensor, " B"]) -> tuple[Tensor, Tensor]:
     """The tokens by inversion of their probabilities, and their log-probabilities."""
+    if p.shape[-1] <= BLOCK:
+        reached = p.cumsum(-1, dtype=torch.float64)
+        token = _first_above(reached, chance[:, None].clamp(max=1 - EDGE) * reached[:, -1:])
+        return token[:, 0], p.gather(-1, token)[:, 0].log()
     # Which block of the vocabulary, then which token of it: no second array of the logits' size.
     blocks = _block_sums(p)
     reached = blocks.cumsum(-1)
@@ -95,9 +100,13 @@ def _inverted(p: Float[Tensor, "B V"], chance: Float[Tensor, " B"]) -> tuple[Ten
     before = (reached - blocks).gather(-1, block)
     columns = (block * BLOCK + torch.arange(BLOCK, device=p.device)).clamp(max=p.shape[-1] - 1)
     inside = before + p.gather(-1, columns).cumsum(-1, dtype=torch.float64)
-    place = torch.searchsorted(inside, torch.minimum(wanted, inside[:, -1:] * (1 - EDGE)), right=True)
-    token = columns.gather(-1, place)
+    token = columns.gather(-1, _first_above(inside, wanted))
     return token[:, 0], p.gather(-1, token)[:, 0].log()
+
+
+def _first_above(reached: Float[Tensor, "B N"], wanted: Float[Tensor, "B 1"]) -> Int64[Tensor, "B 1"]:
+    """The first place of each row at which more than what is wanted is reached, or its last that adds anything."""
+    return torch.searchsorted(reached, torch.minimum(wanted, reached[:, -1:] * (1 - EDGE)), right=True)
 
 
 def _draw(
@@ -197,7 +206,8 @@ def _sample_rows(
     distinct, place = row_of.unique(return_inverse=True)
     asked, chance = prompts.select(distinct), chance.to(device)
     padded = ~asked.mask.all(1)[place]  # stays on the CPU, where it is known without asking the device
-    read = policy.read_prompts(asked.to(device)).select(place.to(device))
+    cache = roomy_cache(policy.model.config, sampling.max_tokens)
+    read = policy.read_prompts(asked.to(device), cache).select(place.to(device))
     hidden, seen = read.hidden[:, -1], read.mask
     here = torch.arange(len(row_of), device=device)  # the responses whose rows are still in the batch
     ended = torch.zeros_like(here, dtype=torch.bool)

@@ -12,7 +12,8 @@ from credit_zoo.objective import Base, Reward
 from credit_zoo.policy import SMALL_MODEL, BatchLayout, Encoder, ModelConfig, Policy, kept_config, pack
 from credit_zoo.questions import PromptConfig
 from credit_zoo.registry import BENCHMARKS, CONFIGS, SHAPERS
-from credit_zoo.rollout import SAMPLED_SIGNALS, MeasuredResponses, RolloutWorker, SamplingParams
+from credit_zoo.rollout import MeasuredResponses, RolloutWorker, SamplingParams
+from credit_zoo.sampled_signals import SAMPLED_SIGNALS
 from credit_zoo.training import (
     Collector,
     TrainConfig,
