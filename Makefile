@@ -17,7 +17,7 @@ TWINS := geometry3k mathvista refcoco lisa_grounding puzzles
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup run test test-slow test-vllm test-hosts test-versions check-gpu bench lint types leaderboard report sheets leaderboard-check check clean
+.PHONY: help setup run test test-slow test-vllm test-hosts test-versions browser check-gpu bench lint types leaderboard report sheets leaderboard-check check clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -70,11 +70,16 @@ COVERED := tests/test_rollout.py tests/test_policy.py tests/test_loop.py tests/t
 test-versions:  ## the ends of the version ranges, each in a fresh environment
 	@set -e; for one in $(MATRIX); do \
 		IFS=, read -r python torch transformers <<< "$$one"; made=$(VERSIONS)/$$python; \
-		if ! command -v python$$python > /dev/null; then echo "credit_zoo: python$$python is not here, $$one is left out"; continue; fi; \
+		if ! python$$python --version > /dev/null 2>&1; then echo "credit_zoo: python$$python is not here, $$one is left out"; continue; fi; \
 		[ -e $$made/.ready ] || { python$$python -m venv $$made; $$made/bin/python -m pip install --quiet "torch==$$torch"; \
 			$$made/bin/python -m pip install --quiet "transformers==$$transformers" --editable . $(NEEDED); touch $$made/.ready; }; \
 		OMP_NUM_THREADS=1 $$made/bin/python -m pytest -q -m 'not slow' $(COVERED); \
 	done
+
+# Debian's Chromium, where its packages can be had, and Playwright's package, which drives it.
+browser: $(READY)  ## a browser for the tests of the report, which are left out without one
+	$(BIN)/python -m pip install --quiet 'playwright>=1.50'
+	command -v chromium > /dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends chromium > /dev/null; }
 
 check-gpu: $(READY)  ## what works on this machine's GPU and what it costs, in at most 8 minutes
 	$(BIN)/python -m credit_zoo.check_gpu

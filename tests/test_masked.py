@@ -95,10 +95,8 @@ def test_quantile_of_nothing_is_zero():
     assert masked.quantile(VALUES, torch.zeros_like(MASK), 0.8).item() == 0
 
 
-def test_quantile_of_more_entries_than_torch_quantile_takes():
+def test_quantile_of_more_entries_than_torch_quantile_takes_before_2_15():
     values = torch.ones(1, 2**24 + 1)
-    with pytest.raises(RuntimeError):
-        torch.quantile(values, 0.5)
     assert masked.quantile(values, values.bool(), 0.5).item() == 1
 
 
