@@ -20,6 +20,7 @@ from credit_zoo.speed import pepo_baseline as release
 from credit_zoo.speed import plots as picture
 from credit_zoo.speed.floor import Weights
 from credit_zoo.speed.scaling import LADDERS
+from credit_zoo.speed.startup import start
 from credit_zoo.speed.workload import (
     Work,
     architecture,
@@ -249,10 +250,15 @@ def test_what_cannot_be_measured_is_named(capsys, tmp_path):
     for words, said in (
         (["stepz"], "Did you mean 'steps'"), (["steps", "model=smal"], "There are: small, internvl3_2b, qwen2_5_vl_3b"),
         (["steps", "model=internvl3_2b"], "Qwen2.5-VL only"), (["steps", "tokens=0"], "work.tokens"),
-        (["steps", "shapers=pepoo"], "pepo"), (["steps", "dtype=int8"], "work.dtype"), (["trl", "model=qwen2_5_vl_3b"], "model=small"),
+        (["steps", "shapers=pepoo"], "pepo"), (["steps", "shapers=oracle_exact"], "oracle_exact needs truth_advantage"), (["steps", "dtype=int8"], "work.dtype"), (["trl", "model=qwen2_5_vl_3b"], "model=small"),
     ):  # fmt: skip
         assert command.main([*words, f"out={tmp_path}"]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_every_ranked_rule_is_measured_unless_some_are_named():
+    rules = Work().rules
+    assert rules[0] == "uniform" and {"pepo", "vppo", "siblings"} < set(rules) and not {"random", "length"} & set(rules)
 
 
 def test_a_vocabulary_of_any_size_can_be_asked_for():
@@ -267,7 +273,7 @@ def test_trl_does_the_same_work_in_turns(tmp_path):
     words = ["prompts=4", "group=4", "tokens=6", "micro_batch=8", "repeats=1"]
     assert command.main(["trl", *words, f"out={tmp_path}"]) == 0
     found = json.loads((tmp_path / "trl.json").read_text())["found"]
-    assert found["training"]["median"] > 0 and found["prompt_tokens"] > 36
+    assert found["training"]["median"] > 0 and found["prompt_tokens"] > 36 and found["read"] > 0
     assert found["peak"]["training"]["ours"]["peak"] < found["peak"]["training"]["TRL"]["peak"]
 
 
@@ -278,3 +284,9 @@ def test_a_whole_run_takes_turns_with_trl(tmp_path):
     assert command.main(["run", *words, f"out={tmp_path}"]) == 0
     found = json.loads((tmp_path / "run.json").read_text())["found"]
     assert found["training"] > 0 and 0 < found["read"] <= 1 and len(found["tenths"]) == 3
+
+
+@pytest.mark.slow
+def test_a_start_is_one_of_the_real_command():
+    found = start(1)
+    assert 0 < found["help"] < found["first step"]

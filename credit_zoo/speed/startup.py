@@ -31,7 +31,7 @@ def _first_step() -> float:
     """Until the progress bar of training counts one; the policy is measured before it."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        words = ("shaper=pepo", "bench=mathvista", f"out={folder}", f"results={folder}")
+        words = ("shaper=pepo", "bench=mathvista", f"out={folder}/runs", f"results={folder}/results")
         told, (ours, theirs) = b"", os.pipe()
         process = subprocess.Popen([*RUN, *words], stdout=subprocess.DEVNULL, stderr=theirs)
         os.close(theirs)

@@ -56,12 +56,14 @@ class Work:
         if self.dtype not in ("float32", "bfloat16"):
             raise UsageError(f"work.dtype must be float32 or bfloat16, got '{self.dtype}'")
         for name in self.rules:
-            SHAPERS[name]
+            if truth := SHAPERS[name].facts.truth:
+                raise UsageError(f"{name} needs {', '.join(truth)}, which responses of random tokens do not have")
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The shapers, `uniform` first."""
-        named = tuple(SHAPERS) if self.shapers == "all" else tuple(self.shapers.split(","))
+        """The shapers, `uniform` first; all: those that are ranked, for controls cost nobody anything."""
+        ranked = (name for name in SHAPERS if not SHAPERS.is_control(name))
+        named = tuple(ranked) if self.shapers == "all" else tuple(self.shapers.split(","))
         return ("uniform", *(name for name in named if name != "uniform"))
 
 
