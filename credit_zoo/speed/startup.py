@@ -9,7 +9,7 @@ import tempfile
 import time
 from typing import Any
 
-COUNTED = re.compile(rb"train:[^\r\n]*\| [1-9]\d*/")
+STEP = re.compile(rb"^step +1 of", re.MULTILINE)
 RUN = (sys.executable, "-m", "credit_zoo.run")
 
 
@@ -28,15 +28,15 @@ def _help() -> float:
 
 
 def _first_step() -> float:
-    """Until the progress bar of training counts one; the policy is measured before it."""
+    """Until the log tells of the first step of training; the policy is measured before it."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         words = ("shaper=pepo", "bench=mathvista", f"out={folder}/runs", f"results={folder}/results")
         told, (ours, theirs) = b"", os.pipe()
-        process = subprocess.Popen([*RUN, *words], stdout=subprocess.DEVNULL, stderr=theirs)
+        process = subprocess.Popen([*RUN, *words], stdout=theirs, stderr=theirs)
         os.close(theirs)
         try:
-            while not COUNTED.search(told):
+            while not STEP.search(told):
                 read = os.read(ours, 4096)
                 if not read:
                     raise RuntimeError(f"the command ended before its first step:\n{told.decode(errors='replace')}")
