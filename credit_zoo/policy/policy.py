@@ -108,6 +108,12 @@ class Policy(nn.Module):
         self.encoder = encoder
         self.settings = settings
         self.kernel = kernel_of(settings.kernel)
+        chosen, layers = settings.similarity_layers, len(self.decoder.layers)
+        if chosen != ALL_LAYERS and layer_bounds(chosen)[1] > layers:
+            raise UsageError(
+                f"model.similarity_layers={chosen} asks for layer {layer_bounds(chosen)[1]}, but this model's decoder "
+                f"has {layers}"
+            )
         if settings.freeze_vision:
             for parameter in self.vision_parameters():
                 parameter.requires_grad_(False)

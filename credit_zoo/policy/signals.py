@@ -42,16 +42,11 @@ CHOSEN = "visual_similarity"
 
 def counted_layers(needs: Iterable[str], layers: int, chosen: str = ALL_LAYERS) -> dict[str, range]:
     """Of every visual similarity in `needs`, the layers that count, in a decoder of so many layers. `chosen`, "all" or
-    "FIRST-LAST" with both counted from 1, are those of `visual_similarity`. Raises `UsageError` for layers that are
-    not there.
+    "FIRST-LAST" with both counted from 1, are those of `visual_similarity`.
     """
     found = {name: range(FIRST_LAYER[name] % (layers + 1), layers + 1) for name in needs if name in FIRST_LAYER}
     if chosen != ALL_LAYERS and CHOSEN in found:
         first, last = layer_bounds(chosen)
-        if last > layers:
-            raise UsageError(
-                f"model.similarity_layers={chosen} asks for layer {last}, but this model's decoder has {layers}"
-            )
         found[CHOSEN] = range(first, last + 1)
     return found
 
