@@ -7,7 +7,6 @@ found before; the gradient of all responses flows back into the one prompt. Whil
 gradient: theirs is a cache that has room for the tokens to come, into which a token is written and nothing copied.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -78,8 +77,6 @@ def roomy_cache(config: Any, room: int) -> Cache:
     """
     cache = DynamicCache(config=config)
     cache.layers = [_Roomy(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    if cache.layer_class_to_replicate is DynamicLayer:
-        cache.layer_class_to_replicate = partial(_Roomy, room)
     return cache
 
 
