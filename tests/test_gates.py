@@ -20,6 +20,9 @@ from credit_zoo.lab.gates import (
     runs_of,
     sharpening,
 )
+from credit_zoo.lab.gates import (
+    credit as credit_gates,
+)
 from credit_zoo.lab.probe_record import Accuracy, AtTemperature, Mistakes, ProbeRecord, save
 from credit_zoo.results.record import Model
 from credit_zoo.results.store import CorruptRecord, write
@@ -148,6 +151,18 @@ def test_the_oracle_is_weighed_by_the_headline_of_the_instrument(probe, tmp_path
     save_credit(a_credit_record(rules=a_credit_record().rules[:1]), tmp_path / "c.json")
     with pytest.raises(UsageError, match="has no oracle"):
         efficiency(tmp_path / "c.json")
+
+
+def test_the_best_of_the_oracles_is_weighed_in_training():
+    uniform = [a_run("uniform", seed, (1,), (0.4, 0.5)) for seed in (1, 2)]
+    worse = [a_run("oracle_first_error", seed, (1,), (0.4, 0.3)) for seed in (1, 2)]
+    better = [a_run("oracle_blame", seed, (1,), (0.4, 0.6)) for seed in (1, 2)]
+    other = [a_run("damped_negatives", seed, (1,), (0.9, 0.9)) for seed in (1, 2)]  # no oracle
+    gate = credit_gates(Gates(), sides(*uniform, *worse, *better, *other))[1]
+    assert (gate.what, gate.value, gate.passed) == ("oracle_blame less uniform, mean training accuracy", 5.0, True)
+    gate = credit_gates(Gates(), sides(*uniform, *worse))[1]
+    assert (gate.value, gate.passed) == (-10.0, False)
+    assert credit_gates(Gates(), sides(*uniform, *other))[1].passed is None
 
 
 def test_a_failed_gate_ends_with_status_1(probe, tmp_path):

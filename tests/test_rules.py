@@ -164,6 +164,18 @@ def test_heuristics_move_all_credit_to_what_they_choose():
     assert shaped("length", x).tolist() == near([[6 / 7, 6 / 7, 0, 6 / 7, 6 / 7], [-16 / 7] * 3 + [0, 0]])
 
 
+def test_the_two_oracles_of_blame_by_hand():
+    # Right; wrong with one wrong token; wrong with none found; wrong with two tokens, and one outside the mask.
+    mask = [[1, 1, 1, 1]] * 3 + [[1, 1, 1, 0]]
+    error = [[0.0] * 4, [0.0, 0.0, 1.0, 0.0], [0.0] * 4, [0.0, 1.0, 1.0, 1.0]]
+    role = [[0.0, 2.0, 1.0, 2.0]] * 4
+    x = inputs([0.5, -1.0, -1.0, -2.0], mask, truth_error=error, truth_role=role)
+    alone = [[0.5] * 4, [0, 0, -1, 0], [-1] * 4, [0, -2, -2, 0]]
+    assert shaped("oracle_blame", x).tolist() == alone
+    whole = [[1, 0, 1, 0], [0, 0, -4, 0], [-1] * 4, [0, -3, -3, 0]]  # each row's mean is its advantage
+    assert shaped("oracle_first_error", x).tolist() == whole
+
+
 @pytest.mark.parametrize(("share", "kept"), [(0.1, 3), (0.5, 15), (0.01, 1), (1.0, 30)])
 def test_a_share_is_the_least_whole_number_of_tokens(share, kept):
     x = inputs([1.0], [[1] * 30])

@@ -5,7 +5,7 @@
 (a) sharpening  what `uniform` reaches by training, less the best of the untrained policy at T = 0.3 and at 0, the
                 latter on the probe's and on the runs' own questions
 (b) reward      `sharpen`, which sees no reward, and `random_sparse`, which credits tokens by chance, less `uniform`
-(c) credit      the oracle above `uniform`: by the instrument in efficiency, in training by mean training accuracy
+(c) credit      the best oracle above `uniform`: by the instrument in efficiency, in training by mean training accuracy
 (d) picture     accuracy on blank pictures, less what one constant answer or a guess among the choices gives
 (e) mixed       the share of groups with right and wrong answers before training
 (f) time        the seconds of a run of `uniform`, its measurements included
@@ -136,12 +136,18 @@ def credit(settings: Gates, runs: Runs) -> tuple[Gate, Gate]:
     if settings.credit != "none":
         value, low, high = efficiency(Path(settings.credit))
         instrument = Gate("c instrument", what, value, low, high, needs, value >= EFFICIENCY)
-    what, needs = "oracle_first_error less uniform, mean training accuracy", "> 0, interval and all"
-    rule, uniform = runs.get("oracle_first_error", {}), runs.get("uniform", {})
-    if not set(rule) & set(uniform):
-        return instrument, _open("c training", what, needs)
-    value, low, high, seeds = area_difference(rule, uniform)
-    return instrument, Gate("c training", what, *_rounded(value, low, high), needs, _below(-low), seeds)
+    what, needs = "{} less uniform, mean training accuracy", "> 0, interval and all"
+    uniform = runs.get("uniform", {})
+    gains = {
+        name: area_difference(rule, uniform)
+        for name, rule in runs.items()
+        if name.startswith("oracle") and set(rule) & set(uniform)
+    }
+    if not gains:
+        return instrument, _open("c training", what.format("an oracle"), needs)
+    best = max(gains, key=lambda name: gains[name][0])
+    value, low, high, seeds = gains[best]
+    return instrument, Gate("c training", what.format(best), *_rounded(value, low, high), needs, _below(-low), seeds)
 
 
 def efficiency(path: Path) -> tuple[float, float | None, float | None]:
