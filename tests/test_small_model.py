@@ -39,9 +39,9 @@ def test_it_is_an_unmodified_qwen2_5_vl_in_safetensors_of_at_most_12_megabytes(s
     assert sum(path.stat().st_size for path in SMALL_MODEL.iterdir()) < 12 * 2**20
 
 
-@pytest.mark.parametrize("name", [name for name in BENCHMARKS if BENCHMARKS[name].factory().twin])
-def test_questions_and_solutions_survive_the_tokenizer_in_known_words(small, name):
-    twin, encoder = BENCHMARKS[name].factory().twin, small.encoder
+@pytest.mark.parametrize("twin", [name for name in BENCHMARKS if BENCHMARKS[name].factory().twin])
+def test_questions_and_solutions_survive_the_tokenizer_in_known_words(small, twin):
+    twin, encoder = BENCHMARKS[twin].factory().twin, small.encoder
     letters = {encoder.tokenizer.convert_tokens_to_ids(letter) for letter in "abcdefghijklmnoqrstuvwyz"}
     for index in range(100):
         example = twin.example("test", index, Difficulty(index % 2, index % 2))
@@ -51,23 +51,34 @@ def test_questions_and_solutions_survive_the_tokenizer_in_known_words(small, nam
         assert not letters & set(ids[mask].tolist()), "a word fell apart into letters"
 
 
+@pytest.fixture(scope="module", params=["habits", "habits_fluent"])
+def name(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def habits():
-    return Policy.load(ModelConfig(path="habits"))
+def habits(name):
+    return Policy.load(ModelConfig(path=name))
 
 
-def test_the_policy_with_habits_is_the_small_model_with_other_weights(small, habits):
-    assert sum(path.stat().st_size for path in SHIPPED["habits"].iterdir()) < 12 * 2**20
+def test_a_policy_with_habits_is_the_small_model_with_other_weights(small, habits, name):
+    assert sum(path.stat().st_size for path in SHIPPED[name].iterdir()) < 12 * 2**20
     assert habits.encoder.tokenizer.get_vocab() == small.encoder.tokenizer.get_vocab()
     theirs, ours = (dict(policy.named_parameters()) for policy in (small, habits))
     assert {name: one.shape for name, one in ours.items()} == {name: one.shape for name, one in theirs.items()}
     assert weights_digest(small) != weights_digest(habits)
 
 
-def test_its_most_probable_answer_is_wrong_in_the_way_that_habits_are(habits):
-    twin = BENCHMARKS["geometry3k"].factory().twin
+LABORATORIES = {"habits": ["geometry3k"], "habits_fluent": ["refcoco", "puzzles", "mathvista"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "bench"), [(model, bench) for model, benches in LABORATORIES.items() for bench in benches]
+)
+def test_its_most_probable_answer_is_wrong_in_the_way_that_habits_are(model, bench):
+    twin = BENCHMARKS[bench].factory().twin
     asked = [twin.example("test", index) for index in range(24)]
-    worker = RolloutWorker(habits, BENCHMARKS["geometry3k"].factory(), SHORT)
+    worker = RolloutWorker(Policy.load(ModelConfig(path=model)), BENCHMARKS[bench].factory(), SHORT)
     questions = [example.question for example in asked]
     prompts = worker.encode(questions)
     drawn = worker.generate(questions, prompts, SamplingParams(1, 0.0, max_tokens=72), generators(0, range(24)))
@@ -86,9 +97,9 @@ def ask(policy, name, questions=24, **settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["geometry3k", "refcoco", "puzzles"])
-def test_it_looks_at_the_picture(small, name):
-    bench, chosen, asked, seeing = ask(small, name, questions=48)
+@pytest.mark.parametrize("twin", ["geometry3k", "refcoco", "puzzles"])
+def test_it_looks_at_the_picture(small, twin):
+    bench, chosen, asked, seeing = ask(small, twin, questions=48)
     blank = [dataclasses.replace(q, image=q.image.point(lambda _: 255)) for q in asked]
     blind = measure(RolloutWorker(small, bench, SHORT), blank, chosen, "blind")
     assert seeing.accuracy > 0.15 and blind.accuracy < 0.1

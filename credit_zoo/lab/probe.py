@@ -72,7 +72,7 @@ class Probe:
     """
 
     bench: str = "geometry3k"  # whose twin is asked
-    model: str = "small"  # a folder, a hub id, or a shipped one: small, habits
+    model: str = "small"  # a folder, a hub id, or a shipped one: small, habits, habits_fluent
     out: str | None = None  # file of the record; none: print only
     note: str = ""  # says in tables what the model is
     questions: int = 200  # of the test split

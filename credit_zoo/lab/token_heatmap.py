@@ -38,7 +38,7 @@ class Show:
 
     shaper: str = "pepo,entropy,high_entropy"  # rules, separated by commas
     bench: str = "geometry3k"  # whose twin is asked
-    model: str = "small"  # a folder, a hub id, or a shipped one: small, habits
+    model: str = "small"  # a folder, a hub id, or a shipped one: small, habits, habits_fluent
     index: int = 0  # of the question
     prompts: int = 8  # asked together, for rules that look at all responses
     seed: int = 0  # of the draws

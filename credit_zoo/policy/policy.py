@@ -31,8 +31,9 @@ from credit_zoo.policy.truncation import WHOLE, Truncation
 from credit_zoo.types import Prompts
 
 SMALL_MODEL = Path(__file__).parent / "small"
-# What ships with the package: slips around right answers, and habits that make a wrong answer the most probable one.
-SHIPPED = {"small": SMALL_MODEL, "habits": SMALL_MODEL.with_name("habits")}
+# What ships with the package: slips around right answers, and habits that make a wrong answer the most probable one,
+# the latter also after a longer teaching, above all of boxes and patterns.
+SHIPPED = {name: SMALL_MODEL.with_name(name) for name in ("small", "habits", "habits_fluent")}
 # Its bars for reading and writing a file would stand between ours.
 logging.disable_progress_bar()
 # Of what an image processor returns, that which the vision tower alone reads.
@@ -54,7 +55,7 @@ def layer_bounds(chosen: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which checkpoint, and how it is held. `path` is a folder, a hub id, or a shipped one ("small", "habits").
+    """Which checkpoint, and how it is held. `path` is a folder, a hub id, or a shipped one (`SHIPPED`).
 
     `boxes` is the frame of the coordinates that it speaks (`answers.to_frame`): true boxes of real sets are
     told in it, for reward and score alike. It is never guessed: "pixels" of the original picture unless typed.
@@ -62,7 +63,7 @@ class ModelConfig:
     all its responses, plain once for each, which gives the same numbers and takes longer.
     """
 
-    path: str = "small"  # a folder, a hub id, or a shipped one: small, habits
+    path: str = "small"  # a folder, a hub id, or a shipped one: small, habits, habits_fluent
     revision: str = "main"  # a branch, tag or commit of the hub
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the weights; signals are float32
     freeze_vision: bool = True  # train the language model alone

@@ -199,7 +199,7 @@ class RolloutServer(ThreadingHTTPServer):
 class VllmServer:
     """What is served, and where."""
 
-    model: str = "small"  # a checkpoint's folder or hub id, or a shipped one: small, habits
+    model: str = "small"  # a checkpoint's folder or hub id, or a shipped one: small, habits, habits_fluent
     revision: str = "main"  # a branch, tag or commit of the hub, as model.revision
     trust_remote_code: bool = False  # as model.trust_remote_code
     host: str = "127.0.0.1"  # who may reach it: this machine alone by default
