@@ -12,7 +12,7 @@
 
 Differences are in points of percent and paired by seed: of the final accuracy over seeds and questions, of mean
 training accuracy over the steps (the area under the curve) over seeds, by Student's t. (a) and (f) look at the longest
-runs, (b) and (c) at the training with the most runs of `uniform`. A gate without its measurement is open.
+runs of `uniform`, (b) and (c) at the training with the most runs of all rules. A gate without its measurement is open.
 """
 
 import json
@@ -47,13 +47,13 @@ class Gates:
     probe: str = "leaderboard/probes/geometry3k.json"  # the probe of the policy, which names twin and weights
     results: str = "leaderboard/results"  # folder of the records of runs from these weights
     credit: str = "none"  # the instrument's record of this policy; none: gate (c) rests on training alone
-    steps: int = 0  # of the runs that count; 0: the longest for (a) and (f), those with most seeds for (b) and (c)
+    steps: int = 0  # of the runs that count; 0: the longest for (a) and (f), the most for (b) and (c)
     out: str | None = None  # file of the record; none: print only
 
 
 def runs_of(folder: Path, probe: ProbeRecord, steps: int, longest: bool = False) -> Runs:
-    """The runs from the probe's weights on its twin, by rule and seed, all of one length and one training: that with
-    the most runs of `uniform`, or the longest that has any.
+    """The runs from the probe's weights on its twin, by rule and seed, all of one length and one training that has runs
+    of `uniform`: that with the most runs, or the longest.
     """
     found = [run for run in load_all(folder)[0] if _trained(run, probe)]
     kinds: dict[tuple[int, str], dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
@@ -64,7 +64,7 @@ def runs_of(folder: Path, probe: ProbeRecord, steps: int, longest: bool = False)
     chosen = {key: runs for key, runs in kinds.items() if steps in (0, key[0]) and "uniform" in runs}
     if not chosen:
         return {}
-    return chosen[max(chosen, key=lambda key: (longest * key[0], len(chosen[key]["uniform"])))]
+    return chosen[max(chosen, key=lambda key: (longest * key[0], sum(map(len, chosen[key].values()))))]
 
 
 def _trained(run: RunRecord, probe: ProbeRecord) -> bool:
