@@ -105,7 +105,7 @@ def test_blank_pictures_are_compared_with_the_better_of_constant_and_guess(probe
 
 
 def test_only_runs_from_the_probed_weights_on_its_twin_count_and_of_one_length(probe, tmp_path):
-    kept = [a_run("uniform", seed, (1,), (0.5, 0.6)) for seed in (1, 2)] + [a_run("sharpen", 1, (1,), (0.5, 0.6))]
+    kept = [a_run("uniform", seed, (0,), (0.5, 0.6)) for seed in (1, 2)] + [a_run("sharpen", 1, (1,), (0.5, 0.6))]
     longer = a_run("uniform", 3, (1,), (0.5, 0.6, 0.7))
     others = [dataclasses.replace(a_run("uniform", 4, (1,), (0.5, 0.6)), model=Model("small", "other", 1)), longer]
     for run in (*kept, *others):
@@ -113,7 +113,7 @@ def test_only_runs_from_the_probed_weights_on_its_twin_count_and_of_one_length(p
     found = runs_of(tmp_path, probe, 0)
     assert {rule: sorted(seeds) for rule, seeds in found.items()} == {"uniform": [1, 2], "sharpen": [1]}
     assert sorted(runs_of(tmp_path, probe, 3)["uniform"]) == [3]
-    assert sorted(runs_of(tmp_path, probe, 0, longest=True)["uniform"]) == [3]  # what training reaches
+    assert sorted(runs_of(tmp_path, probe, 0, furthest=True)["uniform"]) == [3]  # all right, not none
     assert runs_of(tmp_path, probe, 7) == {}
     for seed in (4, 5):
         write(a_run("uniform", seed, (1,), (0.5, 0.6, 0.7)), tmp_path)  # more runs of uniform now, and as many in all

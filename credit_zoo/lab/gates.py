@@ -11,8 +11,9 @@
 (f) time        the seconds of a run of `uniform`, its measurements included
 
 Differences are in points of percent and paired by seed: of the final accuracy over seeds and questions, of mean
-training accuracy over the steps (the area under the curve) over seeds, by Student's t. (a) and (f) look at the longest
-runs of `uniform`, (b) and (c) at the training with the most runs of all rules. A gate without its measurement is open.
+training accuracy over the steps (the area under the curve) over seeds, by Student's t. (a) and (f) look at the
+training whose runs of `uniform` get furthest, (b) and (c) at that with the most runs of all rules. A gate without its
+measurement is open.
 """
 
 import json
@@ -47,13 +48,13 @@ class Gates:
     probe: str = "leaderboard/probes/geometry3k.json"  # the probe of the policy, which names twin and weights
     results: str = "leaderboard/results"  # folder of the records of runs from these weights
     credit: str = "none"  # the instrument's record of this policy; none: gate (c) rests on training alone
-    steps: int = 0  # of the runs that count; 0: the longest for (a) and (f), the most for (b) and (c)
+    steps: int = 0  # of the runs that count; 0: the furthest for (a) and (f), most runs for (b) and (c)
     out: str | None = None  # file of the record; none: print only
 
 
-def runs_of(folder: Path, probe: ProbeRecord, steps: int, longest: bool = False) -> Runs:
+def runs_of(folder: Path, probe: ProbeRecord, steps: int, furthest: bool = False) -> Runs:
     """The runs from the probe's weights on its twin, by rule and seed, all of one length and one training that has runs
-    of `uniform`: that with the most runs, or the longest.
+    of `uniform`: that with the most runs, or that whose runs of `uniform` get furthest.
     """
     found = [run for run in load_all(folder)[0] if _trained(run, probe)]
     kinds: dict[tuple[int, str], dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
@@ -64,7 +65,9 @@ def runs_of(folder: Path, probe: ProbeRecord, steps: int, longest: bool = False)
     chosen = {key: runs for key, runs in kinds.items() if steps in (0, key[0]) and "uniform" in runs}
     if not chosen:
         return {}
-    return chosen[max(chosen, key=lambda key: (longest * key[0], sum(map(len, chosen[key].values()))))]
+    if furthest:
+        return max(chosen.values(), key=lambda side: reached(side["uniform"], probe.bench))
+    return max(chosen.values(), key=lambda side: sum(map(len, side.values())))
 
 
 def _trained(run: RunRecord, probe: ProbeRecord) -> bool:
@@ -79,6 +82,11 @@ def final(run: RunRecord, bench: str) -> tuple[float, ...]:
     if len(after) != 1:
         raise UsageError(f"run {run.run_id} did not measure {bench} once after training")
     return after[0].correctness
+
+
+def reached(runs: Seeds, bench: str) -> float:
+    """Accuracy after training, the mean over runs."""
+    return float(np.mean([np.mean(final(run, bench)) for run in runs.values()]))
 
 
 def area(run: RunRecord) -> float:
@@ -107,8 +115,7 @@ def sharpening(probe: ProbeRecord, runs: Runs) -> Gate:
     ]
     if not uniform:
         return _open("a", what, needs)
-    reached = float(np.mean([np.mean(final(run, probe.bench)) for run in uniform.values()]))
-    value = round(100 * (reached - max(cold)), 2)
+    value = round(100 * (reached(uniform, probe.bench) - max(cold)), 2)
     return Gate("a", what, value, None, None, needs, value >= MARGIN, len(uniform))
 
 
@@ -211,18 +218,18 @@ def gates_of(settings: Gates, arguments: Sequence[str]) -> GateRecord:
     """All gates of the probe's policy."""
     probe = load(Path(settings.probe))
     runs = runs_of(Path(settings.results), probe, settings.steps)
-    longest = runs_of(Path(settings.results), probe, settings.steps, longest=True)
+    furthest = runs_of(Path(settings.results), probe, settings.steps, furthest=True)
     blind, mixed = before_training(probe)
     gates = (
-        sharpening(probe, longest),
+        sharpening(probe, furthest),
         *reward(probe, runs, "sharpen"),
         *reward(probe, runs, "random_sparse"),
         *credit(settings, runs),
         blind,
         mixed,
-        duration(longest),
+        duration(furthest),
     )
-    both = [run for found in (runs, longest) for side in found.values() for run in side.values()]
+    both = [run for found in (runs, furthest) for side in found.values() for run in side.values()]
     ids = sorted({run.run_id for run in both})
     return GateRecord(
         SCHEMA, utc_now(), ("credit_zoo.gates", *repeatable(arguments)), probe.bench, probe.twin_version, probe.model,

@@ -63,15 +63,18 @@ def _cost(facts: ShaperFacts) -> str:
     return f"{signals}; {extra_passes_cell(facts)}{several}"
 
 
-def warm_start_block(path: Path) -> str:
-    """What the small model can do before reinforcement."""
-    made = json.loads(path.read_text(encoding="utf-8"))
-    rows = [(name, *(f"{value:.1f}" for value in found.values())) for name, found in made["accuracy_percent"].items()]
-    names = list(next(iter(made["accuracy_percent"].values())))
-    steps = f"{made['settings']['steps']} steps of {made['settings']['batch']} solutions"
-    time = f"{made['hours']} hours on {made['machine']['cores']} cores"
-    asked = f"{made['test_questions']} test questions each, in percent"
-    return f"{made['parameters']:,} parameters, {steps}, {time}; {asked}.\n\n{grid(('twin', *names), rows)}"
+def warm_start_block(paths: Sequence[Path]) -> str:
+    """What each shipped policy can do before reinforcement, from its folder's `warm_start.json`."""
+    rows: list[Sequence[str]] = []
+    columns: list[str] = []
+    for path in paths:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        start = made["settings"].get("start", "nothing")
+        last = (start, f"{made['settings']['steps']} of {made['settings']['batch']}", str(made["test_questions"]))
+        for twin, found in made["accuracy_percent"].items():
+            columns = list(found)
+            rows.append((path.parent.name, twin, *(f"{value:.1f}" for value in found.values()), *last))
+    return grid(("model", "twin", *columns, "begun with", "steps", "test questions"), rows)
 
 
 def credit_block(records: Sequence[ProbeRecord]) -> str:

@@ -35,7 +35,7 @@ from credit_zoo.registry import SHAPERS
 from credit_zoo.results import RunRecord, atomic_write, load_all, record_path
 from credit_zoo.speed import table as costs
 
-WARM_START = Path(__file__).parents[1] / "policy" / "small" / "warm_start.json"
+POLICIES = Path(__file__).parents[1] / "policy"  # with a folder for each policy that ships
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _blocks(board: pd.DataFrame, results: Path, speed: costs.Found) -> dict[str,
     return {
         "leaderboard": leaderboard_block(board),
         "shapers": shapers_block(SHAPERS.listings()),
-        "warm_start": warm_start_block(WARM_START),
+        "warm_start": warm_start_block(sorted(POLICIES.glob("*/warm_start.json"), reverse=True)),
         "mistakes": mistakes_table(probes),
         "temperatures": temperature_table([*probes, *probed(results.parent / "gates" / "probes")]),
         "gates": gates_table(load_all_gates(results.parent / "gates")),
