@@ -1,5 +1,6 @@
 """The README keeps its word: its shaper passes the contract, its blocks are generated, its names exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import token_heatmap as show
-from credit_zoo.leaderboard.readme import fill, fill_pages
+from credit_zoo.leaderboard.readme import fill, fill_pages, warm_start_block
+from credit_zoo.policy import SHIPPED
 from credit_zoo.show import main as command
 from credit_zoo.testing.contract import check_shaper
 
@@ -52,6 +54,16 @@ def test_a_block_stands_on_one_page_once():
         fill_pages(pages, {"two": ""})
     with pytest.raises(UsageError, match=r"'one' stands on README\.md and a\.md"):
         fill_pages({**pages, Path("README.md"): mark}, {"one": ""})
+
+
+def test_every_policy_that_ships_says_what_it_could_do_before_reinforcement(tmp_path):
+    block = warm_start_block([folder / "warm_start.json" for folder in SHIPPED.values()])
+    assert {line.split(" | ")[0].strip("| ") for line in block.splitlines()[2:]} == set(SHIPPED)
+    made = {"settings": {"steps": 3, "batch": 2}, "test_questions": 7, "accuracy_percent": {"puzzles": {"greedy": 12.5}}}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "warm_start.json").write_text(json.dumps(made))
+    last = warm_start_block([tmp_path / "mine" / "warm_start.json"]).splitlines()[-1]
+    assert last == "| mine | puzzles | 12.5 | nothing | 3 of 2 | 7 |"
 
 
 def test_the_first_screen_is_one_screen():

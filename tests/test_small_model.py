@@ -1,6 +1,7 @@
 """The shipped checkpoint: what it is, and that reinforcement learning on two cores has something to do with it."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -67,6 +68,11 @@ def test_a_policy_with_habits_is_the_small_model_with_other_weights(small, habit
     theirs, ours = (dict(policy.named_parameters()) for policy in (small, habits))
     assert {name: one.shape for name, one in ours.items()} == {name: one.shape for name, one in theirs.items()}
     assert weights_digest(small) != weights_digest(habits)
+
+
+def test_its_record_is_of_the_weights_that_ship(habits, name):
+    record = json.loads((SHIPPED[name] / "warm_start.json").read_text())
+    assert record["weights"] == weights_digest(habits) and record["settings"]["mistakes"] == "habits"
 
 
 LABORATORIES = {"habits": ["geometry3k"], "habits_fluent": ["refcoco", "puzzles", "mathvista"]}

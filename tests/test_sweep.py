@@ -91,7 +91,7 @@ def test_what_is_no_grid_is_said_with_its_line(text, said):
 def test_every_word_of_the_grids_that_ship_can_be_used(file):
     for run in grid_runs(file.read_text(), file.name):
         command = parse(run.words)
-        assert len(command.seeds) == 1 and command.model == "habits"
+        assert len(command.seeds) == 1 and command.model in ("habits", "habits_fluent")
 
 
 # --- what is done ------------------------------------------------------------------------------------------------
