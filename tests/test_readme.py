@@ -59,7 +59,11 @@ def test_a_block_stands_on_one_page_once():
 def test_every_policy_that_ships_says_what_it_could_do_before_reinforcement(tmp_path):
     block = warm_start_block([folder / "warm_start.json" for folder in SHIPPED.values()])
     assert {line.split(" | ")[0].strip("| ") for line in block.splitlines()[2:]} == set(SHIPPED)
-    made = {"settings": {"steps": 3, "batch": 2}, "test_questions": 7, "accuracy_percent": {"puzzles": {"greedy": 12.5}}}
+    made = {
+        "settings": {"steps": 3, "batch": 2},
+        "test_questions": 7,
+        "accuracy_percent": {"puzzles": {"greedy": 12.5}},
+    }
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "warm_start.json").write_text(json.dumps(made))
     last = warm_start_block([tmp_path / "mine" / "warm_start.json"]).splitlines()[-1]
