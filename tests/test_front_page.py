@@ -13,7 +13,7 @@ from credit_zoo.credit.forest import drawn
 from credit_zoo.credit.record import save
 from credit_zoo.credit.verdicts import judged
 from credit_zoo.leaderboard import site
-from credit_zoo.leaderboard.answer import answer, listed
+from credit_zoo.leaderboard.answer import answer, listed, short_answer
 from credit_zoo.leaderboard.export import CREDIT, RUNS
 from credit_zoo.leaderboard.front_page import Contents, front_page
 from credit_zoo.leaderboard.instrument_tables import instrument_tables
@@ -85,6 +85,14 @@ def test_whether_a_rule_is_told_from_its_own_shuffle_is_said():
     ]
     found = board(*runs("uniform", 0.5), *runs("pepo", 0.6), *same)
     assert "8 seeds, not told from its own shuffle" in answer(found, [])
+
+
+def test_the_first_screen_says_what_is_above_and_leaves_the_rest_to_the_page():
+    found, credit = board(*runs("uniform", 0.5), *runs("better", 0.6), *runs("worse", 0.4)), [a_credit_record()]
+    short, whole = short_answer(found, credit), answer(found, credit)
+    assert short.startswith("**The answer so far.** Training tells **better** above `uniform`")
+    assert "The instrument (" in short and "worse" not in short and "worse" in whole
+    assert short_answer(board(), []) == answer(board(), [])  # nothing is measured yet
 
 
 def test_a_control_never_answers_which_rule_and_is_told_as_one():

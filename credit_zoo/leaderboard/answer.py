@@ -15,19 +15,28 @@ from credit_zoo.leaderboard.sections import recorded_before
 from credit_zoo.results import REFERENCE, Difference, base_labels, distinct_labels, escape, kind
 
 MOST = 5  # names in a list
+RULE = "Told means Holm's adjusted p below .05 over the rules of that table; brackets are plain 95% intervals."
 NOTHING = "Nothing is measured yet: neither training with three seeds beside `uniform`, nor the instrument."
 
 
 def answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
-    """One paragraph."""
+    """All of it: one paragraph."""
     return f"**The answer so far.** {' '.join(statements(board, credit, predicted))}\n"
+
+
+def short_answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
+    """The first screen's: what training, the instrument and both tell above `uniform`, and whether one goes with the
+    other.
+    """
+    goes = [_predicts(one) for one in predicted if one.low > 0]
+    found = [*_training(board)[:1], *_instruments(credit, short=True)[:1], *_both(board, credit), *goes[:1]]
+    return f"**The answer so far.** {' '.join([*found, RULE] if found else [NOTHING])}\n"
 
 
 def statements(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
     """What there is to say, one statement after the other."""
     found = [*_training(board), *_instruments(credit), *_both(board, credit), *map(_predicts, predicted)]
-    rule = "Told means Holm's adjusted p below .05 over the rules of that table; brackets are plain 95% intervals."
-    return [*found, rule] if found else [NOTHING]
+    return [*found, RULE] if found else [NOTHING]
 
 
 def listed(items: Sequence[str], most: int = MOST) -> str:
@@ -143,8 +152,8 @@ def _controls(tables: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, An
 # --- the instrument ----------------------------------------------------------------------------------------------
 
 
-def _instruments(credit: Sequence[CreditRecord]) -> list[str]:
-    """What the instrument tells, counted over its measurements; the tables have each."""
+def _instruments(credit: Sequence[CreditRecord], short: bool = False) -> list[str]:
+    """What the instrument tells, counted over its measurements; the tables have each. In short: what is above."""
     seen, blind = [one for one in credit if one.sees], [one.title for one in credit if not one.sees]
     said = []
     if seen:
@@ -154,8 +163,9 @@ def _instruments(credit: Sequence[CreditRecord]) -> list[str]:
         first = f"tells above `{REFERENCE}` {listed(above)}" if above else f"tells no rule above `{REFERENCE}`"
         told = [f"The instrument ({what}, {_many(len(rules), 'rule')}) {first}"]
         own = _over_shuffle(seen)
-        told += [f"of these above their own shuffle, where that was measured, {listed(own)}"] if own else []
-        told += [f"below {listed(below)}"] if below else []
+        if not short:
+            told += [f"of these above their own shuffle, where that was measured, {listed(own)}"] if own else []
+            told += [f"below {listed(below)}"] if below else []
         said.append(f"{'; '.join(told)}.")
     if blind:
         said.append(f"At *{escape(listed(blind))}* it sees nothing: `{REFERENCE}`'s own signal is not told from 0.")

@@ -21,7 +21,7 @@ from credit_zoo.errors import UsageError
 from credit_zoo.lab import gates_table, load_all_gates, mistakes_table, temperature_table
 from credit_zoo.lab import load_all as probed
 from credit_zoo.leaderboard import curves
-from credit_zoo.leaderboard.answer import answer
+from credit_zoo.leaderboard.answer import short_answer
 from credit_zoo.leaderboard.export import export
 from credit_zoo.leaderboard.front_page import FOREST, REPORTED, Contents, front_page
 from credit_zoo.leaderboard.locations import archived, page_folder, records_folder
@@ -91,7 +91,7 @@ def build(results: Path) -> Built:
         sections=sections,
         costs=costs.page(speed),
         credit=credit_page(credit, FOREST if any(one.sees for one in credit) else None),
-        blocks={"answer": answer(board, credit, contents.predicted), **_blocks(board, results, speed)},
+        blocks={"answer": short_answer(board, credit, contents.predicted), **_blocks(board, results, speed)},
         problems=tuple(problems),
         records=tuple(shown),
         instrument=tuple(credit),
