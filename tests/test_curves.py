@@ -38,7 +38,7 @@ def test_steps_that_were_not_logged_are_not_made_up():
 def test_a_line_holds_the_seeds_of_one_rule_and_uniform_comes_first():
     records = [a_record("pepo", seed, training=trained([0.1 * seed] * 12)) for seed in range(3)]
     (panel,) = curves.panels([*records, a_record("uniform", training=trained([0.5] * 12))])
-    assert panel.title == "trained on geometry3k (twin), 12 steps"
+    assert panel.title == "trained on geometry3k (twin), 12 steps, from own/small"
     assert [line.name for line in panel.lines] == ["uniform (1 seed)", "pepo (3 seeds)"]
     assert [line.reference for line in panel.lines] == [True, False]
     assert panel.lines[1].steps.tolist() == [10, 11, 12]

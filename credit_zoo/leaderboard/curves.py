@@ -117,7 +117,7 @@ def _setup(record: RunRecord) -> str:
     settings |= {"contract": record.contract_version, "model": record.model.name, "revision": record.model.revision}
     identity = plain(record.identity)
     settings |= {**identity, **identity["settings"], "settings": None} if identity else {}
-    name = f"trained on {source['bench']} ({kind(source)}), {training.steps} steps"
+    name = f"trained on {source['bench']} ({kind(source)}), {training.steps} steps, from {record.model.name}"
     name += "" if identity else ", recorded under schema 1"
     return json.dumps({"name": name, "settings": settings}, sort_keys=True)
 

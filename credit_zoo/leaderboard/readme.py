@@ -25,7 +25,7 @@ def leaderboard_block(board: pd.DataFrame) -> str:
         trained, asked = json.loads(section), json.loads(measure)
         title = (
             f"{asked['bench']} ({kind(asked)}), trained on {trained['source']['bench']} for {trained['steps']} steps"
-            f"{recorded_before(trained)}"
+            f" from {trained['model']['name']}{recorded_before(trained)}"
         )
         bases = base_labels(arms["base"])
         rows = [
