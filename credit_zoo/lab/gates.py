@@ -71,9 +71,10 @@ def runs_of(folder: Path, probe: ProbeRecord, steps: int, furthest: bool = False
 
 
 def _trained(run: RunRecord, probe: ProbeRecord) -> bool:
-    return bool(
-        run.model.revision == probe.weights and run.training is not None and run.training.source.bench == probe.bench
-    )
+    """Whether it was trained from the probe's weights on its twin, and measured there."""
+    measured = any((one.bench, one.stage) == (probe.bench, "after") for one in run.evaluations)
+    trained = run.training is not None and run.training.source.bench == probe.bench
+    return run.model.revision == probe.weights and trained and measured
 
 
 def final(run: RunRecord, bench: str) -> tuple[float, ...]:
