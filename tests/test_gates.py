@@ -113,14 +113,15 @@ def test_only_runs_from_the_probed_weights_on_its_twin_count_and_of_one_length(p
     found = runs_of(tmp_path, probe, 0)
     assert {rule: sorted(seeds) for rule, seeds in found.items()} == {"uniform": [1, 2], "sharpen": [1]}
     assert sorted(runs_of(tmp_path, probe, 3)["uniform"]) == [3]
-    assert sorted(runs_of(tmp_path, probe, 0, furthest=True)["uniform"]) == [3]  # all right, not none
+    assert sorted(runs_of(tmp_path, probe, 0, furthest=True)["uniform"]) == [1, 2]  # one seed gets further
+    for seed in (7, 8):
+        write(a_run("uniform", seed, (1,), (0.5, 0.6, 0.7)), tmp_path)
+    assert sorted(runs_of(tmp_path, probe, 0, furthest=True)["uniform"]) == [3, 7, 8]
     assert runs_of(tmp_path, probe, 7) == {}
     elsewhere = dataclasses.replace(an_evaluation((1,)), bench="mathvista")
     write(dataclasses.replace(a_run("uniform", 6, (1,), (0.5,) * 9), evaluations=(elsewhere,)), tmp_path)
     assert runs_of(tmp_path, probe, 9) == {}  # trained here, measured elsewhere
-    for seed in (4, 5):
-        write(a_run("uniform", seed, (1,), (0.5, 0.6, 0.7)), tmp_path)  # more runs of uniform now, and as many in all
-    write(a_run("oracle_blame", 1, (1,), (0.5, 0.6)), tmp_path)
+    write(a_run("oracle_blame", 1, (1,), (0.5, 0.6)), tmp_path)  # four runs now, and three of the longer training
     assert sorted(runs_of(tmp_path, probe, 0)) == ["oracle_blame", "sharpen", "uniform"]  # where most was run
 
 
