@@ -13,7 +13,8 @@
 Differences are in points of percent and paired by seed: of the final accuracy over seeds and questions, of mean
 training accuracy over the steps (the area under the curve) over seeds, by Student's t. (a) and (f) look at the
 training whose runs of `uniform` get furthest, one of three seeds before one of fewer, (b) and (c) at that with the most
-runs of all rules. A gate without its measurement is open.
+runs of all rules. Of several oracles the best is told, and its interval is not widened for that choice. A gate without
+its measurement is open.
 """
 
 import json
@@ -37,7 +38,7 @@ MARGIN = 25.0  # points that training has to reach beyond a lower temperature
 EFFICIENCY = 1.5  # of the oracle, in the unit of uniform's
 MIXED = 50.0  # percent of the groups
 SECONDS = 360.0
-SEEDS = 3  # of uniform, before which a training of more seeds counts
+SEEDS = 3  # of uniform: a training with as many goes before one with fewer
 Seeds: TypeAlias = Mapping[int, RunRecord]
 Runs: TypeAlias = Mapping[str, Seeds]
 
