@@ -413,11 +413,51 @@ def test_the_records_of_the_repository_load():
     assert all(one.training.tokens is None for one in dapo if one.identity is None), "only what was kept was counted"
 
 
-def test_measuring_a_run_again_on_more_benchmarks_does_not_count_one_twice(tmp_path):
-    write(a_record(), tmp_path)
-    more = (an_evaluation(), an_evaluation(bench="mathvista"))
-    write(a_record(run_id="another-run", created="2026-02-01T00:00:00Z", evaluations=more), tmp_path)
-    assert [len(part) for part in load_all(tmp_path)] == [1, 1]
+def benches_of(record):
+    return [(one.bench, one.stage) for one in record.evaluations]
+
+
+def again(tmp_path, *evaluations, **changed):
+    """The run of `a_record()` on record once more, a month later."""
+    later = a_record(run_id="another-run", created="2026-02-01T00:00:00Z", evaluations=evaluations, **changed)
+    write(later, tmp_path)
+
+
+def test_a_run_that_is_repeated_on_more_benchmarks_is_one_run_with_more_benchmarks(tmp_path):
+    first = a_record()
+    write(first, tmp_path)
+    again(tmp_path, *first.evaluations, an_evaluation(bench="mathvista"))
+    (run,), problems = load_all(tmp_path)
+    assert problems == []
+    assert sorted(benches_of(run)) == sorted([*benches_of(first), ("mathvista", "after")])
+    assert replace(run, evaluations=first.evaluations) == first
+
+
+def test_a_repetition_with_other_scores_is_named_and_brings_nothing(tmp_path):
+    first = a_record()
+    write(first, tmp_path)
+    other = an_evaluation(value=0.0, correctness=(0.0,) * first.evaluations[-1].questions)
+    again(tmp_path, other, an_evaluation(bench="mathvista"))
+    (run,), (problem,) = load_all(tmp_path)
+    assert run == first
+    assert "other results: the earlier one counts" in problem and "another-run" in problem
+
+
+def test_a_run_repeated_on_another_benchmark_joins_if_it_learnt_the_same(tmp_path):
+    first = a_record()
+    write(first, tmp_path)
+    again(tmp_path, an_evaluation(bench="mathvista"))
+    (run,), _ = load_all(tmp_path)
+    assert ("mathvista", "after") in benches_of(run) and benches_of(run)[0][0] != "mathvista"
+
+
+def test_a_run_repeated_on_another_benchmark_stands_for_itself_if_it_learnt_otherwise(tmp_path):
+    first = a_record()
+    write(first, tmp_path)
+    curve = tuple({**step, "reward": 0.123} for step in first.training.curve)
+    again(tmp_path, an_evaluation(bench="mathvista"), training=replace(first.training, curve=curve))
+    found, problems = load_all(tmp_path)
+    assert problems == [] and len(found) == 2
 
 
 @dataclass(frozen=True)

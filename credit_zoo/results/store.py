@@ -11,14 +11,14 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from credit_zoo.errors import UsageError
 from credit_zoo.results.decoding import decode
-from credit_zoo.results.record import SCHEMA, RunRecord
+from credit_zoo.results.record import SCHEMA, Evaluation, RunRecord
 from credit_zoo.results.schema_v1 import upgraded
 
 __all__ = ["CorruptRecord", "RunRecord", "atomic_write", "load", "load_all", "plain", "record_path", "run_key", "write"]
@@ -155,23 +155,45 @@ def key_of(*what: object) -> str:
     return json.dumps(plain(what), sort_keys=True)
 
 
-def _duplicates(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """Of runs that did and measured the same, the earliest counts: running again until it looks better is no way up.
+Measured = dict[tuple[str, tuple[object, ...]], Evaluation]
 
-    A repetition with the same scores is a reproduction and no problem; one with others is named with the first.
+
+def _measured(record: RunRecord) -> Measured:
+    return {(evaluation.stage, evaluation.measure): evaluation for evaluation in record.evaluations}
+
+
+def _joined(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+    """Of records of one run, seed included, the earliest counts: running again until it looks better is no way up.
+
+    A later one with the same scores is a reproduction; what it measured besides, on other benchmarks, joins the
+    earliest, so that a run counts once. So does one that shares no measure, if it learnt step by step the same. One
+    with other scores for the same measure is left out and named with the first.
     """
-    seen: dict[tuple[str, str, tuple[object, ...]], tuple[Path, RunRecord]] = {}
-    kept, problems = [], []
+    runs: dict[str, list[tuple[Path, RunRecord]]] = {}
+    problems = []
     for path, record in sorted(loaded, key=lambda item: (item[1].created, item[0])):
-        run = run_key(record)
-        keys = [(run, evaluation.stage, evaluation.measure) for evaluation in record.evaluations]
-        first = next((seen[key] for key in keys if key in seen), None)
-        if first is None:
-            kept.append((path, record))
-            seen.update(dict.fromkeys(keys, (path, record)))
-        elif record.evaluations != first[1].evaluations:
-            problems.append(f"{path} repeats {first[0]} with other results: the earlier one counts")
-    return kept, problems
+        standing = runs.setdefault(run_key(record), [])
+        own = _measured(record)
+        for place, (earlier, first) in enumerate(standing):
+            known = _measured(first)
+            common = own.keys() & known.keys()
+            if any(own[key] != known[key] for key in common):
+                problems.append(f"{path} repeats {earlier} with other results: the earlier one counts")
+                own = {}
+            own = {key: one for key, one in own.items() if key not in common}
+            others = {one.bench for one in own.values()}.isdisjoint(one.bench for one in first.evaluations)
+            if own and others and (common or _lesson(record) == _lesson(first)):
+                standing[place] = earlier, replace(first, evaluations=(*first.evaluations, *own.values()))
+                own = {}
+        if own:
+            standing.append((path, replace(record, evaluations=tuple(own.values()))))
+    return [item for standing in runs.values() for item in standing], problems
+
+
+def _lesson(record: RunRecord) -> list[list[float | None]]:
+    """What was seen at each step of a training: the same for the same policy, whatever the machine's speed."""
+    curve = record.training.curve if record.training else ()
+    return [[entry.get(name) for name in ("step", "loss", "reward", "length")] for entry in curve]
 
 
 def _unchanged(path: Path) -> RunRecord:
@@ -209,5 +231,5 @@ def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
             loaded.append((path, _unchanged(path)))
         except CorruptRecord as error:
             problems.append(str(error))
-    kept, repeated = _duplicates(_standing(loaded))
+    kept, repeated = _joined(_standing(loaded))
     return [record for _, record in sorted(kept, key=lambda item: item[0])], problems + repeated
