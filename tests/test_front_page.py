@@ -16,7 +16,7 @@ from credit_zoo.leaderboard import site
 from credit_zoo.leaderboard.answer import answer, listed, short_answer
 from credit_zoo.leaderboard.export import CREDIT, RUNS
 from credit_zoo.leaderboard.front_page import Contents, front_page
-from credit_zoo.leaderboard.instrument_tables import instrument_tables
+from credit_zoo.leaderboard.instrument_tables import instrument_summary, instrument_tables
 from credit_zoo.leaderboard.matrix import matrices
 from credit_zoo.leaderboard.rule_costs import rule_costs
 from credit_zoo.leaderboard.tables import measurements, table
@@ -91,7 +91,10 @@ def test_the_first_screen_says_what_is_above_and_leaves_the_rest_to_the_page():
     found, credit = board(*runs("uniform", 0.5), *runs("better", 0.6), *runs("worse", 0.4)), [a_credit_record()]
     short, whole = short_answer(found, credit), answer(found, credit)
     assert short.startswith("**The answer so far.** Training tells **better** above `uniform`")
-    assert "The instrument (" in short and "worse" not in short and "worse" in whole
+    assert "The instrument (" in short and "worse" not in short
+    assert whole.startswith(short), "a reader of both reads the same words first"
+    (line,) = [line for line in whole.splitlines() if "worse" in line]
+    assert line.startswith("- On geometry3k (twin)")
     assert short_answer(board(), []) == answer(board(), [])  # nothing is measured yet
 
 
@@ -119,9 +122,8 @@ def test_the_instrument_speaks_for_every_policy_and_twin():
     record = a_credit_record(note="warm start", rules=(*a_credit_record().rules, over, shuffle))
     text = answer(board(), [record])
     assert "1 measurement of policies, twins and sizes of groups, 2 rules) tells above `uniform` siblings" in text
-    assert (
-        "siblings (1 of 1; 1.40); of these above their own shuffle, where that was measured, siblings (1 of 1)" in text
-    )
+    assert "siblings (1 of 1; 1.40)." in text
+    assert "Where it tells them above `uniform`, it tells above their own shuffle too siblings (1 of 1)." in text
     higher = replace(over, numbers={**over.numbers, "efficiency": estimate(1.6, 0.1)})
     two = answer(board(), [record, replace(record, rules=(*a_credit_record().rules, higher, shuffle))])
     assert "siblings (2 of 2; 1.40 to 1.60)" in two
@@ -175,6 +177,28 @@ def test_the_tables_of_the_instrument_have_training_beside_it_from_the_same_weig
     text = instrument_tables([replace(record, weights="other")], found)
     (row,) = [line for line in text.splitlines() if line.startswith("| entropy") and line.count("|") == 10]
     assert row.endswith("|  |")
+
+
+def test_the_summary_has_a_row_a_rule_with_what_is_told_how_often():
+    """Three measurements: above, below and blind; where `uniform` itself is not seen nothing counts."""
+
+    def measured(value, half, snr=None):
+        base, *_ = a_credit_record().rules
+        base = replace(base, numbers={**base.numbers, "snr": snr}) if snr else base
+        numbers = {"efficiency": estimate(value, half), "over_shuffle": estimate(1.3, 0.1)}
+        one = replace(base, name="siblings", numbers=numbers)
+        shuffle = replace(one, name="permuted(siblings)", control=True)
+        oracle = replace(one, name="oracle_exact", control=True, numbers={"efficiency": estimate(2.0, 0.1)})
+        return a_credit_record(rules=(base, one, shuffle, oracle))
+
+    records = [measured(1.5, 0.1), measured(0.5, 0.1), measured(9.0, 0.1, snr=estimate(0.0, 0.1))]
+    header, _, *told = rows(instrument_summary(records))
+    assert header[:4] == ["rule", "measurements", "told above", "told below"]
+    assert told == [
+        ["siblings", "2", "1", "1", "0.50", "1.00", "1.50", "2 of 2"],
+        ["oracle_exact (control)", "2", "2", "", "2.00", "2.00", "2.00", ""],
+    ]
+    assert "No measurements yet" in instrument_summary([])
 
 
 # --- the matrix --------------------------------------------------------------------------------------------------

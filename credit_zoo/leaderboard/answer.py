@@ -20,23 +20,31 @@ NOTHING = "Nothing is measured yet: neither training with three seeds beside `un
 
 
 def answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
-    """All of it: one paragraph."""
-    return f"**The answer so far.** {' '.join(statements(board, credit, predicted))}\n"
+    """The first screen's paragraph, and a line for each table and each thing that the instrument tells besides."""
+    details = _details(board, credit, predicted)
+    return "\n".join([short_answer(board, credit, predicted), *(f"- {one}" for one in details)]).rstrip("\n") + "\n"
 
 
 def short_answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
     """The first screen's: what training, the instrument and both tell above `uniform`, and whether one goes with the
     other.
     """
-    goes = [_predicts(one) for one in predicted if one.low > 0]
-    found = [*_training(board)[:1], *_instruments(credit, short=True)[:1], *_both(board, credit), *goes[:1]]
+    found = _leading(board, credit, predicted)
     return f"**The answer so far.** {' '.join([*found, RULE] if found else [NOTHING])}\n"
 
 
 def statements(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
     """What there is to say, one statement after the other."""
-    found = [*_training(board), *_instruments(credit), *_both(board, credit), *map(_predicts, predicted)]
+    found = [*_leading(board, credit, predicted), *_details(board, credit, predicted)]
     return [*found, RULE] if found else [NOTHING]
+
+
+def _leading(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction]) -> list[str]:
+    return [*_training(board)[:1], *_above(credit), *_both(board, credit), *_predicted(predicted)[:1]]
+
+
+def _details(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction]) -> list[str]:
+    return [*_training(board)[1:], *_besides(credit), *_predicted(predicted)[1:]]
 
 
 def listed(items: Sequence[str], most: int = MOST) -> str:
@@ -152,21 +160,27 @@ def _controls(tables: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, An
 # --- the instrument ----------------------------------------------------------------------------------------------
 
 
-def _instruments(credit: Sequence[CreditRecord], short: bool = False) -> list[str]:
-    """What the instrument tells, counted over its measurements; the tables have each. In short: what is above."""
+def _above(credit: Sequence[CreditRecord]) -> list[str]:
+    """What the instrument tells above `uniform`, counted over its measurements; the tables have each."""
+    seen = [one for one in credit if one.sees]
+    if not seen:
+        return []
+    rules = {one.name for record in seen for one in record.rules if not one.control} - {REFERENCE}
+    what = f"efficiency of the gradient; {_many(len(seen), 'measurement')} of policies, twins and sizes of groups"
+    above = _counted(seen, 1)
+    tells = f"tells above `{REFERENCE}` {listed(above)}" if above else f"tells no rule above `{REFERENCE}`"
+    return [f"The instrument ({what}, {_many(len(rules), 'rule')}) {tells}."]
+
+
+def _besides(credit: Sequence[CreditRecord]) -> list[str]:
+    """What else the instrument tells, and where it sees nothing."""
     seen, blind = [one for one in credit if one.sees], [one.title for one in credit if not one.sees]
+    own, below = _over_shuffle(seen), _counted(seen, -1)
     said = []
-    if seen:
-        rules = {one.name for record in seen for one in record.rules if not one.control} - {REFERENCE}
-        what = f"efficiency of the gradient; {_many(len(seen), 'measurement')} of policies, twins and sizes of groups"
-        above, below = (_counted(seen, sign) for sign in (1, -1))
-        first = f"tells above `{REFERENCE}` {listed(above)}" if above else f"tells no rule above `{REFERENCE}`"
-        told = [f"The instrument ({what}, {_many(len(rules), 'rule')}) {first}"]
-        own = _over_shuffle(seen)
-        if not short:
-            told += [f"of these above their own shuffle, where that was measured, {listed(own)}"] if own else []
-            told += [f"below {listed(below)}"] if below else []
-        said.append(f"{'; '.join(told)}.")
+    if own:
+        said.append(f"Where it tells them above `{REFERENCE}`, it tells above their own shuffle too {listed(own)}.")
+    if below:
+        said.append(f"The instrument tells below `{REFERENCE}` {listed(below)}.")
     if blind:
         said.append(f"At *{escape(listed(blind))}* it sees nothing: `{REFERENCE}`'s own signal is not told from 0.")
     return said
@@ -199,6 +213,11 @@ def _over_shuffle(seen: Sequence[CreditRecord]) -> list[str]:
 def _range(values: Sequence[float]) -> str:
     ends = f"{min(values):.2f}", f"{max(values):.2f}"
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _predicted(predicted: Sequence[Prediction]) -> list[str]:
+    """A statement for each measurement; that of most rules leads, whatever it says."""
+    return [_predicts(one) for one in sorted(predicted, key=lambda one: -len(one.pairs))]
 
 
 def _predicts(one: Prediction) -> str:

@@ -10,7 +10,7 @@ from credit_zoo.credit import CreditRecord
 from credit_zoo.leaderboard.answer import answer
 from credit_zoo.leaderboard.curves import LEARNING_CURVES
 from credit_zoo.leaderboard.definitions import DEFINITIONS
-from credit_zoo.leaderboard.instrument_tables import instrument_tables
+from credit_zoo.leaderboard.instrument_tables import instrument_summary
 from credit_zoo.leaderboard.matrix import matrices
 from credit_zoo.leaderboard.prediction import Prediction, prediction_text
 from credit_zoo.leaderboard.sections import FOLDER, GENERATED, file_of, title_of
@@ -19,6 +19,7 @@ from credit_zoo.results import bullets, distinct_labels, escape
 
 FOREST = "credit.svg"  # beside the page
 REPORTED = "reported.md"  # among the sections
+INSTRUMENT = "instrument.md"
 _FOREST = (
     f"![Efficiency of every rule with its interval, from shuffle to oracle, a panel a policy and twin]({FOREST})\n"
 )
@@ -56,7 +57,7 @@ def front_page(found: Contents) -> str:
     """The whole page, in the order in which a reader asks."""
     parts = ["# Leaderboard\n", f"{GENERATED}\n", answer(found.board, found.credit, found.predicted)]
     parts += ["## The instrument: how good is a rule's gradient?\n", *([_FOREST] if found.forest else [])]
-    parts += [instrument_tables(found.credit, found.board)]
+    parts += [instrument_summary(found.credit)]
     parts += ["## Training: rules by benchmarks\n", matrices(found.board)]
     if found.predicted:
         parts += ["## Does the instrument predict learning?\n", _PREDICTION, prediction_text(found.predicted)]
@@ -75,7 +76,9 @@ def _links(found: Contents) -> str:
         f"- [{escape(title)}]({FOLDER}/{file_of(key)})\n"
         for key, title in zip(keys, distinct_labels(pieces), strict=True)
     ]
-    lines += ["- [The instrument, all columns](CREDIT.md)\n"] if found.credit else []
+    if found.credit:
+        lines += [f"- [The instrument, rule by rule, with intervals]({FOLDER}/{INSTRUMENT})\n"]
+        lines += ["- [The instrument, all columns](CREDIT.md)\n"]
     lines += [f"- [Reported by papers, not run here]({FOLDER}/{REPORTED})\n"] if found.reported else []
     return "".join(lines) or "No runs yet.\n"
 

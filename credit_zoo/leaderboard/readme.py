@@ -3,47 +3,20 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import ProbeRecord, credit_table
+from credit_zoo.leaderboard.matrix import matrices
 from credit_zoo.leaderboard.rule_costs import extra_passes_cell
-from credit_zoo.leaderboard.sections import difference_cell, recorded_before, section_settings
 from credit_zoo.registry import SHAPERS, Listing, ShaperFacts
-from credit_zoo.results import base_labels, distinct_labels, escape, grid, kind, label, number
+from credit_zoo.results import grid
 
 
 def leaderboard_block(board: pd.DataFrame) -> str:
-    """The ranked rows of the tables that compare at least two, in short; the page has the rest."""
-    found: list[tuple[dict[str, Any], str]] = []
-    for (section, measure), arms in board.groupby(["section", "measure"], sort=True) if len(board) else ():
-        ranked = arms[arms["ranked"].astype(bool)]
-        if len(ranked) < 2:
-            continue
-        trained, asked = json.loads(section), json.loads(measure)
-        title = (
-            f"{asked['bench']} ({kind(asked)}), trained on {trained['source']['bench']} for {trained['steps']} steps"
-            f" from {trained['model']['name']}{recorded_before(trained)}"
-        )
-        bases = base_labels(arms["base"])
-        rows = [
-            [
-                label(arm["shaper"]),
-                bases[arm["base"]],
-                str(len(arm["by_seed"])),
-                number(100 * arm["before"], "{:.1f}"),
-                f"{100 * arm['value']:.1f} [{100 * arm['interval'].low:.1f}, {100 * arm['interval'].high:.1f}]",
-                difference_cell(arm),
-            ]
-            for arm in ranked.to_dict("records")
-        ]
-        header = ("shaper", "base", "seeds", "before", f"avg@{asked['samples']} [95%]", "vs uniform, paired [95%]")
-        found.append(({"name": title, "settings": section_settings(trained)}, grid(header, rows)))
-    titles = distinct_labels([piece for piece, _ in found])
-    parts = [f"**{escape(title)}**\n\n{table}" for title, (_, table) in zip(titles, found, strict=True)]
-    return "\n".join(parts) if parts else "No two ranked rows to compare yet: a row is ranked from three seeds on.\n"
+    """The matrices without controls and without rules of fewer than three seeds; the page has the rest."""
+    return matrices(board[board["ranked"].astype(bool)] if len(board) else board)
 
 
 def shapers_block(listings: Mapping[str, Listing]) -> str:

@@ -23,7 +23,8 @@ from credit_zoo.lab import load_all as probed
 from credit_zoo.leaderboard import curves
 from credit_zoo.leaderboard.answer import short_answer
 from credit_zoo.leaderboard.export import export
-from credit_zoo.leaderboard.front_page import FOREST, REPORTED, Contents, front_page
+from credit_zoo.leaderboard.front_page import FOREST, INSTRUMENT, REPORTED, Contents, front_page
+from credit_zoo.leaderboard.instrument_tables import instrument_page
 from credit_zoo.leaderboard.locations import archived, page_folder, records_folder
 from credit_zoo.leaderboard.prediction import predictions
 from credit_zoo.leaderboard.readme import credit_block, fill_pages, leaderboard_block, shapers_block, warm_start_block
@@ -86,6 +87,7 @@ def build(results: Path) -> Built:
         archived=archived(results),
     )
     sections = section_pages(board, rules) | ({REPORTED: reported_page(papers)} if len(papers) else {})
+    sections |= {INSTRUMENT: instrument_page(credit, board)} if credit else {}
     return Built(
         page=front_page(contents),
         sections=sections,
