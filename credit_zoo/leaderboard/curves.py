@@ -2,9 +2,10 @@
 
     python -m credit_zoo.curves [results=FOLDER] [against=cost] [out=FILE]
 
-One panel for each setup (questions, model, steps, settings), one line for each rule: the mean over seeds of the
+One panel for each setup (questions, model, base, steps, settings), one line for each rule: the mean over seeds of the
 training accuracy of the last 10 steps, in a band from the lowest seed to the highest. Of many rules those are named
-that end farthest from `uniform`. Against cost: the passes of the policy over a token, in millions (`_cost`).
+that end highest and lowest; a setup of one rule is shown only where none compares several. Against cost: the passes of
+the policy over a token, in millions (`_cost`).
 Needs matplotlib (in `[dev]`).
 """
 
@@ -32,8 +33,9 @@ WINDOW = 10  # steps
 LEARNING_CURVES = "learning.svg"  # against cost, beside the leaderboard's page
 NAMED = 9  # lines of a panel, `uniform` among them; the others are grey and have no name
 LEARNING = 3  # passes: forward, and backward at twice its cost
-_WIDTH, _PER_ROW, _DPI = 8.0, 2, 100  # inches, panels, pixels an inch: the README shows 800 pixels
-_AXES, _LEGEND_ROW = 3.0, 0.24  # inches: the height of a panel without its legend, and of a row of the legend
+_WIDTH, _HEIGHT, _DPI = 8.0, 3.2, 100  # inches of a panel and its legend, pixels an inch: pages show 800 pixels
+_LEGEND = 3.3  # inches, of the width
+_STYLES = ("-", "--", "-.", ":")  # in turn, for whoever does not tell the colours apart
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def panels(records: Sequence[RunRecord], cost: bool = False) -> list[Panel]:
     drawn = [(record, curve, _axis(record, cost)) for record, curve in found if curve]
     by_setup = _grouped([(_setup(record), (record, curve, axis)) for record, curve, axis in drawn if axis])
     titles = distinct_labels([json.loads(setup) for setup in by_setup])
-    return [Panel(title, _lines(runs)) for title, runs in zip(titles, by_setup.values(), strict=True)]
+    shown = [Panel(title, _lines(runs)) for title, runs in zip(titles, by_setup.values(), strict=True)]
+    compared = [panel for panel in shown if len(panel.lines) > 1] or shown
+    return sorted(compared, key=lambda panel: panel.title)
 
 
 def _axis(record: RunRecord, cost: bool) -> Mapping[int, float]:
@@ -118,36 +122,34 @@ def _setup(record: RunRecord) -> str:
     identity = plain(record.identity)
     settings |= {**identity, **identity["settings"], "settings": None} if identity else {}
     name = f"trained on {source['bench']} ({kind(source)}), {training.steps} steps, from {record.model.name}"
+    code = ""
+    if record.base:
+        name, code = f"{name}, {record.base.name}", record.base.code
+        settings |= {f"base.{key}": value for key, value in record.base.settings.items()}
     name += "" if identity else ", recorded under schema 1"
-    return json.dumps({"name": name, "settings": settings}, sort_keys=True)
+    return json.dumps({"name": name, "settings": settings, "code": code}, sort_keys=True)
 
 
 def _lines(runs: Sequence[tuple[RunRecord, Mapping[int, float], Mapping[int, float]]]) -> tuple[Line, ...]:
-    """One line for each rule and code under each base, `uniform` first; its steps are those of all its seeds."""
-    by_rule = _grouped([(json.dumps(plain([one.base, one.rule])), (curve, axis)) for one, curve, axis in runs])
+    """One line for each rule and code, `uniform` first; its steps are those of all its seeds."""
+    by_rule = _grouped([(json.dumps(plain(one.rule)), (curve, axis)) for one, curve, axis in runs])
     found = []
-    for name, (rule, seeds) in zip(_names(list(by_rule)), by_rule.items(), strict=True):
+    for name, (rule, seeds) in zip(distinct_labels(list(map(json.loads, by_rule))), by_rule.items(), strict=True):
         steps = sorted(set.intersection(*(set(curve) for curve, _ in seeds)))
         percent = 100 * np.array([[curve[step] for step in steps] for curve, _ in seeds])
         places = np.mean([[axis[step] for step in steps] for _, axis in seeds], axis=0)
         title = f"{name} ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
-        found.append(Line(title, json.loads(rule)[1]["name"] == REFERENCE, places, percent))
+        found.append(Line(title, json.loads(rule)["name"] == REFERENCE, places, percent))
     return tuple(sorted(found, key=lambda line: (not line.reference, line.name)))
 
 
-def _names(rules: Sequence[str]) -> list[str]:
-    """The shortest labels that tell rules and bases apart."""
-    bases, shapers = zip(*map(json.loads, rules), strict=True)
-    names, beside = distinct_labels(shapers), distinct_labels(bases)
-    return [f"{name}, {base}" if len(set(beside)) > 1 else name for name, base in zip(names, beside, strict=True)]
-
-
 def named(panel: Panel) -> tuple[Line, ...]:
-    """The lines that have a name and a colour: `uniform`, and those that end farthest from it."""
+    """The lines that have a name and a colour: `uniform`, and of the others those that end highest and lowest."""
     ends = {line.name: float(line.percent[:, -1].mean()) if line.percent.size else 0.0 for line in panel.lines}
-    middle = [ends[line.name] for line in panel.lines if line.reference] or [0.0]
-    far = sorted(panel.lines, key=lambda line: (not line.reference, -abs(ends[line.name] - middle[0]), line.name))
-    return tuple(line for line in panel.lines if line.name in {one.name for one in far[:NAMED]})
+    order = sorted((line for line in panel.lines if not line.reference), key=lambda line: (-ends[line.name], line.name))
+    away = [*order[: NAMED // 2], *order[NAMED // 2 :][-(NAMED // 2) :]]
+    shown = {line.name for line in panel.lines if line.reference} | {line.name for line in away}
+    return tuple(line for line in panel.lines if line.name in shown)
 
 
 def draw(shown: Sequence[Panel], out: Path, cost: bool = False) -> None:
@@ -157,18 +159,20 @@ def draw(shown: Sequence[Panel], out: Path, cost: bool = False) -> None:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise UsageError("the picture is drawn by matplotlib: pip install matplotlib") from None
-    rows = [shown[start : start + _PER_ROW] for start in range(0, len(shown), _PER_ROW)]
-    heights = [inches for row in rows for inches in (_AXES, _LEGEND_ROW * max(len(named(panel)) for panel in row))]
-    figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=_DPI, layout="constrained")
-    places = figure.subplots(2 * len(rows), min(len(shown), _PER_ROW), squeeze=False, height_ratios=heights)
-    for axes in places[1::2].ravel():  # the legends', below the panels
-        axes.set_axis_off()
-    for index, row in enumerate(rows):
-        for axes, legend, panel in zip(places[2 * index], places[2 * index + 1], row, strict=False):
-            _draw_panel(axes, panel, cost)
-            legend.legend(*axes.get_legend_handles_labels(), fontsize=11, loc="upper center", frameon=False)
-    for axes in places[-2, len(rows[-1]) :]:
-        axes.set_axis_off()
+    figure = Figure(figsize=(_WIDTH, _HEIGHT * len(shown)), dpi=_DPI, layout="constrained")
+    places = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(_WIDTH - _LEGEND, _LEGEND))
+    for (axes, beside), panel in zip(places, shown, strict=True):
+        _draw_panel(axes, panel, cost)
+        beside.set_axis_off()
+        legend = beside.legend(
+            *axes.get_legend_handles_labels(),
+            fontsize=9.5,
+            loc="center left",
+            bbox_to_anchor=(0.0, 0.5),
+            borderaxespad=0,
+        )
+        legend.set_in_layout(False)
+        legend.set_frame_on(False)
     with matplotlib.rc_context({"svg.hashsalt": "curves", "svg.fonttype": "none"}):
         told = {"Date": None, "Description": drawn(shown)}
         figure.savefig(out, metadata=told if out.suffix == ".svg" else None)
@@ -182,14 +186,13 @@ def drawn(shown: Sequence[Panel]) -> str:
 
 
 def _draw_panel(axes: "Axes", panel: Panel, cost: bool) -> None:
-    """The lines and their bands: those of `uniform` are black, one under another base dashed; of many, some grey."""
-    references, shown = 0, named(panel)
+    """The lines and their bands; `uniform` is black, and of many some are grey."""
+    shown = named(panel)
     for line in panel.lines:
         if line.name not in {one.name for one in shown}:
             axes.plot(line.steps, line.percent.mean(axis=0), color="0.8", linewidth=0.8, zorder=0)
     for index, line in enumerate(shown):
-        color, style = ("black", "--" if references else "-") if line.reference else (f"C{index % 10}", "-")
-        references += line.reference
+        color, style = ("black", "-") if line.reference else (f"C{index % 10}", _STYLES[index % len(_STYLES)])
         axes.plot(line.steps, line.percent.mean(axis=0), style, color=color, linewidth=1.6, label=line.name)
         axes.fill_between(line.steps, line.percent.min(axis=0), line.percent.max(axis=0), color=color, alpha=0.12, lw=0)
     axes.set_title(panel.title, fontsize=12, wrap=True)
