@@ -58,10 +58,7 @@ def test_without_records_it_says_that_nothing_is_measured():
 def test_a_rule_that_gains_is_named_with_its_interval_and_where():
     text = answer(board(*runs("uniform", 0.5), *runs("better", 0.6), *runs("same", 0.5)), [])
     assert "Training tells **better** above `uniform` (2 rules, 2 comparisons in 1 table, 8 paired seeds each" in text
-    assert (
-        "On geometry3k (twin) after 2 steps on geometry3k from `own/small` under grpo (of 2 rules): above better"
-        in text
-    )
+    assert "After 2 steps on geometry3k (twin) from `own/small` under grpo (of 2 rules): above better" in text
     value, low, high = map(
         float, re.search(r"better \((\S+) \[(\S+), (\S+)\], 8 seeds, own shuffle not run", text).groups()
     )
@@ -94,7 +91,7 @@ def test_the_first_screen_says_what_is_above_and_leaves_the_rest_to_the_page():
     assert "The instrument (" in short and "worse" not in short
     assert whole.startswith(short), "a reader of both reads the same words first"
     (line,) = [line for line in whole.splitlines() if "worse" in line]
-    assert line.startswith("- On geometry3k (twin)")
+    assert line.startswith("- After 2 steps on geometry3k (twin)")
     assert short_answer(board(), []) == answer(board(), [])  # nothing is measured yet
 
 
@@ -123,7 +120,7 @@ def test_the_instrument_speaks_for_every_policy_and_twin():
     text = answer(board(), [record])
     assert "1 measurement of policies, twins and sizes of groups, 2 rules) tells above `uniform` siblings" in text
     assert "siblings (1 of 1; 1.40)." in text
-    assert "Where it tells them above `uniform`, it tells above their own shuffle too siblings (1 of 1)." in text
+    assert "above `uniform`, it tells above the rule's own shuffle too siblings (1 of 1)." in text
     higher = replace(over, numbers={**over.numbers, "efficiency": estimate(1.6, 0.1)})
     two = answer(board(), [record, replace(record, rules=(*a_credit_record().rules, higher, shuffle))])
     assert "siblings (2 of 2; 1.40 to 1.60)" in two

@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 from records import a_record, a_training, an_evaluation
 
+from credit_zoo.cli import parse
 from credit_zoo.errors import UsageError
+from credit_zoo.experiment.config import resolve, settings_of
+from credit_zoo.experiment.setting_roles import deciding
 from credit_zoo.leaderboard import reported_page, sections
 from credit_zoo.leaderboard import site as pages
 from credit_zoo.leaderboard import tables as tables
 from credit_zoo.leaderboard.__main__ import main as command
+from credit_zoo.registry import SHAPERS
 from credit_zoo.results import stats, store
 from credit_zoo.results.provenance import Origin
 from credit_zoo.results.record import Beside, Decoding, Model, Piece, TrainingSource
@@ -636,3 +640,30 @@ def test_a_rule_that_looks_at_a_view_is_compared_with_uniform_whatever_the_view_
     assert found["section"].nunique() == 1
     (arm,) = [arm for arm in found.to_dict("records") if arm["shaper"]["name"] == "gate"]
     assert arm["shaper"]["settings"]["view"] == "no_picture()" and len(arm["difference"].seeds) == 3
+
+
+RANKED = sorted(name for name in SHAPERS.listings() if name != "uniform" and not SHAPERS.is_control(name))
+
+
+def as_recorded(rule):
+    """A rule as a record of its run tells it: its settings, and what it is shown in the picture's place."""
+    command = parse([f"shaper={rule}", "bench=geometry3k"])
+    config = resolve(command)
+    settings = {**settings_of(config.shaper), "shaper_schedule": config.train.shaper_schedule}
+    return Piece(command.shaper, settings), a_training(settings=deciding(config, "train"))
+
+
+@pytest.mark.parametrize("rule", RANKED)
+def test_every_rule_is_held_against_its_own_shuffle_whatever_its_settings(rule):
+    pieces = [as_recorded("uniform"), as_recorded(rule), as_recorded(f"permuted:{rule}")]
+    changed = Piece(rule, {**pieces[1][0].settings, "more": 1.0}), pieces[1][1]
+    runs = [
+        a_record(shaper=piece, training=training, seed=seed)
+        for piece, training in [*pieces, changed]
+        for seed in range(3)
+    ]
+    arms = [arm for arm in tables.table(tables.measurements(runs)).to_dict("records") if arm["shaper"]["name"] == rule]
+    assert sorted(("more" in arm["shaper"]["settings"], len(arm["shuffles"])) for arm in arms) == [
+        (False, 1),
+        (True, 0),
+    ]

@@ -177,7 +177,7 @@ def rule(name, value, half, over=None, control=False):
 
 def test_the_answer_in_words_is_the_leaderboards_a_line_for_each_measurement(trees, tmp_path):
     found = read_sources(str(records_folder(tmp_path)))
-    said = statements(found.board, found.credit)
+    said = statements(found.arms, found.credit)
     assert len(said) >= 3 and said[-1].startswith("Told means Holm")
     assert any("pepo" in one and "The instrument (" in one for one in said)
     items = trees["index.html"].text

@@ -1,6 +1,8 @@
 from .answer import statements as statements
 from .curves import draw as draw
 from .curves import panels as panels
+from .learning import METRIC as METRIC
+from .learning import with_learning as with_learning
 from .locations import page_folder as page_folder
 from .locations import records_folder as records_folder
 from .prediction import predictions as predictions

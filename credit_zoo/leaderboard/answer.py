@@ -5,11 +5,12 @@ Told is what Holm's adjusted p below .05 tells, over the rules of one table, or 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
 from credit_zoo.credit import CreditRecord, judged
+from credit_zoo.leaderboard.learning import METRIC
 from credit_zoo.leaderboard.prediction import Prediction
 from credit_zoo.leaderboard.sections import recorded_before
 from credit_zoo.results import REFERENCE, Difference, base_labels, distinct_labels, escape, kind
@@ -40,11 +41,13 @@ def statements(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: S
 
 
 def _leading(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction]) -> list[str]:
-    return [*_training(board)[:1], *_above(credit), *_both(board, credit), *_predicted(predicted)[:1]]
+    trained = [_first(tables, learning) for tables, learning in _told_tables(board)]
+    return [*trained, *_own_shuffles(board), *_above(credit), *_both(board, credit), *_predicted(predicted)[:1]]
 
 
 def _details(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction]) -> list[str]:
-    return [*_training(board)[1:], *_besides(credit), *_predicted(predicted)[1:]]
+    trained = [said for tables, _ in _told_tables(board) for said in _each(tables)]
+    return [*trained, *_besides(credit), *_predicted(predicted)[1:]]
 
 
 def listed(items: Sequence[str], most: int = MOST) -> str:
@@ -70,34 +73,66 @@ def compared_tables(board: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[
                 yield where, [arm | {"name": name} for arm, name in zip(found, names, strict=True)]
 
 
-def _training(board: pd.DataFrame) -> list[str]:
+Tables: TypeAlias = Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+
+
+def _told_tables(board: pd.DataFrame) -> list[tuple[Tables, bool]]:
+    """The tables of what was measured after training, then those of the accuracy while learning, if there are any."""
     tables = list(compared_tables(board))
-    if not tables:
-        return []
+    parts = [([one for one in tables if _learning(one[0]) == learning], learning) for learning in (False, True)]
+    return [(found, learning) for found, learning in parts if found]
+
+
+def _learning(where: Mapping[str, Any]) -> bool:
+    return bool(where["measure"]["metric"] == METRIC)
+
+
+def _first(tables: Tables, learning: bool) -> str:
+    """What all of them tell above `uniform`."""
     count = sum(not arm["control"] for _, arms in tables for arm in arms)
     rules = {arm["shaper"]["name"] for _, arms in tables for arm in arms if not arm["control"]}
-    told = [(where, arms) for where, arms in tables if any(_told(arm) and not arm["control"] for arm in arms)]
-    quiet = [(where, arms) for where, arms in tables if (where, arms) not in told]
+    told = [arm for _, arms in tables for arm in arms if _told(arm) and not arm["control"]]
+    best = sorted({arm["name"] for arm in told if _told(arm) > 0})
     size = (
         f"{_many(len(rules), 'rule')}, {_many(count, 'comparison')} in {_many(len(tables), 'table')}, {_seeds(tables)}"
+        f"{_by_interval(tables)}"
     )
+    who = "Accuracy while learning" if learning else "Training"
     if not told:
-        first = f"**Training tells no rule from `{REFERENCE}`** ({size}{_by_interval(tables)})."
-    else:
-        best = sorted({arm["name"] for _, arms in told for arm in arms if _told(arm) > 0 and not arm["control"]})
-        above = f"**{escape(listed(best))}**" if best else "no rule"
-        first = f"Training tells {above} above `{REFERENCE}` ({size}{_by_interval(tables)})."
-    rest = [_table(*one) for one in told]
+        return f"**{who} tells no rule from `{REFERENCE}`** ({size})."
+    above = f"**{escape(listed(best))}**" if best else "no rule"
+    return f"{who} tells {above} above `{REFERENCE}` ({size})."
+
+
+def _own_shuffles(board: pd.DataFrame) -> list[str]:
+    """Whether those that training tells above `uniform` are told from their own shuffle, where that was run."""
+    arms = [arm for _, arms in compared_tables(board) for arm in arms if _told(arm) > 0 and not arm["control"]]
+    looked = [arm for arm in arms if arm["from_shuffle"] is not None]
+    own = sorted({arm["name"] for arm in looked if arm["from_shuffle"].told > 0})
+    if own:
+        return [f"Told above their own shuffle too: {escape(listed(own))}."]
+    return (
+        ["None of these is told above its own shuffle: that the place of credit matters is not shown."]
+        if looked
+        else []
+    )
+
+
+def _each(tables: Tables) -> list[str]:
+    """A statement for each that tells a rule, and of the others which they are and what their controls show."""
+    told = [(where, arms) for where, arms in tables if any(_told(arm) and not arm["control"] for arm in arms)]
+    quiet = [one for one in tables if one not in told]
+    said = [_table(*one) for one in told]
     if told and quiet:
-        rest.append(f"In {listed([_where(where) for where, _ in quiet], 3)} no rule is told from `{REFERENCE}`.")
-    return [first, *rest, *_controls(quiet)]
+        said.append(f"No rule is told from `{REFERENCE}` {listed([_where(where) for where, _ in quiet], 3)}.")
+    return [*said, *_controls(quiet)]
 
 
 def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _seeds(tables: Sequence[tuple[Any, Sequence[Mapping[str, Any]]]]) -> str:
+def _seeds(tables: Tables) -> str:
     """How many seeds the comparisons rest on."""
     counts = {len(arm["difference"].seeds) for _, arms in tables for arm in arms if not arm["control"]}
     return f"{' to '.join(map(str, sorted({min(counts), max(counts)})))} paired seeds each"
@@ -108,7 +143,7 @@ def _told(arm: Mapping[str, Any]) -> int:
     return found.told
 
 
-def _by_interval(tables: Sequence[tuple[Any, Sequence[Mapping[str, Any]]]]) -> str:
+def _by_interval(tables: Tables) -> str:
     """What the plain intervals tell beside."""
     rules = [arm["from_uniform"] for _, arms in tables for arm in arms if not arm["control"]]
     more = sum(one.plain != 0 and one.told == 0 for one in rules)
@@ -117,9 +152,13 @@ def _by_interval(tables: Sequence[tuple[Any, Sequence[Mapping[str, Any]]]]) -> s
 
 def _where(where: Mapping[str, Any]) -> str:
     section, measure = where["section"], where["measure"]
-    trained = f"{section['steps']} steps on {section['source']['bench']} from `{section['model']['name']}`"
-    name = f"{measure['bench']} ({kind(measure)})"
-    return escape(f"{name} after {trained} under {where['base']}{recorded_before(section)}")
+    source, name = section["source"], f"{measure['bench']} ({kind(measure)})"
+    same = (source["bench"], kind(source)) == (measure["bench"], kind(measure))
+    on = name if same else f"{source['bench']} ({kind(source)})"
+    told = (
+        f"{'during' if _learning(where) else 'after'} {section['steps']} steps on {on}{'' if same else f', on {name},'}"
+    )
+    return escape(f"{told} from `{section['model']['name']}` under {where['base']}{recorded_before(section)}")
 
 
 def _table(where: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> str:
@@ -129,8 +168,9 @@ def _table(where: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> str:
     said = [f"above {listed([_points(arm, own=True) for arm in above])}"] if above else []
     said += [f"below {listed([_points(arm) for arm in below])}"] if below else []
     controls = [_points(arm) for arm in arms if arm["control"] and _told(arm)]
-    said += [f"and of the controls {listed(controls)}"] if controls else []
-    return f"On {_where(where)} (of {_many(len(rules), 'rule')}): {'; '.join(said)}."
+    said += [f"of the controls {listed(controls)}"] if controls else []
+    text = _where(where)
+    return f"{text[0].upper()}{text[1:]} (of {_many(len(rules), 'rule')}): {'; '.join(said)}."
 
 
 def _points(arm: Mapping[str, Any], own: bool = False) -> str:
@@ -147,10 +187,10 @@ def _own_shuffle(arm: Mapping[str, Any]) -> str:
     return f", {'told' if found.told > 0 else 'not told'} from its own shuffle"
 
 
-def _controls(tables: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]) -> list[str]:
+def _controls(tables: Tables) -> list[str]:
     """Controls that are told where no rule is: what the laboratory could see."""
     found = [
-        f"{listed([_points(arm) for arm in arms if arm['control'] and _told(arm)])} on {_where(where)}"
+        f"{listed([_points(arm) for arm in arms if arm['control'] and _told(arm)])} {_where(where)}"
         for where, arms in tables
         if any(arm["control"] and _told(arm) for arm in arms)
     ]
@@ -178,7 +218,8 @@ def _besides(credit: Sequence[CreditRecord]) -> list[str]:
     own, below = _over_shuffle(seen), _counted(seen, -1)
     said = []
     if own:
-        said.append(f"Where it tells them above `{REFERENCE}`, it tells above their own shuffle too {listed(own)}.")
+        where = f"Where the instrument tells a rule above `{REFERENCE}`"
+        said.append(f"{where}, it tells above the rule's own shuffle too {listed(own)}.")
     if below:
         said.append(f"The instrument tells below `{REFERENCE}` {listed(below)}.")
     if blind:

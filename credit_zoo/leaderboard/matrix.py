@@ -6,20 +6,23 @@ from typing import Any
 
 import pandas as pd
 
+from credit_zoo.leaderboard.learning import METRIC
 from credit_zoo.leaderboard.sections import recorded_before, section_settings
 from credit_zoo.leaderboard.verdicts import LEGEND, is_reference, mark
 from credit_zoo.results import RANKED_FROM, base_labels, distinct_labels, escape, grid, kind
 
 COLUMNS = 3  # of one table, which a terminal and a code host still show
+_WHAT = (
+    "After training, in points of the headline metric, paired by seed and question; while learning, in points of the "
+    "mean training accuracy over all steps, paired by seed."
+)
 EMPTY = "No rule was trained beside `uniform` yet.\n"
 
 
 def matrices(board: pd.DataFrame) -> str:
     """A matrix for each policy and base; columns of other training are columns of their own."""
     parts = [text for group in _groups(board) for text in _matrix(*group)]
-    return "\n".join(
-        [f"In points of the headline metric, paired by seed and question. {LEGEND}\n", *parts] if parts else [EMPTY]
-    )
+    return "\n".join([f"{_WHAT} {LEGEND}\n", *parts] if parts else [EMPTY])
 
 
 def _groups(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -53,6 +56,7 @@ def _matrix(title: str, arms: pd.DataFrame) -> list[str]:
         for key, rows in arms.groupby(["section", "measure"], sort=True)
         if rows["difference"].notna().any()
     ]
+    columns.sort(key=lambda column: (column[0][0], json.loads(column[0][1])["metric"] == METRIC, column[0][1]))
     if not columns:
         return []
     titles = distinct_labels([_column(*key) for key, _ in columns])
@@ -90,9 +94,10 @@ def _column(section: str, measure: str) -> dict[str, Any]:
     name = f"{asked['bench']} ({kind(asked)})"
     if asked["bench"] != trained["source"]["bench"]:
         name += f" after {trained['source']['bench']}"
+    when = f"while learning, {trained['steps']} steps" if asked["metric"] == METRIC else f"{trained['steps']} steps"
     told = {f"measured.{key}": value for key, value in {**asked, **asked["decoding"], **asked["settings"]}.items()}
     gone = {"measured.decoding": None, "measured.settings": None}
-    return {"name": f"{name}, {trained['steps']} steps", "settings": {**section_settings(trained), **told, **gone}}
+    return {"name": f"{name}, {when}", "settings": {**section_settings(trained), **told, **gone}}
 
 
 def _place(arms: Any, key: str) -> tuple[bool, bool, int, float, str]:

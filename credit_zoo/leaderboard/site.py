@@ -25,6 +25,7 @@ from credit_zoo.leaderboard.answer import short_answer
 from credit_zoo.leaderboard.export import export
 from credit_zoo.leaderboard.front_page import FOREST, INSTRUMENT, REPORTED, Contents, front_page
 from credit_zoo.leaderboard.instrument_tables import instrument_page
+from credit_zoo.leaderboard.learning import with_learning
 from credit_zoo.leaderboard.locations import archived, page_folder, records_folder
 from credit_zoo.leaderboard.prediction import predictions
 from credit_zoo.leaderboard.readme import credit_block, fill_pages, leaderboard_block, shapers_block, warm_start_block
@@ -74,8 +75,9 @@ def build(results: Path) -> Built:
     speed, credit = costs.read(results.parent / "speed"), credit_records(results.parent / "credit")
     papers = reported(results.parent / "reported.csv")
     is_published = page_folder(results) == results.parent
+    both = with_learning(board, shown)
     contents = Contents(
-        board=board,
+        board=both,
         credit=credit,
         costs=rule_costs(board, credit, speed),
         predicted=predictions(credit, shown),
@@ -93,7 +95,7 @@ def build(results: Path) -> Built:
         sections=sections,
         costs=costs.page(speed),
         credit=credit_page(credit, FOREST if any(one.sees for one in credit) else None),
-        blocks={"answer": short_answer(board, credit, contents.predicted), **_blocks(board, results, speed)},
+        blocks={"answer": short_answer(both, credit, contents.predicted), **_blocks(both, results, speed)},
         problems=tuple(problems),
         records=tuple(shown),
         instrument=tuple(credit),

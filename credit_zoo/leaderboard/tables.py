@@ -227,12 +227,20 @@ def _unranked(
 
 
 def _shuffles(other: dict[str, Any], rule: dict[str, Any]) -> bool:
-    """Whether a shuffle shuffles this very rule: the settings that both have agree, and those of the rule inside."""
+    """Whether a shuffle shuffles this very rule: the settings that both have agree, and those of the rule inside,
+    which a record tells in another order than those of the rule alone.
+    """
     both = other["settings"].keys() & rule["settings"].keys()
-    own = ", ".join(f"{key}={value}" for key, value in rule["settings"].items() if key != "shaper_schedule")
+    own = [f"{key}={value}" for key, value in rule["settings"].items() if key not in ("shaper_schedule", "view")]
     inside = other["settings"].get("rules")
-    same = inside is None or list(inside) == [f"{rule['name']}({own})"]
+    same = inside is None or [_parts(one) for one in inside] == [_parts(f"{rule['name']}({', '.join(own)})")]
     return same and all(other["settings"][key] == rule["settings"][key] for key in both)
+
+
+def _parts(told: str) -> tuple[str, list[str]]:
+    """A rule's name and its settings, as `name(setting=value, ...)` tells them, in an order of its own."""
+    name, _, settings = told.removesuffix(")").partition("(")
+    return name, sorted(settings.split(", "))
 
 
 def _paired(arm: dict[str, Any], other: dict[str, Any]) -> stats.Paired | None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from credit_zoo.credit import CreditRecord, RuleCredit, RuleVerdict, is_shuffle, judged, over_shuffle
 from credit_zoo.credit import number as number_of
+from credit_zoo.leaderboard import METRIC
 from credit_zoo.report.tables import Cell, Row, Table, difference, estimate, number, points, words
 from credit_zoo.results import REFERENCE, kind, label
 
@@ -105,7 +106,7 @@ def _training_row(arm: Mapping[str, Any], pages: Mapping[str, str]) -> Row:
         words(label(arm["shaper"]), pages.get(rule, "")),
         words(base["name"] if base else ""),
         words(f"{source['bench']} ({kind(source)})" if source else ""),
-        words(f"{measure['bench']} ({kind(measure)})"),
+        words(f"{measure['bench']} ({kind(measure)}){', while learning' if measure['metric'] == METRIC else ''}"),
         words(section["model"]["name"]),
         number(section.get("steps"), 0),
         Cell(str(len(arm["by_seed"])), len(arm["by_seed"])),

@@ -139,12 +139,12 @@ class Pages:
             "index.html",
             "board.html",
             "Board",
-            answers=statements(sources.board, sources.credit, predictions(sources.credit, sources.runs)),
+            answers=statements(sources.arms, sources.credit, predictions(sources.credit, sources.runs)),
             charts=charts,
             curves=curves,
             cost=cost,
             instrument=board.instrument_table(sources.credit, self.links),
-            training=board.training_table(sources.board, self.links),
+            training=board.training_table(sources.arms, self.links),
             costs=from_markdown("costs", "What a rule costs", rule_costs(sources.board, sources.credit, sources.speed)),
             problems=sources.problems,
         )
@@ -188,7 +188,7 @@ class Pages:
 
     def _arms(self, name: str, shuffle: str) -> pd.DataFrame:
         """The rows of a rule and of its shuffle, under today's name and that of version 0.2."""
-        names, found = {name, shuffle, f"permuted_{name}"}, self.sources.board
+        names, found = {name, shuffle, f"permuted_{name}"}, self.sources.arms
         return found[[bool(one) and one["name"] in names for one in found["shaper"]]] if len(found) else found
 
     def _profile_chart(self, name: str, one: Examples) -> str:

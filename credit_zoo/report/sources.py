@@ -10,7 +10,7 @@ from credit_zoo.credit import CreditRecord
 from credit_zoo.credit import load_all as credit_records
 from credit_zoo.lab import GateRecord, ProbeRecord, load_all_gates
 from credit_zoo.lab import load_all as probed
-from credit_zoo.leaderboard import is_trial, measurements, page_folder, records_folder, table
+from credit_zoo.leaderboard import is_trial, measurements, page_folder, records_folder, table, with_learning
 from credit_zoo.results import RunRecord, load_all
 from credit_zoo.speed import table as costs
 
@@ -26,6 +26,7 @@ class Sources:
     runs: tuple[RunRecord, ...]
     problems: tuple[str, ...]
     board: pd.DataFrame
+    arms: pd.DataFrame  # those of the board, and of the accuracy while learning
     credit: tuple[CreditRecord, ...]
     probes: tuple[ProbeRecord, ...]
     gates: tuple[GateRecord, ...]
@@ -39,12 +40,15 @@ def read_sources(results: str, credit: str = "none") -> Sources:
     beside = page.resolve() != folder.resolve()
     runs, problems = _runs([folder, page / "gates" / "results"] if beside else [folder])
     measured = page / "credit" if credit == "none" else Path(credit)
+    shown = [record for record in runs if not is_trial(record)]
+    arms = table(measurements(shown))
     return Sources(
         page=page,
         published=beside,
         runs=tuple(runs),
         problems=tuple(problems),
-        board=table(measurements([record for record in runs if not is_trial(record)])),
+        board=arms,
+        arms=with_learning(arms, shown),
         credit=tuple(credit_records(measured)),
         probes=(*probed(page / "probes"), *probed(page / "gates" / "probes")),
         gates=tuple(load_all_gates(page / "gates")),

@@ -29,6 +29,7 @@ from .provenance import utc_now as utc_now
 from .record import MEASURE as MEASURE
 from .record import Beside as Beside
 from .record import Category as Category
+from .record import Decoding as Decoding
 from .record import Evaluation as Evaluation
 from .record import RunRecord as RunRecord
 from .record import Training as Training
