@@ -129,7 +129,7 @@ def test_the_instrument_speaks_for_every_policy_and_twin():
     assert "tells no rule above `uniform`" in answer(board(), [a_credit_record()])
     blind = replace(record.rules[0], numbers={**record.rules[0].numbers, "snr": estimate(0.0, 0.1)})
     unseen = answer(board(), [replace(record, rules=(blind, *record.rules[1:]))])
-    assert "At *geometry3k, warm start, G 8* it sees nothing" in unseen and "siblings" not in unseen
+    assert "At `geometry3k, warm start, G 8` it sees nothing" in unseen and "siblings" not in unseen
 
 
 def test_both_are_held_together_only_from_the_same_weights():

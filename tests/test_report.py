@@ -15,7 +15,7 @@ from test_curves import luminance
 from credit_zoo.cli.commands import command_of
 from credit_zoo.credit.record import RuleCredit
 from credit_zoo.lab import credit_colors
-from credit_zoo.leaderboard.answer import statements
+from credit_zoo.leaderboard.answer import details, leading
 from credit_zoo.registry import SHAPERS
 from credit_zoo.report import board, site
 from credit_zoo.report.charts import chart
@@ -177,9 +177,10 @@ def rule(name, value, half, over=None, control=False):
 
 def test_the_answer_in_words_is_the_leaderboards_a_line_for_each_measurement(trees, tmp_path):
     found = read_sources(str(records_folder(tmp_path)))
-    said = statements(found.arms, found.credit)
-    assert len(said) >= 3 and said[-1].startswith("Told means Holm")
+    said = [*leading(found.arms, found.credit), *details(found.arms, found.credit)]
+    assert len(said) >= 3 and any(one.startswith("Told means Holm") for one in said)
     assert any("pepo" in one and "The instrument (" in one for one in said)
+    assert "told above own shuffle" in trees["index.html"].text, "a row a rule"
     items = trees["index.html"].text
     for one in said:
         assert " ".join(re.sub(r"[`*]", "", unescaped(one)).split()) in items

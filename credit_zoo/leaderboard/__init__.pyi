@@ -1,6 +1,8 @@
-from .answer import statements as statements
+from .answer import details as details
+from .answer import leading as leading
 from .curves import draw as draw
 from .curves import panels as panels
+from .instrument_tables import instrument_summary as instrument_summary
 from .learning import METRIC as METRIC
 from .learning import with_learning as with_learning
 from .locations import page_folder as page_folder

@@ -21,31 +21,27 @@ NOTHING = "Nothing is measured yet: neither training with three seeds beside `un
 
 
 def answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
-    """The first screen's paragraph, and a line for each table and each thing that the instrument tells besides."""
-    details = _details(board, credit, predicted)
-    return "\n".join([short_answer(board, credit, predicted), *(f"- {one}" for one in details)]).rstrip("\n") + "\n"
+    """The first screen's paragraph, and the details as a list."""
+    lines = [short_answer(board, credit, predicted), *(f"- {one}" for one in details(board, credit, predicted))]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def short_answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
-    """The first screen's: what training, the instrument and both tell above `uniform`, and whether one goes with the
-    other.
+    """The first screen's paragraph."""
+    return f"**The answer so far.** {' '.join(leading(board, credit, predicted))}\n"
+
+
+def leading(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
+    """What training, the instrument and both tell above `uniform`, whether the place of credit mattered, and whether
+    one goes with the other.
     """
-    found = _leading(board, credit, predicted)
-    return f"**The answer so far.** {' '.join([*found, RULE] if found else [NOTHING])}\n"
-
-
-def statements(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
-    """What there is to say, one statement after the other."""
-    found = [*_leading(board, credit, predicted), *_details(board, credit, predicted)]
+    found = [_first(tables, learning) for tables, learning in _told_tables(board)]
+    found += [*_own_shuffles(board), *_above(credit), *_both(board, credit), *_predicted(predicted)[:1]]
     return [*found, RULE] if found else [NOTHING]
 
 
-def _leading(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction]) -> list[str]:
-    trained = [_first(tables, learning) for tables, learning in _told_tables(board)]
-    return [*trained, *_own_shuffles(board), *_above(credit), *_both(board, credit), *_predicted(predicted)[:1]]
-
-
-def _details(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction]) -> list[str]:
+def details(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
+    """A statement for each table, and for each thing that the instrument tells besides."""
     trained = [said for tables, _ in _told_tables(board) for said in _each(tables)]
     return [*trained, *_besides(credit), *_predicted(predicted)[1:]]
 
@@ -223,7 +219,8 @@ def _besides(credit: Sequence[CreditRecord]) -> list[str]:
     if below:
         said.append(f"The instrument tells below `{REFERENCE}` {listed(below)}.")
     if blind:
-        said.append(f"At *{escape(listed(blind))}* it sees nothing: `{REFERENCE}`'s own signal is not told from 0.")
+        where = listed([f"`{one}`" for one in blind])
+        said.append(f"At {where} it sees nothing: `{REFERENCE}`'s own signal is not told from 0.")
     return said
 
 
@@ -265,7 +262,7 @@ def _predicts(one: Prediction) -> str:
     """Whether what was measured before training goes with what was gained in it."""
     how = f"rank correlation {one.rank:.2f} [{one.low:.2f}, {one.high:.2f}] over {len(one.pairs)} rules"
     does = "goes with" if one.low > 0 else "is not shown to go with"
-    return f"Efficiency before training {does} the gain in training (*{escape(one.title)}*: {how})."
+    return f"Efficiency before training {does} the gain in training (`{one.title}`: {how})."
 
 
 def _both(board: pd.DataFrame, credit: Sequence[CreditRecord]) -> list[str]:

@@ -11,7 +11,7 @@ from credit_zoo.credit import CreditRecord, RuleCredit, RuleVerdict, is_shuffle,
 from credit_zoo.credit import number as number_of
 from credit_zoo.leaderboard import METRIC
 from credit_zoo.report.tables import Cell, Row, Table, difference, estimate, number, points, words
-from credit_zoo.results import REFERENCE, kind, label
+from credit_zoo.results import REFERENCE, distinct_labels, kind
 
 SHUFFLE = "permuted({})"
 INSTRUMENT = ("rule", "policy", "efficiency", "own shuffle", "over own shuffle", "noise removed", "decisive token",
@@ -90,20 +90,22 @@ def _instrument_row(
 
 def training_table(board: pd.DataFrame, pages: Mapping[str, str]) -> Table:
     """A row a rule under a base and a measurement."""
-    rows = [_training_row(arm, pages) for arm in board.to_dict("records")]
+    arms = board.to_dict("records")
+    names = iter(distinct_labels([arm["shaper"] for arm in arms if arm["shaper"]]))
+    rows = [_training_row(arm, next(names) if arm["shaper"] else "not trained", pages) for arm in arms]
     return Table(
         "training", "Training: the same loop, data and budget", TRAINING, tuple(rows), _HINTS,
         ("status", "bench", "policy", "base"),
     )  # fmt: skip
 
 
-def _training_row(arm: Mapping[str, Any], pages: Mapping[str, str]) -> Row:
+def _training_row(arm: Mapping[str, Any], name: str, pages: Mapping[str, str]) -> Row:
     section, measure = json.loads(arm["section"]), json.loads(arm["measure"])
     base, source = json.loads(arm["base"]), section["source"]
     rule = arm["shaper"]["name"] if arm["shaper"] else "not trained"
     reference = rule == REFERENCE
     cells = (
-        words(label(arm["shaper"]), pages.get(rule, "")),
+        words(name, pages.get(rule, "")),
         words(base["name"] if base else ""),
         words(f"{source['bench']} ({kind(source)})" if source else ""),
         words(f"{measure['bench']} ({kind(measure)}){', while learning' if measure['metric'] == METRIC else ''}"),

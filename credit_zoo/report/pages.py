@@ -24,8 +24,8 @@ from credit_zoo.lab import (
     mistakes_table,
     temperature_table,
 )
+from credit_zoo.leaderboard import details, instrument_summary, leading, panels, predictions, rule_costs
 from credit_zoo.leaderboard import draw as draw_curves
-from credit_zoo.leaderboard import panels, predictions, rule_costs, statements
 from credit_zoo.registry import SHAPERS
 from credit_zoo.report import board, runs
 from credit_zoo.report.charts import chart, draw_profile, draw_run, has_curve
@@ -133,13 +133,16 @@ class Pages:
             if shown := panels(trained, cost=by_cost):
                 told = f"Training accuracy by {what}, with bands over seeds"
                 curves.append((f"By {what}", chart(name, told, partial(draw_curves, shown, cost=by_cost))))
+        found = sources.arms, sources.credit, predictions(sources.credit, sources.runs)
         if sources.speed:
             cost = chart("cost", "What a training step costs", partial(plots.draw, sources.speed))
         return self._page(
             "index.html",
             "board.html",
             "Board",
-            answers=statements(sources.arms, sources.credit, predictions(sources.credit, sources.runs)),
+            answers=leading(*found),
+            details=details(*found),
+            summary=from_markdown("summary", "The instrument: a row a rule", instrument_summary(sources.credit)),
             charts=charts,
             curves=curves,
             cost=cost,
