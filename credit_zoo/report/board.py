@@ -95,7 +95,7 @@ def training_table(board: pd.DataFrame, pages: Mapping[str, str]) -> Table:
     rows = [_training_row(arm, next(names) if arm["shaper"] else "not trained", pages) for arm in arms]
     return Table(
         "training", "Training: the same loop, data and budget", TRAINING, tuple(rows), _HINTS,
-        ("status", "bench", "policy", "base"),
+        ("status", "bench", "when", "policy", "base"),
     )  # fmt: skip
 
 
@@ -123,5 +123,10 @@ def _training_row(arm: Mapping[str, Any], name: str, pages: Mapping[str, str]) -
         words(", ".join((*arm["flags"], *filter(None, [arm["unranked"]])))),
     )
     status = "control" if arm["control"] else "reference" if reference else "ranked" if arm["ranked"] else "unranked"
-    tags = {"bench": measure["bench"], "policy": section["model"]["name"], "base": base["name"] if base else "none"}
+    tags = {
+        "bench": measure["bench"],
+        "when": "while learning" if measure["metric"] == METRIC else "after training",
+        "policy": section["model"]["name"],
+        "base": base["name"] if base else "none",
+    }
     return Row(cells, {"status": status, **tags})
