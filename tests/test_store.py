@@ -18,7 +18,7 @@ from credit_zoo.results import provenance
 from credit_zoo.results import store as results
 from credit_zoo.results.provenance import Machine, Origin, repeatable
 from credit_zoo.results.record import Category, Decoding, Model, Piece, TrainingSource, Weights
-from credit_zoo.results.store import CorruptRecord, load, load_all, record_path, write
+from credit_zoo.results.store import CorruptRecord, first_runs, load, load_all, record_path, write
 
 words = st.text(min_size=1, max_size=12)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -458,6 +458,10 @@ def test_a_run_repeated_on_another_benchmark_stands_for_itself_if_it_learnt_othe
     again(tmp_path, an_evaluation(bench="mathvista"), training=replace(first.training, curve=curve))
     found, problems = load_all(tmp_path)
     assert problems == [] and len(found) == 2
+    assert first_runs(found) == [first], "of the training itself the earliest tells"
+    assert first_runs(found[::-1]) == [first]
+    others = [a_record(seed=seed) for seed in range(3)]
+    assert first_runs(others) == others
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,17 @@ from credit_zoo.credit import load as load_credit
 from credit_zoo.errors import UsageError
 from credit_zoo.lab.gate_record import SCHEMA, Gate, GateRecord, gates_text, save_gates
 from credit_zoo.lab.probe_record import ProbeRecord, load
-from credit_zoo.results import CorruptRecord, RunRecord, load_all, mean_interval, origin, paired, repeatable, utc_now
+from credit_zoo.results import (
+    CorruptRecord,
+    RunRecord,
+    first_runs,
+    load_all,
+    mean_interval,
+    origin,
+    paired,
+    repeatable,
+    utc_now,
+)
 
 MARGIN = 25.0  # points that training has to reach beyond a lower temperature
 EFFICIENCY = 1.5  # of the oracle, in the unit of uniform's
@@ -58,7 +68,7 @@ def runs_of(folder: Path, probe: ProbeRecord, steps: int, furthest: bool = False
     """The runs from the probe's weights on its twin, by rule and seed, all of one length and one training that has runs
     of `uniform`: that with the most runs, or that whose runs of `uniform` get furthest.
     """
-    found = [run for run in load_all(folder)[0] if _trained(run, probe)]
+    found = [run for run in first_runs(load_all(folder)[0]) if _trained(run, probe)]
     kinds: dict[tuple[int, str], dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
     for run in found:
         if run.training is not None and run.shaper is not None:

@@ -23,7 +23,17 @@ from numpy.typing import NDArray
 from credit_zoo.errors import UsageError
 from credit_zoo.leaderboard.locations import page_folder, records_folder
 from credit_zoo.registry import SHAPERS
-from credit_zoo.results import REFERENCE, RunRecord, Training, digest, distinct_labels, kind, load_all, plain
+from credit_zoo.results import (
+    REFERENCE,
+    RunRecord,
+    Training,
+    digest,
+    distinct_labels,
+    first_runs,
+    kind,
+    load_all,
+    plain,
+)
 from credit_zoo.sampled_signals import passes_beside_sampling
 
 if TYPE_CHECKING:
@@ -67,7 +77,7 @@ def panels(records: Sequence[RunRecord], cost: bool = False) -> list[Panel]:
     """What the picture shows; a run that was not trained, or has no accuracy for 10 steps, is not in it, nor is one
     without a known cost where that is the axis.
     """
-    found = [(record, smoothed(record.training)) for record in records if record.training]
+    found = [(record, smoothed(record.training)) for record in first_runs(records) if record.training]
     drawn = [(record, curve, _axis(record, cost)) for record, curve in found if curve]
     by_setup = _grouped([(_setup(record), (record, curve, axis)) for record, curve, axis in drawn if axis])
     titles = distinct_labels([json.loads(setup) for setup in by_setup])

@@ -14,14 +14,18 @@ import pandas as pd
 
 from credit_zoo.lab import area
 from credit_zoo.leaderboard.tables import measurements, table
-from credit_zoo.results import Decoding, Evaluation, RunRecord, Training
+from credit_zoo.results import Decoding, Evaluation, RunRecord, Training, first_runs
 
 METRIC = "accuracy while learning"
 
 
 def while_learning(records: Sequence[RunRecord]) -> pd.DataFrame:
     """One row an arm, as `credit_zoo.leaderboard.tables.table` has them, of the runs that logged every step."""
-    found = [replace(one, evaluations=(_measured(one, one.training),)) for one in records if _logged(one.training)]
+    found = [
+        replace(one, evaluations=(_measured(one, one.training),))
+        for one in first_runs(records)
+        if _logged(one.training)
+    ]
     return table(measurements(found))
 
 

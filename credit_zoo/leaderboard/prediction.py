@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from credit_zoo.credit import CreditRecord, RuleCredit, ranks, spearman
 from credit_zoo.lab import area
-from credit_zoo.results import REFERENCE, RunRecord, grid, mean_interval
+from credit_zoo.results import REFERENCE, RunRecord, first_runs, grid, mean_interval
 
 LEAST = 4  # rules; an order of three is chance in one of six
 DRAWS = 4_000
@@ -93,7 +93,7 @@ def _trained(record: CreditRecord, runs: Sequence[RunRecord]) -> Mapping[str, Se
     with the most runs.
     """
     kinds: dict[str, dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
-    for run in runs:
+    for run in first_runs(runs):
         made = run.training
         if made is None or run.shaper is None or run.model.revision != record.weights:
             continue

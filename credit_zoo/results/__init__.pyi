@@ -45,6 +45,7 @@ from .store import CorruptRecord as CorruptRecord
 from .store import atomic_bytes as atomic_bytes
 from .store import atomic_write as atomic_write
 from .store import find as find
+from .store import first_runs as first_runs
 from .store import key_of as key_of
 from .store import load as load
 from .store import load_all as load_all

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -188,6 +188,17 @@ def _joined(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, RunR
         if own:
             standing.append((path, replace(record, evaluations=tuple(own.values()))))
     return [item for standing in runs.values() for item in standing], problems
+
+
+def first_runs(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """One record a run, seed included, the earliest: for what is told of the training itself, which a run that was
+    repeated for another benchmark has done again.
+    """
+    first: dict[str, RunRecord] = {}
+    for record in sorted(records, key=lambda one: one.created):
+        first.setdefault(run_key(record), record)
+    kept = {record.run_id for record in first.values()}
+    return [record for record in records if record.run_id in kept]
 
 
 def _lesson(record: RunRecord) -> list[list[float | None]]:
