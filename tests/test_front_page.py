@@ -207,6 +207,16 @@ def rows(text):
     ]
 
 
+def test_a_cell_says_its_seeds_where_most_rules_have_others():
+    many = [one for rule, level in (("uniform", 0.5), ("more", 0.6)) for one in runs(rule, level, range(8))]
+    usual = [one for rule in ("one", "two", "three") for one in runs(rule, 0.5, range(4))]
+    header, _, uniform, *rest = rows(matrices(board(*many, *usual, *runs("few", 0.5, range(3)))))
+    assert header[1] == "geometry3k (twin), 2 steps, 4 seeds, 5 compared"
+    assert uniform[1].endswith("(8 seeds)")
+    told = {name: re.findall(r"\((\d) seeds\)", cell) for name, cell in rest}
+    assert told == {"more": ["8"], "one": [], "two": [], "three": [], "few": ["3"]}
+
+
 def test_the_matrix_has_a_column_a_benchmark_and_marks_what_is_told():
     def both(rule, level, other):
         found = []

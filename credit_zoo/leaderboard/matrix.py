@@ -1,7 +1,8 @@
 """Rules by benchmarks: the paired difference of every trained rule to `uniform`, one matrix a policy and base."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -70,12 +71,12 @@ def _matrix(title: str, arms: pd.DataFrame) -> list[str]:
     parts = [f"### {escape(title)}\n"]
     for start in range(0, len(columns), COLUMNS):
         shown = range(start, min(start + COLUMNS, len(columns)))
-        most = {place: max(len(arm["by_seed"]) for arm in columns[place][1]) for place in shown}
+        usual = {place: _usual(columns[place][1]) for place in shown}
         counts = {place: sum(arm["from_uniform"] is not None for arm in columns[place][1]) for place in shown}
-        sizes = [f"{most[place]} seed{'s' if most[place] > 1 else ''}, {counts[place]} compared" for place in shown]
+        sizes = [f"{_seeds(usual[place])}, {counts[place]} compared" for place in shown]
         header = ["rule", *(f"{titles[place]}, {size}" for place, size in zip(shown, sizes, strict=True))]
         rows = [
-            [_name(cells[key], name), *(_cell(cells[key].get(place), most[place]) for place in shown)]
+            [_name(cells[key], name), *(_cell(cells[key].get(place), usual[place]) for place in shown)]
             for key, name in zip(order, names, strict=True)
             if any(place in cells[key] for place in shown)
         ]
@@ -114,18 +115,29 @@ def _name(cells: Mapping[int, Mapping[str, Any]], name: str) -> str:
     return f"{name} (control)" if first["control"] else name
 
 
-def _cell(arm: Mapping[str, Any] | None, most: int) -> str:
-    """The difference, its interval and mark, and how many seeds it is over where others have more."""
+def _usual(arms: Sequence[Mapping[str, Any]]) -> int:
+    """How many seeds most arms have; of two such numbers the greater."""
+    counts = Counter(len(arm["by_seed"]) for arm in arms)
+    return max(counts, key=lambda seeds: (counts[seeds], seeds))
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
+def _cell(arm: Mapping[str, Any] | None, usual: int | None) -> str:
+    """The difference, its interval and mark, and how many seeds it is over where most arms have others."""
     if arm is None:
         return ""
     if is_reference(arm):
-        return f"{100 * arm['value']:.1f} [{100 * arm['interval'].low:.1f}, {100 * arm['interval'].high:.1f}]"
+        other = f" ({_seeds(len(arm['by_seed']))})" if usual not in (None, len(arm["by_seed"])) else ""
+        return f"{100 * arm['value']:.1f} [{100 * arm['interval'].low:.1f}, {100 * arm['interval'].high:.1f}]{other}"
     found = arm["difference"]
     if found is None:
         return f"{100 * arm['value']:.1f} alone"
     count, interval = len(found.seeds), found.interval
     bounds = f" [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]" if count >= RANKED_FROM else ""
-    seeds = f" ({count} seed{'s' if count > 1 else ''})" if count < most else ""
+    seeds = f" ({_seeds(count)})" if usual not in (None, count) else ""
     return f"{100 * interval.value:+.2f}{bounds}{seeds}{mark(arm['from_uniform'], arm['from_shuffle'])}"
 
 
@@ -136,5 +148,5 @@ def training_results(board: pd.DataFrame, weights: str, bench: str) -> dict[str,
         section, base = json.loads(arm["section"]), json.loads(arm["base"])
         here = section["source"] is not None and section["model"]["revision"] == weights and arm["current"]
         if here and base["name"] == "grpo" and json.loads(arm["measure"])["bench"] == bench and arm["difference"]:
-            found.setdefault(arm["shaper"]["name"], []).append(_cell(arm, 0))
+            found.setdefault(arm["shaper"]["name"], []).append(_cell(arm, None))
     return {name: "; ".join(texts) for name, texts in found.items()}
