@@ -57,7 +57,10 @@ def test_without_records_it_says_that_nothing_is_measured():
 
 def test_a_rule_that_gains_is_named_with_its_interval_and_where():
     text = answer(board(*runs("uniform", 0.5), *runs("better", 0.6), *runs("same", 0.5)), [])
-    assert "Training tells **better** above `uniform` (2 rules, 2 comparisons in 1 table, 8 paired seeds each" in text
+    assert (
+        "After training, **better** is told above `uniform` (2 rules, 2 comparisons in 1 table, 8 paired seeds each"
+        in text
+    )
     assert "After 2 steps on geometry3k (twin) from `own/small` under grpo (of 2 rules): above better" in text
     value, low, high = map(
         float, re.search(r"better \((\S+) \[(\S+), (\S+)\], 8 seeds, own shuffle not run", text).groups()
@@ -69,7 +72,8 @@ def test_a_rule_that_gains_is_named_with_its_interval_and_where():
 def test_when_none_is_told_it_says_so_and_how_many_were_compared():
     text = answer(board(*runs("uniform", 0.5), *runs("one", 0.5), *runs("two", 0.5, seeds=range(3))), [])
     assert (
-        "**Training tells no rule from `uniform`** (2 rules, 2 comparisons in 1 table, 3 to 8 paired seeds each" in text
+        "**No rule is told from `uniform` after training** (2 rules, 2 comparisons in 1 table, 3 to 8 paired seeds each"
+        in text
     )
 
 
@@ -87,7 +91,7 @@ def test_whether_a_rule_is_told_from_its_own_shuffle_is_said():
 def test_the_first_screen_says_what_is_above_and_leaves_the_rest_to_the_page():
     found, credit = board(*runs("uniform", 0.5), *runs("better", 0.6), *runs("worse", 0.4)), [a_credit_record()]
     short, whole = short_answer(found, credit), answer(found, credit)
-    assert short.startswith("**The answer so far.** Training tells **better** above `uniform`")
+    assert short.startswith("**The answer so far.** After training, **better** is told above `uniform`")
     assert "The instrument (" in short and "worse" not in short
     assert whole.startswith(short), "a reader of both reads the same words first"
     (line,) = [line for line in whole.splitlines() if "worse" in line]
@@ -97,7 +101,7 @@ def test_the_first_screen_says_what_is_above_and_leaves_the_rest_to_the_page():
 
 def test_a_control_never_answers_which_rule_and_is_told_as_one():
     text = answer(board(*runs("uniform", 0.5), *runs("same", 0.5), *runs("oracle_exact", 0.7)), [])
-    assert "**Training tells no rule from `uniform`** (1 rule" in text
+    assert "**No rule is told from `uniform` after training** (1 rule" in text
     assert "Controls are told there: oracle_exact (+" in text
 
 
@@ -109,7 +113,7 @@ def test_one_interval_among_many_rules_is_a_hint_and_no_more():
     (arm,) = [one for one in found.to_dict("records") if one["shaper"]["name"] == "near"]
     told = arm["from_uniform"]
     assert told.adjusted == pytest.approx(min(1.0, 21 * told.p), rel=1e-6) or told.adjusted >= told.p
-    assert "**Training tells no rule" in answer(found, [])
+    assert "**No rule is told" in answer(found, [])
 
 
 def test_the_instrument_speaks_for_every_policy_and_twin():
@@ -136,9 +140,9 @@ def test_both_are_held_together_only_from_the_same_weights():
     over = replace(a_credit_record().rules[1], name="better", numbers={"efficiency": estimate(1.4, 0.1)})
     record = a_credit_record(rules=(a_credit_record().rules[0], over), weights="abc123")
     found = board(*runs("uniform", 0.5), *runs("better", 0.6))
-    assert "Told above by both, from the same weights, are better." in answer(found, [record])
-    assert "Told above by both" not in answer(found, [replace(record, weights="other")])
-    assert "is no rule." in answer(board(*runs("uniform", 0.5), *runs("better", 0.5)), [record])
+    assert "Told above it by training and by the instrument, from the same weights: better." in answer(found, [record])
+    assert "by the instrument, from the same weights" not in answer(found, [replace(record, weights="other")])
+    assert "from the same weights: no rule." in answer(board(*runs("uniform", 0.5), *runs("better", 0.5)), [record])
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def test_it_is_a_column_and_a_table_of_its_own_and_leaves_those_of_the_end_alone
     assert "| 50.0 [" in uniform and uniform.count("35.0 [") == 1
     assert late.startswith("| late | +0.00 [+0.00, +0.00] | +10.00 [") and late.endswith("▲ |")
     text = answer(both, [])
-    assert "**Training tells no rule from `uniform`** (1 rule" in text
-    assert "Accuracy while learning tells **late** above `uniform` (1 rule" in text
+    assert "**No rule is told from `uniform` after training** (1 rule" in text
+    assert "While learning, **late** is told above `uniform` (1 rule" in text
     assert "- During 4 steps on geometry3k (twin) from `own/small` under grpo (of 1 rule): above late (+10.0 [" in text
 
 

@@ -93,11 +93,11 @@ def _first(tables: Tables, learning: bool) -> str:
         f"{_many(len(rules), 'rule')}, {_many(count, 'comparison')} in {_many(len(tables), 'table')}, {_seeds(tables)}"
         f"{_by_interval(tables)}"
     )
-    who = "Accuracy while learning" if learning else "Training"
+    when = "while learning" if learning else "after training"
     if not told:
-        return f"**{who} tells no rule from `{REFERENCE}`** ({size})."
-    above = f"**{escape(listed(best))}**" if best else "no rule"
-    return f"{who} tells {above} above `{REFERENCE}` ({size})."
+        return f"**No rule is told from `{REFERENCE}` {when}** ({size})."
+    above = f"**{escape(listed(best))}** {'is' if len(best) == 1 else 'are'}" if best else "no rule is"
+    return f"{when.capitalize()}, {above} told above `{REFERENCE}` ({size})."
 
 
 def _own_shuffles(board: pd.DataFrame) -> list[str]:
@@ -280,5 +280,6 @@ def _both(board: pd.DataFrame, credit: Sequence[CreditRecord]) -> list[str]:
                 found |= {name: None for name in names if name in verdicts and verdicts[name].uniform.told > 0}
     if not looked:
         return []
-    who = f"are {listed(list(found))}" if found else "is no rule"
-    return [f"Told above by both, from the same weights, {who}."]
+    return [
+        f"Told above it by training and by the instrument, from the same weights: {listed(list(found)) or 'no rule'}."
+    ]
