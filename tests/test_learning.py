@@ -102,4 +102,4 @@ def test_whether_what_is_above_is_above_its_own_shuffle_is_among_the_first_thing
     runs += climbs("permuted_pepo", [0.102, 0.201, 0.297])
     assert "None of these is told above its own shuffle" in answer(while_learning(runs), [])
     shuffled = climbs("permuted_pepo", list(np.array([0.0, 0.1, 0.2]) + 0.01))
-    assert "Told above their own shuffle too: pepo." in answer(while_learning([*runs[:6], *shuffled]), [])
+    assert "Told above its own shuffle too: pepo (in 1 of 1 table)." in answer(while_learning([*runs[:6], *shuffled]), [])

@@ -101,17 +101,20 @@ def _first(tables: Tables, learning: bool) -> str:
 
 
 def _own_shuffles(board: pd.DataFrame) -> list[str]:
-    """Whether those that training tells above `uniform` are told from their own shuffle, where that was run."""
-    arms = [arm for _, arms in compared_tables(board) for arm in arms if _told(arm) > 0 and not arm["control"]]
-    looked = [arm for arm in arms if arm["from_shuffle"] is not None]
-    own = sorted({arm["name"] for arm in looked if arm["from_shuffle"].told > 0})
-    if own:
-        return [f"Told above their own shuffle too: {escape(listed(own))}."]
-    return (
-        ["None of these is told above its own shuffle: that the place of credit matters is not shown."]
-        if looked
-        else []
-    )
+    """In how many of the tables that tell a rule above `uniform` it is told above its own shuffle, where that was run."""
+    looked: dict[str, list[bool]] = {}
+    for _, arms in compared_tables(board):
+        for arm in arms:
+            if _told(arm) > 0 and not arm["control"] and arm["from_shuffle"] is not None:
+                looked.setdefault(arm["name"], []).append(arm["from_shuffle"].told > 0)
+    if not looked:
+        return []
+    if not any(map(any, looked.values())):
+        return ["None of these is told above its own shuffle: that the place of credit matters is not shown."]
+    own = [
+        f"{name} (in {sum(told)} of {_many(len(told), 'table')})" for name, told in sorted(looked.items()) if any(told)
+    ]
+    return [f"Told above its own shuffle too: {escape(listed(own))}."]
 
 
 def _each(tables: Tables) -> list[str]:
