@@ -101,7 +101,7 @@ def _first(tables: Tables, learning: bool) -> str:
 
 
 def _own_shuffles(board: pd.DataFrame) -> list[str]:
-    """In how many of the tables that tell a rule above `uniform` it is told above its own shuffle, where that was run."""
+    """In how many tables that tell a rule above `uniform` it is told above its own shuffle, where that was run."""
     looked: dict[str, list[bool]] = {}
     for _, arms in compared_tables(board):
         for arm in arms:
