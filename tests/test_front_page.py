@@ -58,7 +58,7 @@ def test_without_records_it_says_that_nothing_is_measured():
 def test_a_rule_that_gains_is_named_with_its_interval_and_where():
     text = answer(board(*runs("uniform", 0.5), *runs("better", 0.6), *runs("same", 0.5)), [])
     assert (
-        "After training, **better** is told above `uniform` (2 rules, 2 comparisons in 1 table, 8 paired seeds each"
+        "After training, **better** (in 1 of 1 table) is told above `uniform` (2 rules, 2 comparisons in 1 table, 8 paired seeds each"
         in text
     )
     assert "After 2 steps on geometry3k (twin) from `own/small` under grpo (of 2 rules): above better" in text
@@ -91,7 +91,9 @@ def test_whether_a_rule_is_told_from_its_own_shuffle_is_said():
 def test_the_first_screen_says_what_is_above_and_leaves_the_rest_to_the_page():
     found, credit = board(*runs("uniform", 0.5), *runs("better", 0.6), *runs("worse", 0.4)), [a_credit_record()]
     short, whole = short_answer(found, credit), answer(found, credit)
-    assert short.startswith("**The answer so far.** After training, **better** is told above `uniform`")
+    assert short.startswith(
+        "**The answer so far.** After training, **better** (in 1 of 1 table) is told above `uniform`"
+    )
     assert "The instrument (" in short and "worse" not in short
     assert whole.startswith(short), "a reader of both reads the same words first"
     (line,) = [line for line in whole.splitlines() if "worse" in line]

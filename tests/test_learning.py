@@ -91,7 +91,7 @@ def test_it_is_a_column_and_a_table_of_its_own_and_leaves_those_of_the_end_alone
     assert late.startswith("| late | +0.00 [+0.00, +0.00] | +10.00 [") and late.endswith("▲ |")
     text = answer(both, [])
     assert "**No rule is told from `uniform` after training** (1 rule" in text
-    assert "While learning, **late** is told above `uniform` (1 rule" in text
+    assert "While learning, **late** (in 1 of 1 table) is told above `uniform` (1 rule" in text
     assert "- During 4 steps on geometry3k (twin) from `own/small` under grpo (of 1 rule): above late (+10.0 [" in text
 
 
@@ -102,4 +102,6 @@ def test_whether_what_is_above_is_above_its_own_shuffle_is_among_the_first_thing
     runs += climbs("permuted_pepo", [0.102, 0.201, 0.297])
     assert "None of these is told above its own shuffle" in answer(while_learning(runs), [])
     shuffled = climbs("permuted_pepo", list(np.array([0.0, 0.1, 0.2]) + 0.01))
-    assert "Told above its own shuffle too: pepo (in 1 of 1 table)." in answer(while_learning([*runs[:6], *shuffled]), [])
+    assert "Told above its own shuffle too: pepo (in 1 of 1 table)." in answer(
+        while_learning([*runs[:6], *shuffled]), []
+    )

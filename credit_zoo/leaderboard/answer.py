@@ -96,7 +96,11 @@ def _first(tables: Tables, learning: bool) -> str:
     when = "while learning" if learning else "after training"
     if not told:
         return f"**No rule is told from `{REFERENCE}` {when}** ({size})."
-    above = f"**{escape(listed(best))}** {'is' if len(best) == 1 else 'are'}" if best else "no rule is"
+    signs = {name: [_told(arm) for _, arms in tables for arm in arms if arm["name"] == name] for name in best}
+    names = [
+        f"**{escape(name)}** (in {found.count(1)} of {_many(len(found), 'table')})" for name, found in signs.items()
+    ]
+    above = f"{listed(names)} {'is' if len(best) == 1 else 'are'}" if best else "no rule is"
     return f"{when.capitalize()}, {above} told above `{REFERENCE}` ({size})."
 
 
