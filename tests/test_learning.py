@@ -5,7 +5,7 @@ import pytest
 from records import a_record, a_training, an_evaluation
 
 from credit_zoo.leaderboard.answer import answer
-from credit_zoo.leaderboard.learning import METRIC, while_learning, with_learning
+from credit_zoo.leaderboard.learning import WHILE_LEARNING, while_learning, with_learning
 from credit_zoo.leaderboard.matrix import matrices
 from credit_zoo.leaderboard.tables import measurements, table
 from credit_zoo.results import RunRecord, mean_interval
@@ -81,7 +81,7 @@ def test_it_is_a_column_and_a_table_of_its_own_and_leaves_those_of_the_end_alone
     ]  # fmt: skip
     board = table(measurements(records))
     both = with_learning(board, records)
-    assert len(both) == 2 * len(board) and not any(METRIC in measure for measure in board["measure"])
+    assert len(both) == 2 * len(board) and not any(WHILE_LEARNING in measure for measure in board["measure"])
     header, _, uniform, late = [line for line in matrices(both).splitlines() if line.startswith("| ")]
     assert header == (
         "| rule | geometry3k (twin), 4 steps, 3 seeds, 1 compared "

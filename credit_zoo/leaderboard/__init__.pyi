@@ -3,7 +3,7 @@ from .answer import leading as leading
 from .curves import draw as draw
 from .curves import panels as panels
 from .instrument_tables import instrument_summary as instrument_summary
-from .learning import METRIC as METRIC
+from .learning import WHILE_LEARNING as WHILE_LEARNING
 from .learning import with_learning as with_learning
 from .locations import page_folder as page_folder
 from .locations import records_folder as records_folder

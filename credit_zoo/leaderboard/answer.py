@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from credit_zoo.credit import CreditRecord, judged
-from credit_zoo.leaderboard.learning import METRIC
+from credit_zoo.leaderboard.learning import WHILE_LEARNING
 from credit_zoo.leaderboard.prediction import Prediction
 from credit_zoo.leaderboard.sections import recorded_before
 from credit_zoo.results import REFERENCE, Difference, base_labels, distinct_labels, escape, kind
+
+Tables: TypeAlias = Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
 
 MOST = 5  # names in a list
 RULE = "Told means Holm's adjusted p below .05 over the rules of that table; brackets are plain 95% intervals."
@@ -35,14 +37,15 @@ def leading(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequ
     """What training, the instrument and both tell above `uniform`, whether the place of credit mattered, and whether
     one goes with the other.
     """
-    found = [_first(tables, learning) for tables, learning in _told_tables(board)]
-    found += [*_own_shuffles(board), *_above(credit), *_both(board, credit), *_predicted(predicted)[:1]]
+    tables = list(compared_tables(board))
+    found = [_first(part, learning) for part, learning in _parts(tables)]
+    found += [*_own_shuffles(tables), *_above(credit), *_both(tables, credit), *_predicted(predicted)[:1]]
     return [*found, RULE] if found else [NOTHING]
 
 
 def details(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
     """A statement for each table, and for each thing that the instrument tells besides."""
-    trained = [said for tables, _ in _told_tables(board) for said in _each(tables)]
+    trained = [said for part, _ in _parts(list(compared_tables(board))) for said in _each(part)]
     return [*trained, *_besides(credit), *_predicted(predicted)[1:]]
 
 
@@ -69,45 +72,43 @@ def compared_tables(board: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[
                 yield where, [arm | {"name": name} for arm, name in zip(found, names, strict=True)]
 
 
-Tables: TypeAlias = Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
-
-
-def _told_tables(board: pd.DataFrame) -> list[tuple[Tables, bool]]:
+def _parts(tables: Tables) -> list[tuple[Tables, bool]]:
     """The tables of what was measured after training, then those of the accuracy while learning, if there are any."""
-    tables = list(compared_tables(board))
     parts = [([one for one in tables if _learning(one[0]) == learning], learning) for learning in (False, True)]
     return [(found, learning) for found, learning in parts if found]
 
 
 def _learning(where: Mapping[str, Any]) -> bool:
-    return bool(where["measure"]["metric"] == METRIC)
+    return bool(where["measure"]["metric"] == WHILE_LEARNING)
 
 
 def _first(tables: Tables, learning: bool) -> str:
     """What all of them tell above `uniform`."""
-    count = sum(not arm["control"] for _, arms in tables for arm in arms)
-    rules = {arm["shaper"]["name"] for _, arms in tables for arm in arms if not arm["control"]}
-    told = [arm for _, arms in tables for arm in arms if _told(arm) and not arm["control"]]
-    best = sorted({arm["name"] for arm in told if _told(arm) > 0})
+    arms = [arm for _, arms in tables for arm in arms if not arm["control"]]
+    rules = {arm["shaper"]["name"] for arm in arms}
+    signs: dict[str, list[int]] = {}
+    for arm in sorted(arms, key=lambda arm: str(arm["name"])):
+        signs.setdefault(arm["name"], []).append(_told(arm))
     size = (
-        f"{_many(len(rules), 'rule')}, {_many(count, 'comparison')} in {_many(len(tables), 'table')}, {_seeds(tables)}"
-        f"{_by_interval(tables)}"
+        f"{_many(len(rules), 'rule')}, {_many(len(arms), 'comparison')} in {_many(len(tables), 'table')}, "
+        f"{_seeds(tables)}{_by_interval(tables)}"
     )
     when = "while learning" if learning else "after training"
-    if not told:
+    if not any(map(any, signs.values())):
         return f"**No rule is told from `{REFERENCE}` {when}** ({size})."
-    signs = {name: [_told(arm) for _, arms in tables for arm in arms if arm["name"] == name] for name in best}
-    names = [
-        f"**{escape(name)}** (in {found.count(1)} of {_many(len(found), 'table')})" for name, found in signs.items()
+    best = [
+        f"**{escape(name)}** (in {told.count(1)} of {_many(len(told), 'table')})"
+        for name, told in signs.items()
+        if 1 in told
     ]
-    above = f"{listed(names)} {'is' if len(best) == 1 else 'are'}" if best else "no rule is"
+    above = f"{listed(best)} {'is' if len(best) == 1 else 'are'}" if best else "no rule is"
     return f"{when.capitalize()}, {above} told above `{REFERENCE}` ({size})."
 
 
-def _own_shuffles(board: pd.DataFrame) -> list[str]:
+def _own_shuffles(tables: Tables) -> list[str]:
     """In how many tables that tell a rule above `uniform` it is told above its own shuffle, where that was run."""
     looked: dict[str, list[bool]] = {}
-    for _, arms in compared_tables(board):
+    for _, arms in tables:
         for arm in arms:
             if _told(arm) > 0 and not arm["control"] and arm["from_shuffle"] is not None:
                 looked.setdefault(arm["name"], []).append(arm["from_shuffle"].told > 0)
@@ -272,13 +273,13 @@ def _predicts(one: Prediction) -> str:
     return f"Efficiency before training {does} the gain in training (`{one.title}`: {how})."
 
 
-def _both(board: pd.DataFrame, credit: Sequence[CreditRecord]) -> list[str]:
+def _both(tables: Tables, credit: Sequence[CreditRecord]) -> list[str]:
     """Rules that both tell above `uniform`, from the same weights on the same set; nothing where only one looked."""
     found: dict[str, None] = {}
     looked = False
     for record in credit:
         verdicts = judged(record)
-        for where, arms in compared_tables(board):
+        for where, arms in tables:
             section, measure = where["section"], where["measure"]
             if section["model"]["revision"] == record.weights and measure["bench"] == record.bench:
                 looked = True

@@ -13,7 +13,7 @@ from credit_zoo.leaderboard.verdicts import mark
 from credit_zoo.results import REFERENCE, escape, grid, p_text
 
 COLUMNS = 3  # records side by side
-DETAILED = 4  # records whose own table stands on the front page; the page of credit has all
+DETAILED = 4  # records whose own table stands beside the overview; the page of credit has all
 _HEAD = (
     *("rule", "efficiency x uniform [95%]", "p, Holm", "own shuffle", "over it [95%]"),
     *("AUROC", "rank, right", "rank, wrong", "trained, vs uniform"),
@@ -22,15 +22,17 @@ _SUMMARY_HEAD = (
     *("rule", "measurements", "told above", "told below", "efficiency: least", "median", "most"),
     "told above own shuffle",
 )
-_SUMMARY = (
+_EFFICIENCY = (
     "Efficiency: usable signal squared over noise of a rule's gradient at a fixed policy, times that of `uniform` on "
-    "the same batches: at 1.25 it does with 80% of the samples. Measured at several policies, twins and sizes of "
-    "groups; told: Holm's adjusted p < .05 over the rules of one measurement.\n"
+    "the same batches: at 1.25 it does with 80% of the samples."
+)
+_SUMMARY = (
+    f"{_EFFICIENCY} Measured at several policies, twins and sizes of groups; told: Holm's adjusted p < .05 over the "
+    "rules of one measurement.\n"
 )
 _LEGEND = (
-    "Efficiency: usable signal squared over noise of a rule's gradient at a fixed policy, times that of `uniform` on "
-    "the same batches: at 1.25 it does with 80% of the samples. \u25b2 above and \u25bc below 1, told by Holm's "
-    "adjusted p < .05 over the rules of the column; \u25b3 and \u25bd by the plain interval alone; s: told above its "
+    f"{_EFFICIENCY} \u25b2 above and \u25bc below 1, told by Holm's adjusted "
+    "p < .05 over the rules of the column; \u25b3 and \u25bd by the plain interval alone; s: told above its "
     "own shuffle too.\n"
 )
 _DETAILS = (
@@ -53,14 +55,15 @@ def instrument_summary(credit: Sequence[CreditRecord]) -> str:
         if not found:
             continue
         values = sorted(one.uniform.value for one in found)
+        median = float(np.median(values))
         above, below = (sum(one.uniform.told == sign for one in found) for sign in (1, -1))
         own = [one.shuffle.told > 0 for one in found if one.shuffle is not None]
         cells = [
             *(rule_label(name, control), str(len(found)), str(above or ""), str(below or "")),
-            *(f"{one:.2f}" for one in (values[0], float(np.median(values)), values[-1])),
+            *(f"{one:.2f}" for one in (values[0], median, values[-1])),
             f"{sum(own)} of {len(own)}" if own else "",
         ]
-        rows.append(((control, below - above, -float(np.median(values))), cells))
+        rows.append(((control, below - above, -median), cells))
     return f"{_SUMMARY}\n{grid(_SUMMARY_HEAD, [cells for _, cells in sorted(rows)])}"
 
 

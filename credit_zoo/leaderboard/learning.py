@@ -16,16 +16,12 @@ from credit_zoo.lab import area
 from credit_zoo.leaderboard.tables import measurements, table
 from credit_zoo.results import Decoding, Evaluation, RunRecord, Training, first_runs
 
-METRIC = "accuracy while learning"
+WHILE_LEARNING = "accuracy while learning"
 
 
 def while_learning(records: Sequence[RunRecord]) -> pd.DataFrame:
     """One row an arm, as `credit_zoo.leaderboard.tables.table` has them, of the runs that logged every step."""
-    found = [
-        replace(one, evaluations=(_measured(one, one.training),))
-        for one in first_runs(records)
-        if _logged(one.training)
-    ]
+    found = [replace(one, evaluations=(_measured(one),)) for one in first_runs(records) if _logged(one.training)]
     return table(measurements(found))
 
 
@@ -40,10 +36,10 @@ def _logged(training: Training | None) -> bool:
     )
 
 
-def _measured(record: RunRecord, training: Training | None) -> Evaluation:
+def _measured(record: RunRecord) -> Evaluation:
     """The mean over the steps as one score: steps are no sample of questions that could be drawn anew."""
-    assert training is not None
-    source, mean = training.source, area(record) / 100
+    assert record.training is not None
+    source, mean = record.training.source, area(record) / 100
     return Evaluation(
         bench=source.bench,
         bench_version=source.bench_version,
@@ -56,7 +52,7 @@ def _measured(record: RunRecord, training: Training | None) -> Evaluation:
         decoding=Decoding(temperature=1.0, top_p=1.0, top_k=0, max_tokens=1, seed=0),
         grader="",
         prompt="",
-        metric=METRIC,
+        metric=WHILE_LEARNING,
         value=mean,
         greedy=None,
         pass_at_n=None,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from credit_zoo.leaderboard.learning import METRIC
+from credit_zoo.leaderboard.learning import WHILE_LEARNING
 from credit_zoo.leaderboard.sections import recorded_before, section_settings
 from credit_zoo.leaderboard.verdicts import LEGEND, is_reference, mark
 from credit_zoo.results import RANKED_FROM, base_labels, distinct_labels, escape, grid, kind
@@ -57,7 +57,7 @@ def _matrix(title: str, arms: pd.DataFrame) -> list[str]:
         for key, rows in arms.groupby(["section", "measure"], sort=True)
         if rows["difference"].notna().any()
     ]
-    columns.sort(key=lambda column: (column[0][0], json.loads(column[0][1])["metric"] == METRIC, column[0][1]))
+    columns.sort(key=lambda column: (column[0][0], json.loads(column[0][1])["metric"] == WHILE_LEARNING, column[0][1]))
     if not columns:
         return []
     titles = distinct_labels([_column(*key) for key, _ in columns])
@@ -95,7 +95,11 @@ def _column(section: str, measure: str) -> dict[str, Any]:
     name = f"{asked['bench']} ({kind(asked)})"
     if asked["bench"] != trained["source"]["bench"]:
         name += f" after {trained['source']['bench']}"
-    when = f"while learning, {trained['steps']} steps" if asked["metric"] == METRIC else f"{trained['steps']} steps"
+    when = (
+        f"while learning, {trained['steps']} steps"
+        if asked["metric"] == WHILE_LEARNING
+        else f"{trained['steps']} steps"
+    )
     told = {f"measured.{key}": value for key, value in {**asked, **asked["decoding"], **asked["settings"]}.items()}
     gone = {"measured.decoding": None, "measured.settings": None}
     return {"name": f"{name}, {when}", "settings": {**section_settings(trained), **told, **gone}}

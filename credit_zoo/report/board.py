@@ -9,7 +9,7 @@ import pandas as pd
 
 from credit_zoo.credit import CreditRecord, RuleCredit, RuleVerdict, is_shuffle, judged, over_shuffle
 from credit_zoo.credit import number as number_of
-from credit_zoo.leaderboard import METRIC
+from credit_zoo.leaderboard import WHILE_LEARNING
 from credit_zoo.report.tables import Cell, Row, Table, difference, estimate, number, points, words
 from credit_zoo.results import REFERENCE, distinct_labels, kind
 
@@ -108,7 +108,9 @@ def _training_row(arm: Mapping[str, Any], name: str, pages: Mapping[str, str]) -
         words(name, pages.get(rule, "")),
         words(base["name"] if base else ""),
         words(f"{source['bench']} ({kind(source)})" if source else ""),
-        words(f"{measure['bench']} ({kind(measure)}){', while learning' if measure['metric'] == METRIC else ''}"),
+        words(
+            f"{measure['bench']} ({kind(measure)}){', while learning' if measure['metric'] == WHILE_LEARNING else ''}"
+        ),
         words(section["model"]["name"]),
         number(section.get("steps"), 0),
         Cell(str(len(arm["by_seed"])), len(arm["by_seed"])),
@@ -125,7 +127,7 @@ def _training_row(arm: Mapping[str, Any], name: str, pages: Mapping[str, str]) -
     status = "control" if arm["control"] else "reference" if reference else "ranked" if arm["ranked"] else "unranked"
     tags = {
         "bench": measure["bench"],
-        "when": "while learning" if measure["metric"] == METRIC else "after training",
+        "when": "while learning" if measure["metric"] == WHILE_LEARNING else "after training",
         "policy": section["model"]["name"],
         "base": base["name"] if base else "none",
     }
