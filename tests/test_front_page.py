@@ -69,6 +69,16 @@ def test_a_rule_that_gains_is_named_with_its_interval_and_where():
     assert "same (" not in text
 
 
+def test_tables_of_one_place_are_told_apart_by_their_settings():
+    """One that tells a rule and one that does not must not read as if they spoke of the same runs."""
+    more = a_training(settings={**a_training().settings, "train.updates": 4})
+    other = [*runs("uniform", 0.5, training=more), *runs("better", 0.5, training=more)]
+    text = answer(board(*runs("uniform", 0.5), *runs("better", 0.6), *other), [])
+    (told,) = [line for line in text.splitlines() if "above better" in line]
+    (quiet,) = [line for line in text.splitlines() if line.startswith("- No rule is told")]
+    assert "train.updates=4" in quiet and "train.updates=4" not in told
+
+
 def test_when_none_is_told_it_says_so_and_how_many_were_compared():
     text = answer(board(*runs("uniform", 0.5), *runs("one", 0.5), *runs("two", 0.5, seeds=range(3))), [])
     assert (
@@ -213,6 +223,15 @@ def rows(text):
     ]
 
 
+def test_a_column_of_too_few_seeds_waits_until_nothing_else_is_there():
+    few = runs("uniform", 0.5, range(2)) + runs("pepo", 0.6, range(2))
+    assert any(row[0] == "pepo" for row in rows(matrices(board(*few)))), "a newcomer's two seeds"
+    longer = a_training(steps=9)
+    many = [one for rule in ("uniform", "siblings") for one in runs(rule, 0.5, training=longer)]
+    names = {row[0] for row in rows(matrices(board(*few, *many)))}
+    assert "siblings" in names and "pepo" not in names
+
+
 def test_a_cell_says_its_seeds_where_most_rules_have_others():
     many = [one for rule, level in (("uniform", 0.5), ("more", 0.6)) for one in runs(rule, level, range(8))]
     usual = [one for rule in ("one", "two", "three") for one in runs(rule, 0.5, range(4))]
@@ -289,18 +308,22 @@ def test_marks(p, adjusted, value, sign):
 # --- costs -------------------------------------------------------------------------------------------------------
 
 
-def test_the_time_of_a_step_is_that_of_uniform_s_run_of_the_same_seed():
-    def took(rule, seconds):
-        curve = tuple(
-            {"step": step, "seconds": seconds * seconds_of} for step, seconds_of in ((1, 1.0), (2, 9.0), (3, 1.0))
+def test_the_time_of_a_step_is_that_of_the_profile_times_uniform_s():
+    steps = [
+        {"name": name, "ratio": {"median": ratio, "low": ratio, "high": ratio}, "peak": peak}
+        for name, ratio, peak in (
+            ("uniform", 1.0, 200),
+            ("pepo", 1.5, 300),
+            ("pepo, plain", 9.0, 900),
+            ("random", 2.0, 200),
         )
-        return [a_record(rule, seed, training=a_training(steps=3, curve=curve)) for seed in range(3)]
-
-    text = rule_costs(board(*took("uniform", 2.0), *took("pepo", 3.0), *took("random", 9.0)), [], {})
-    cells = {row[0]: row for row in rows(text)}
-    assert cells["pepo"][3:5] == ["1.50 [1.50, 1.50]", "3"], "the median step, one long step aside"
-    assert cells["pepo"][1:3] == ["visual_similarity, entropy", "0"]
-    assert "random" not in cells, "a control"
+    ]
+    cells = {row[0]: row for row in rows(rule_costs([], {"steps": {"found": {"rows": steps}}}))}
+    assert cells["pepo"][1:] == ["visual_similarity, entropy", "0", "1.50 [1.50, 1.50]", "1.500"]
+    assert cells.keys() - {"rule", "---"} == {"uniform", "pepo"}, "no control, and no other layout"
+    _, _, *measured = rows(rule_costs([a_credit_record()], {}))
+    assert measured and all(row[3:] == ["", ""] for row in measured), "not profiled"
+    assert rule_costs([], {}) == "Nothing was measured yet.\n"
 
 
 # --- the page and its files --------------------------------------------------------------------------------------

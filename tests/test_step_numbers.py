@@ -11,6 +11,7 @@ from records import a_record, a_training
 from steps import batch, trainer
 
 from credit_zoo.errors import UsageError
+from credit_zoo.objective.advantages import Grpo
 from credit_zoo.objective.base import Base
 from credit_zoo.policy.measurement import measure_tokens
 from credit_zoo.registry import SHAPERS
@@ -63,6 +64,20 @@ def test_weights_of_added_credit_are_its_ratio_to_the_advantage_where_there_is_o
     w, counted = WeightSpread.part(torch.tensor([[0.5, -0.5], [0.3, 0.3]]), x)
     assert w[0].tolist() == [-0.5, 0.5] and counted.tolist() == [[True, True], [False, False]]
     assert WeightSpread.of(w, counted).same_sign == 0.5
+
+
+def test_a_reward_that_rounding_keeps_off_its_group_s_mean_has_no_weight():
+    """Rewards .1, .3 and .2, their mean up to the last bit: the third answer teaches nothing, and a rule's credit over
+    its advantage of 1e-8 would be all that the spread shows.
+    """
+    group = torch.zeros(3, dtype=torch.int64)
+    advantage = Grpo()(torch.tensor([0.1, 0.3, 0.2]), group)
+    assert 0 < abs(float(advantage[2])) < 1e-6
+    mask, ids = torch.ones(3, 2, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.int64)
+    x = ShaperInputs(advantage, TokenSignals(), mask, group, ids, 0.0, torch.zeros(3))
+    credit = torch.where(torch.arange(3)[:, None] == 2, 0.3, advantage[:, None]).expand(3, 2)
+    found = WeightSpread.of(*WeightSpread.part(credit, x))
+    assert (found.std, found.ess, found.quantiles) == (0.0, 1.0, (1.0, 1.0, 1.0))
 
 
 # Ranks of 1 2 3 4 5 and of 2 1 4 3 5: 1 - 6 * 4 / (5 * 24) = 0.8; the highest fifth of five is one token, 5 in both.

@@ -12,7 +12,7 @@ import pandas as pd
 from credit_zoo.credit import CreditRecord, judged
 from credit_zoo.leaderboard.learning import WHILE_LEARNING
 from credit_zoo.leaderboard.prediction import Prediction
-from credit_zoo.leaderboard.sections import recorded_before
+from credit_zoo.leaderboard.sections import recorded_before, table_settings
 from credit_zoo.results import REFERENCE, Difference, base_labels, distinct_labels, escape, kind
 
 Tables: TypeAlias = Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
@@ -60,7 +60,17 @@ def listed(items: Sequence[str], most: int = MOST) -> str:
 
 
 def compared_tables(board: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Where it was trained, measured and under which base, and the arms that are compared with `uniform` there."""
+    """Where it was trained, measured and under which base, and the arms that are compared with `uniform` there.
+
+    `place` says it in words, with the settings that tell tables of one place apart.
+    """
+    found = list(_compared(board))
+    places = distinct_labels([_piece(where) for where, _ in found])
+    for (where, arms), place in zip(found, places, strict=True):
+        yield where | {"place": escape(place)}, arms
+
+
+def _compared(board: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     tables = list(board.groupby(["section", "measure"], sort=True)) if len(board) else []
     for (section, measure), arms in sorted(tables, key=lambda one: (json.loads(one[0][0])["identity"] is None, one[0])):
         bases = base_labels(arms["base"])
@@ -128,7 +138,8 @@ def _each(tables: Tables) -> list[str]:
     quiet = [one for one in tables if one not in told]
     said = [_table(*one) for one in told]
     if told and quiet:
-        said.append(f"No rule is told from `{REFERENCE}` {listed([_where(where) for where, _ in quiet], 3)}.")
+        places = listed([where["place"] for where, _ in quiet], 3)
+        said.append(f"No rule is told from `{REFERENCE}` {places}.")
     return [*said, *_controls(quiet)]
 
 
@@ -154,7 +165,8 @@ def _by_interval(tables: Tables) -> str:
     return f"; {more} more by the plain interval alone" if more else ""
 
 
-def _where(where: Mapping[str, Any]) -> str:
+def _piece(where: Mapping[str, Any]) -> dict[str, Any]:
+    """The place of a table as a piece for `distinct_labels`."""
     section, measure = where["section"], where["measure"]
     source, name = section["source"], f"{measure['bench']} ({kind(measure)})"
     same = (source["bench"], kind(source)) == (measure["bench"], kind(measure))
@@ -162,7 +174,8 @@ def _where(where: Mapping[str, Any]) -> str:
     told = (
         f"{'during' if _learning(where) else 'after'} {section['steps']} steps on {on}{'' if same else f', on {name},'}"
     )
-    return escape(f"{told} from `{section['model']['name']}` under {where['base']}{recorded_before(section)}")
+    place = f"{told} from `{section['model']['name']}` under {where['base']}{recorded_before(section)}"
+    return {"name": place, "settings": table_settings(section, measure)}
 
 
 def _table(where: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> str:
@@ -173,7 +186,7 @@ def _table(where: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> str:
     said += [f"below {listed([_points(arm) for arm in below])}"] if below else []
     controls = [_points(arm) for arm in arms if arm["control"] and _told(arm)]
     said += [f"of the controls {listed(controls)}"] if controls else []
-    text = _where(where)
+    text = where["place"]
     return f"{text[0].upper()}{text[1:]} (of {_many(len(rules), 'rule')}): {'; '.join(said)}."
 
 
@@ -194,7 +207,7 @@ def _own_shuffle(arm: Mapping[str, Any]) -> str:
 def _controls(tables: Tables) -> list[str]:
     """Controls that are told where no rule is: what the laboratory could see."""
     found = [
-        f"{listed([_points(arm) for arm in arms if arm['control'] and _told(arm)])} {_where(where)}"
+        f"{listed([_points(arm) for arm in arms if arm['control'] and _told(arm)])} {where['place']}"
         for where, arms in tables
         if any(arm["control"] and _told(arm) for arm in arms)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from credit_zoo.leaderboard.learning import WHILE_LEARNING
-from credit_zoo.leaderboard.sections import recorded_before, section_settings
+from credit_zoo.leaderboard.sections import recorded_before, table_settings
 from credit_zoo.leaderboard.verdicts import LEGEND, is_reference, mark
 from credit_zoo.results import RANKED_FROM, base_labels, distinct_labels, escape, grid, kind
 
@@ -30,7 +30,7 @@ def _groups(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The arms that share a policy and a base, under their title; never a record of another schema or warm start."""
     if not len(board):
         return
-    shown = board[board["current"].astype(bool) & (board["base"] != "null")]
+    shown = _shown(board)
     sections = shown["section"].map(json.loads)
     keys = [
         sections.map(lambda one: json.dumps([one["model"], one["identity"] is None], sort_keys=True)),
@@ -45,21 +45,23 @@ def _groups(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"From `{model}`, base {bases[base]}{recorded_before(section)}", arms
 
 
+def _shown(board: pd.DataFrame) -> pd.DataFrame:
+    """The columns in which something is compared over enough seeds; where there is none yet, those of fewer seeds."""
+    trained = board[board["current"].astype(bool) & (board["base"] != "null")]
+    columns = [trained[name] for name in ("section", "measure", "base")]
+    compared = trained["from_uniform"].notna().groupby(columns).transform("any")
+    return trained[compared if compared.any() else trained["difference"].notna().groupby(columns).transform("any")]
+
+
 def _model(key: str) -> dict[str, Any]:
     model = json.loads(key)[0]
     return {"name": model["name"], "settings": {"weights": model["revision"]}}
 
 
 def _matrix(title: str, arms: pd.DataFrame) -> list[str]:
-    """Tables of a few columns each; a column in which nothing is compared is left out."""
-    columns = [
-        (key, rows.to_dict("records"))
-        for key, rows in arms.groupby(["section", "measure"], sort=True)
-        if rows["difference"].notna().any()
-    ]
+    """Tables of a few columns each."""
+    columns = [(key, rows.to_dict("records")) for key, rows in arms.groupby(["section", "measure"], sort=True)]
     columns.sort(key=lambda column: (column[0][0], json.loads(column[0][1])["metric"] == WHILE_LEARNING, column[0][1]))
-    if not columns:
-        return []
     titles = distinct_labels([_column(*key) for key, _ in columns])
     cells: dict[str, dict[int, dict[str, Any]]] = {}
     for place, (_, rows) in enumerate(columns):
@@ -100,9 +102,7 @@ def _column(section: str, measure: str) -> dict[str, Any]:
         if asked["metric"] == WHILE_LEARNING
         else f"{trained['steps']} steps"
     )
-    told = {f"measured.{key}": value for key, value in {**asked, **asked["decoding"], **asked["settings"]}.items()}
-    gone = {"measured.decoding": None, "measured.settings": None}
-    return {"name": f"{name}, {when}", "settings": {**section_settings(trained), **told, **gone}}
+    return {"name": f"{name}, {when}", "settings": table_settings(trained, asked)}
 
 
 def _place(arms: Any, key: str) -> tuple[bool, bool, int, float, str]:

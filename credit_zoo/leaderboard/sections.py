@@ -109,6 +109,14 @@ def section_settings(section: Mapping[str, Any]) -> dict[str, Any]:
     return {**identity, **identity["settings"], **section["settings"], **source, **rest}
 
 
+def table_settings(section: Mapping[str, Any], measure: Mapping[str, Any]) -> dict[str, Any]:
+    """All that tells a table from another: its section's settings, and those of what was measured."""
+    told = {
+        f"measured.{name}": value for name, value in {**measure, **measure["decoding"], **measure["settings"]}.items()
+    }
+    return {**section_settings(section), **told, "measured.decoding": None, "measured.settings": None}
+
+
 def recorded_before(section: Mapping[str, Any]) -> str:
     """What a heading says of runs whose identity is not known."""
     return "" if section["identity"] else ", recorded under schema 1"

@@ -79,7 +79,7 @@ def build(results: Path) -> Built:
     contents = Contents(
         board=both,
         credit=credit,
-        costs=rule_costs(board, credit, speed),
+        costs=rule_costs(credit, speed),
         predicted=predictions(credit, shown),
         forest=any(one.sees for one in credit) and is_published,
         curves=is_published and bool(curves.panels(shown, cost=True)),

@@ -148,7 +148,7 @@ class Pages:
             cost=cost,
             instrument=board.instrument_table(sources.credit, self.links),
             training=board.training_table(sources.arms, self.links),
-            costs=from_markdown("costs", "What a rule costs", rule_costs(sources.board, sources.credit, sources.speed)),
+            costs=from_markdown("costs", "What a rule costs", rule_costs(sources.credit, sources.speed)),
             problems=sources.problems,
         )
 

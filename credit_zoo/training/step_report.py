@@ -10,6 +10,8 @@ from credit_zoo import masked
 from credit_zoo.objective import weights
 from credit_zoo.types import ShaperInputs
 
+# An advantage that rounding leaves of a reward equal to its group's mean: a weight is no number there.
+ROUNDING = 1e-5
 KEPT_MEANS = ("kept_reward", "kept_accuracy", "kept_truncated", "kept_length")
 
 
@@ -31,8 +33,10 @@ class WeightSpread:
 
     @classmethod
     def part(cls, token_advantage: Tensor, x: ShaperInputs) -> tuple[Tensor, Tensor]:
-        """Weights `[B, T]` of a micro-batch and the mask of those that count."""
-        counted = x.mask & (x.advantage != 0)[:, None]
+        """Weights `[B, T]` of a micro-batch and the mask of those that count: where the advantage is not 0, up to
+        rounding.
+        """
+        counted = x.mask & (x.advantage.abs() > ROUNDING)[:, None]
         return weights(token_advantage, x).detach(), counted
 
     @classmethod
