@@ -10,8 +10,8 @@ from credit_zoo.sampled_signals import passes_beside_sampling
 
 _HEAD = ("rule", "signals", "extra passes", "step [quartiles]", "peak memory")
 _LEGEND = """Extra passes: without gradient, beside the one that is learned from; in brackets where another engine
-samples, or in half precision. Time and peak memory of a step: an update without sampling, times that of `uniform` in the same
-process (`python -m credit_zoo.profile`).
+samples, or in half precision. Time and peak memory of a step: an update without sampling, times that of `uniform` in
+the same process (`python -m credit_zoo.profile`).
 """
 
 
