@@ -12,7 +12,7 @@ main = CommandLine(
     run="credit_zoo.experiment.sweep:run_sweep",
     listed="file",
     examples=(
-        "configs/sweep/geometry3k.txt dry_run=true",
+        "configs/sweep/geometry3k.txt results=leaderboard/results dry_run=true",
         "configs/sweep/geometry3k.txt jobs=2 results=leaderboard/results",
     ),
 )

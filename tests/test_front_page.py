@@ -61,7 +61,9 @@ def test_a_rule_that_gains_is_named_with_its_interval_and_where():
         "After training, **better** (in 1 of 1 table) is told above `uniform` (2 rules, 2 comparisons in 1 table, 8 paired seeds each"
         in text
     )
-    assert "After 2 steps on geometry3k (twin) from `own/small` under grpo (of 2 rules): above better" in text
+    assert (
+        "After 2 steps on geometry3k (twin) from `own/small` under grpo (of 2 rules), above `uniform`: better" in text
+    )
     value, low, high = map(
         float, re.search(r"better \((\S+) \[(\S+), (\S+)\], 8 seeds, own shuffle not run", text).groups()
     )
@@ -74,7 +76,7 @@ def test_tables_of_one_place_are_told_apart_by_their_settings():
     more = a_training(settings={**a_training().settings, "train.updates": 4})
     other = [*runs("uniform", 0.5, training=more), *runs("better", 0.5, training=more)]
     text = answer(board(*runs("uniform", 0.5), *runs("better", 0.6), *other), [])
-    (told,) = [line for line in text.splitlines() if "above better" in line]
+    (told,) = [line for line in text.splitlines() if "above `uniform`: better" in line]
     (quiet,) = [line for line in text.splitlines() if line.startswith("- No rule is told")]
     assert "train.updates=4" in quiet and "train.updates=4" not in told
 
@@ -85,6 +87,29 @@ def test_when_none_is_told_it_says_so_and_how_many_were_compared():
         "**No rule is told from `uniform` after training** (2 rules, 2 comparisons in 1 table, 3 to 8 paired seeds each"
         in text
     )
+
+
+def test_what_the_plain_intervals_tell_is_counted_by_side():
+    """Of two rules that only their own intervals tell, one is below: a reader must not take both for better."""
+    rules = [one for number in range(20) for one in runs(f"null{chr(97 + number)}", 0.5)]
+    near = [run for seed in SEEDS for run in runs("near", 0.5 + 0.016 * (seed % 2), seeds=(seed,))]
+    under = [run for seed in SEEDS for run in runs("under", 0.5 - 0.016 * (seed % 2), seeds=(seed,))]
+    found = board(*runs("uniform", 0.5), *rules, *near, *under).to_dict("records")
+    plain = [arm["from_uniform"].plain for arm in found if arm["from_uniform"] and not arm["from_uniform"].told]
+    text = answer(board(*runs("uniform", 0.5), *rules, *near, *under), [])
+    assert f"by the plain interval alone {plain.count(1)} more above and {plain.count(-1)} below" in text
+
+
+def test_of_rules_told_above_the_one_of_most_tables_leads_and_says_where_it_is_not():
+    longer = a_training(steps=9)
+    other = an_evaluation(scores(0.5, 0, "elsewhere"), bench="refcoco")
+    same = [
+        replace(run, evaluations=(*run.evaluations, other)) for rule in ("uniform", "best") for run in runs(rule, 0.5)
+    ]
+    best = [replace(run, evaluations=(runs("best", 0.6)[at].evaluations[0], other)) for at, run in enumerate(same[8:])]
+    again = [*runs("uniform", 0.5, training=longer), *runs("best", 0.6, training=longer)]
+    text = answer(board(*same[:8], *best, *again, *runs("aaa", 0.6)), [])
+    assert "After training, **best** (in 2 of 3 tables; not on refcoco) and **aaa** (in 1 of 1 table) are told" in text
 
 
 def test_whether_a_rule_is_told_from_its_own_shuffle_is_said():
@@ -136,7 +161,7 @@ def test_the_instrument_speaks_for_every_policy_and_twin():
     text = answer(board(), [record])
     assert "1 measurement of policies, twins and sizes of groups, 2 rules) tells above `uniform` siblings" in text
     assert "siblings (1 of 1; 1.40)." in text
-    assert "above `uniform`, it tells above the rule's own shuffle too siblings (1 of 1)." in text
+    assert "have its own shuffle, so many tell it above that too: siblings (1 of 1)." in text
     higher = replace(over, numbers={**over.numbers, "efficiency": estimate(1.6, 0.1)})
     two = answer(board(), [record, replace(record, rules=(*a_credit_record().rules, higher, shuffle))])
     assert "siblings (2 of 2; 1.40 to 1.60)" in two
@@ -272,6 +297,12 @@ def test_other_weights_and_older_schemas_have_matrices_of_their_own():
     assert all(len(row) == 2 for row in rows(text)), "no column beside another"
 
 
+def test_the_seeds_of_a_heading_are_those_of_the_comparisons():
+    """Eight seeds of a rule beside three of `uniform` are three pairs."""
+    cells = {row[0]: row[1] for row in rows(matrices(board(*runs("uniform", 0.5, range(3)), *runs("x", 0.5))))}
+    assert "3 seeds, 1 compared" in cells["rule"] and "(" not in cells["x"]
+
+
 def test_a_wide_matrix_is_split():
     def many(rule):
         benches = [an_evaluation(scores(0.5, 0, rule), bench=f"b{number}") for number in range(7)]
@@ -282,9 +313,10 @@ def test_a_wide_matrix_is_split():
 
 
 def test_fewer_common_seeds_are_said_in_the_cell():
-    text = matrices(board(*runs("uniform", 0.5), *runs("x", 0.5, seeds=range(3)), *runs("y", 0.5, seeds=range(2))))
+    few = *runs("x", 0.5, seeds=range(3)), *runs("y", 0.5, seeds=range(2))
+    text = matrices(board(*runs("uniform", 0.5), *runs("z", 0.5), *few))
     cells = {row[0]: row[1] for row in rows(text)}
-    assert "(3 seeds)" in cells["x"]
+    assert "8 seeds" in cells["rule"] and "(" not in cells["z"] and "(3 seeds)" in cells["x"]
     assert "(2 seeds)" in cells["y"] and "[" not in cells["y"], "too few for an interval"
 
 

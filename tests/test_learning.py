@@ -92,7 +92,10 @@ def test_it_is_a_column_and_a_table_of_its_own_and_leaves_those_of_the_end_alone
     text = answer(both, [])
     assert "**No rule is told from `uniform` after training** (1 rule" in text
     assert "While learning, **late** (in 1 of 1 table) is told above `uniform` (1 rule" in text
-    assert "- During 4 steps on geometry3k (twin) from `own/small` under grpo (of 1 rule): above late (+10.0 [" in text
+    assert (
+        "- During 4 steps on geometry3k (twin) from `own/small` under grpo (of 1 rule), above `uniform`: late (+10.0 ["
+        in text
+    )
 
 
 def test_whether_what_is_above_is_above_its_own_shuffle_is_among_the_first_things_said():

@@ -178,7 +178,7 @@ def rule(name, value, half, over=None, control=False):
 def test_the_answer_in_words_is_the_leaderboards_a_line_for_each_measurement(trees, tmp_path):
     found = read_sources(str(records_folder(tmp_path)))
     said = [*leading(found.arms, found.credit), *details(found.arms, found.credit)]
-    assert len(said) >= 3 and any(one.startswith("Told means Holm") for one in said)
+    assert len(said) >= 3 and any(one.startswith("Told: Holm") for one in said)
     assert any("pepo" in one and "The instrument (" in one for one in said)
     assert "told above own shuffle" in trees["index.html"].text, "a row a rule"
     items = trees["index.html"].text

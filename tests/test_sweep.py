@@ -1,6 +1,7 @@
 """A queue of runs: the grid by hand, what counts as done, what a stop and a failure leave, how long it takes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,7 +90,9 @@ def test_what_is_no_grid_is_said_with_its_line(text, said):
 
 @pytest.mark.parametrize("file", sorted((CONFIGS / "sweep").glob("*.txt")), ids=lambda file: file.stem)
 def test_every_word_of_the_grids_that_ship_can_be_used(file):
-    for run in grid_runs(file.read_text(), file.name):
+    for run in grid_runs(
+        re.sub(r"\bmine\b", "siblings", file.read_text()), file.name
+    ):  # a rule of yours stands for any
         command = parse(run.words)
         assert len(command.seeds) == 1 and command.model in ("habits", "habits_fluent")
 

@@ -20,7 +20,7 @@ class Credit:
     """
 
     bench: str = "geometry3k"  # whose questions are asked
-    model: str = "small"  # a folder, a hub id, or small
+    model: str = "small"  # a folder, a hub id, or a shipped one: small, habits, habits_fluent
     shapers: str = "all"  # names separated by commas, combinations among them; all: every rule and control
     nulls: bool = False  # with permuted(rule) for every rule that is ranked
     group: int = 8  # answers to each prompt

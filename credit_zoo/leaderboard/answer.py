@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from credit_zoo.credit import CreditRecord, judged
@@ -18,7 +19,7 @@ from credit_zoo.results import REFERENCE, Difference, base_labels, distinct_labe
 Tables: TypeAlias = Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
 
 MOST = 5  # names in a list
-RULE = "Told means Holm's adjusted p below .05 over the rules of that table; brackets are plain 95% intervals."
+TOLD_MEANS = "Holm's adjusted p below .05 over the rules of one table or measurement"
 NOTHING = "Nothing is measured yet: neither training with three seeds beside `uniform`, nor the instrument."
 
 
@@ -40,7 +41,7 @@ def leading(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequ
     tables = list(compared_tables(board))
     found = [_first(part, learning) for part, learning in _parts(tables)]
     found += [*_own_shuffles(tables), *_above(credit), *_both(tables, credit), *_predicted(predicted)[:1]]
-    return [*found, RULE] if found else [NOTHING]
+    return [*found, f"Told: {TOLD_MEANS}; brackets are plain 95% intervals."] if found else [NOTHING]
 
 
 def details(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
@@ -93,26 +94,40 @@ def _learning(where: Mapping[str, Any]) -> bool:
 
 
 def _first(tables: Tables, learning: bool) -> str:
-    """What all of them tell above `uniform`."""
-    arms = [arm for _, arms in tables for arm in arms if not arm["control"]]
-    rules = {arm["shaper"]["name"] for arm in arms}
-    signs: dict[str, list[int]] = {}
-    for arm in sorted(arms, key=lambda arm: str(arm["name"])):
-        signs.setdefault(arm["name"], []).append(_told(arm))
+    """What all of them tell above `uniform`, most tables and seeds first, and where not."""
+    rules: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    for where, arms in tables:
+        for arm in arms:
+            if not arm["control"]:
+                rules.setdefault(arm["name"], []).append((where, arm))
+    pairs = [arm for found in rules.values() for _, arm in found]
+    names = {arm["shaper"]["name"] for arm in pairs}
     size = (
-        f"{_many(len(rules), 'rule')}, {_many(len(arms), 'comparison')} in {_many(len(tables), 'table')}, "
+        f"{_many(len(names), 'rule')}, {_many(len(pairs), 'comparison')} in {_many(len(tables), 'table')}, "
         f"{_seeds(tables)}{_by_interval(tables)}"
     )
     when = "while learning" if learning else "after training"
-    if not any(map(any, signs.values())):
+    if not any(map(_told, pairs)):
         return f"**No rule is told from `{REFERENCE}` {when}** ({size})."
-    best = [
-        f"**{escape(name)}** (in {told.count(1)} of {_many(len(told), 'table')})"
-        for name, told in signs.items()
-        if 1 in told
-    ]
-    above = f"{listed(best)} {'is' if len(best) == 1 else 'are'}" if best else "no rule is"
-    return f"{when.capitalize()}, {above} told above `{REFERENCE}` ({size})."
+    above = {name: found for name, found in rules.items() if any(_told(arm) > 0 for _, arm in found)}
+    order = sorted(above, key=lambda name: (*_strength(above[name]), name))
+    best = [f"**{escape(name)}** ({_tables_told(above[name])})" for name in order]
+    told = f"{listed(best)} {'is' if len(best) == 1 else 'are'}" if best else "no rule is"
+    return f"{when.capitalize()}, {told} told above `{REFERENCE}` ({size})."
+
+
+def _strength(found: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> tuple[int, int]:
+    """What orders rules: tables that tell them above, then the seeds behind these."""
+    above = [arm for _, arm in found if _told(arm) > 0]
+    return -len(above), -sum(len(arm["difference"].seeds) for arm in above)
+
+
+def _tables_told(found: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """In how many tables a rule is told above, and the benchmarks of which no table tells it."""
+    above = [where["measure"]["bench"] for where, arm in found if _told(arm) > 0]
+    others = sorted({where["measure"]["bench"] for where, _ in found} - set(above))
+    nowhere = f"; not on {listed(others)}" if others else ""
+    return f"in {len(above)} of {_many(len(found), 'table')}{nowhere}"
 
 
 def _own_shuffles(tables: Tables) -> list[str]:
@@ -160,9 +175,9 @@ def _told(arm: Mapping[str, Any]) -> int:
 
 def _by_interval(tables: Tables) -> str:
     """What the plain intervals tell beside."""
-    rules = [arm["from_uniform"] for _, arms in tables for arm in arms if not arm["control"]]
-    more = sum(one.plain != 0 and one.told == 0 for one in rules)
-    return f"; {more} more by the plain interval alone" if more else ""
+    rules = [arm["from_uniform"] for _, arms in tables for arm in arms if not arm["control"] and not _told(arm)]
+    above, below = (sum(one.plain == sign for one in rules) for sign in (1, -1))
+    return f"; by the plain interval alone {above} more above and {below} below" if above or below else ""
 
 
 def _piece(where: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,12 +197,12 @@ def _table(where: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> str:
     """What one table tells."""
     rules = [arm for arm in arms if not arm["control"]]
     above, below = ([arm for arm in rules if _told(arm) == sign] for sign in (1, -1))
-    said = [f"above {listed([_points(arm, own=True) for arm in above])}"] if above else []
-    said += [f"below {listed([_points(arm) for arm in below])}"] if below else []
+    said = [f"above `{REFERENCE}`: {listed([_points(arm, own=True) for arm in above])}"] if above else []
+    said += [f"below `{REFERENCE}`: {listed([_points(arm) for arm in below])}"] if below else []
     controls = [_points(arm) for arm in arms if arm["control"] and _told(arm)]
-    said += [f"of the controls {listed(controls)}"] if controls else []
+    said += [f"of the controls: {listed(controls)}"] if controls else []
     text = where["place"]
-    return f"{text[0].upper()}{text[1:]} (of {_many(len(rules), 'rule')}): {'; '.join(said)}."
+    return f"{text[0].upper()}{text[1:]} (of {_many(len(rules), 'rule')}), {'; '.join(said)}."
 
 
 def _points(arm: Mapping[str, Any], own: bool = False) -> str:
@@ -232,11 +247,13 @@ def _above(credit: Sequence[CreditRecord]) -> list[str]:
 def _besides(credit: Sequence[CreditRecord]) -> list[str]:
     """What else the instrument tells, and where it sees nothing."""
     seen, blind = [one for one in credit if one.sees], [one.title for one in credit if not one.sees]
-    own, below = _over_shuffle(seen), _counted(seen, -1)
+    own, below, controls = _over_shuffle(seen), _counted(seen, -1), _counted(seen, 1, controls=True)
     said = []
     if own:
-        where = f"Where the instrument tells a rule above `{REFERENCE}`"
-        said.append(f"{where}, it tells above the rule's own shuffle too {listed(own)}.")
+        where = f"Of the measurements that tell a rule above `{REFERENCE}` and have its own shuffle"
+        said.append(f"{where}, so many tell it above that too: {listed(own)}.")
+    if controls:
+        said.append(f"Of the controls the instrument tells above `{REFERENCE}` {listed(controls)}.")
     if below:
         said.append(f"The instrument tells below `{REFERENCE}` {listed(below)}.")
     if blind:
@@ -245,16 +262,18 @@ def _besides(credit: Sequence[CreditRecord]) -> list[str]:
     return said
 
 
-def _counted(seen: Sequence[CreditRecord], sign: int) -> list[str]:
-    """Rules that are told on one side, with the measurements that tell them and the range of efficiencies there."""
-    found: dict[str, list[float]] = {}
+def _counted(seen: Sequence[CreditRecord], sign: int, controls: bool = False) -> list[str]:
+    """Rules that are told on one side, with how many of their measurements tell them, and their range in all."""
+    found: dict[str, list[Difference]] = {}
     for record in seen:
         control = {one.name: one.control for one in record.rules}
         for name, verdict in judged(record).items():
-            if verdict.uniform.told == sign and not control[name]:
-                found.setdefault(name, []).append(verdict.uniform.value)
-    order = sorted(found, key=lambda name: (-len(found[name]), -sign * sum(found[name]) / len(found[name]), name))
-    return [f"{name} ({len(found[name])} of {len(seen)}; {_range(found[name])})" for name in order]
+            if control[name] == controls:
+                found.setdefault(name, []).append(verdict.uniform)
+    told = {name: sum(one.told == sign for one in every) for name, every in found.items()}
+    values = {name: [one.value for one in every] for name, every in found.items()}
+    order = sorted(filter(told.get, found), key=lambda name: (-told[name], -sign * np.median(values[name]), name))
+    return [f"{name} ({told[name]} of {len(found[name])}; {_range(values[name])})" for name in order]
 
 
 def _over_shuffle(seen: Sequence[CreditRecord]) -> list[str]:
@@ -281,7 +300,8 @@ def _predicted(predicted: Sequence[Prediction]) -> list[str]:
 
 def _predicts(one: Prediction) -> str:
     """Whether what was measured before training goes with what was gained in it."""
-    how = f"rank correlation {one.rank:.2f} [{one.low:.2f}, {one.high:.2f}] over {len(one.pairs)} rules"
+    controls = " and controls" if any(pair.control for pair in one.pairs) else ""
+    how = f"rank correlation {one.rank:.2f} [{one.low:.2f}, {one.high:.2f}] over {len(one.pairs)} rules{controls}"
     does = "goes with" if one.low > 0 else "is not shown to go with"
     return f"Efficiency before training {does} the gain in training (`{one.title}`: {how})."
 

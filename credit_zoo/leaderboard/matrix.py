@@ -15,7 +15,8 @@ from credit_zoo.results import RANKED_FROM, base_labels, distinct_labels, escape
 COLUMNS = 3  # of one table, which a terminal and a code host still show
 _WHAT = (
     "After training, in points of the headline metric, paired by seed and question; while learning, in points of the "
-    "mean training accuracy over all steps, paired by seed."
+    "mean training accuracy over all steps, paired by seed. Every rule at the settings and schedule of its own "
+    "(`configs/shaper/`). Rows by how often they are told above, less below, then by their mean; controls last."
 )
 EMPTY = "No rule was trained beside `uniform` yet.\n"
 
@@ -120,8 +121,8 @@ def _name(cells: Mapping[int, Mapping[str, Any]], name: str) -> str:
 
 
 def _usual(arms: Sequence[Mapping[str, Any]]) -> int:
-    """How many seeds most arms have; of two such numbers the greater."""
-    counts = Counter(len(arm["by_seed"]) for arm in arms)
+    """How many seeds most arms are compared over; of two such numbers the greater."""
+    counts = Counter(len(arm["difference"].seeds) for arm in arms if arm["difference"] is not None)
     return max(counts, key=lambda seeds: (counts[seeds], seeds))
 
 

@@ -1,6 +1,5 @@
 from .comparisons import Difference as Difference
 from .comparisons import compared as compared
-from .comparisons import mean_interval as mean_interval
 from .comparisons import p_text as p_text
 from .markdown import RANKED_FROM as RANKED_FROM
 from .markdown import REFERENCE as REFERENCE
@@ -38,6 +37,7 @@ from .stats import DRAWS as DRAWS
 from .stats import LEVEL as LEVEL
 from .stats import Interval as Interval
 from .stats import interval as interval
+from .stats import mean_interval as mean_interval
 from .stats import paired as paired
 from .stats import student_t as student_t
 from .store import ARCHIVE as ARCHIVE

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from credit_zoo.results.proportion_interval import beta_cdf
 from credit_zoo.results.stats import LEVEL, student_t
 
@@ -45,14 +43,6 @@ class Difference:
     @property
     def _sign(self) -> int:
         return 1 if self.value > self.null else -1
-
-
-def mean_interval(values: list[float]) -> tuple[float, float, float]:
-    """A mean with its 95% interval by Student's t; one value has none, and its interval is infinite."""
-    found, count = np.asarray(values, dtype=np.float64), len(values)
-    value = float(found.mean())
-    reach = student_t(count - 1) * float(found.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    return value, value - reach, value + reach
 
 
 def two_sided(t: float, dof: int) -> float:

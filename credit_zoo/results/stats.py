@@ -6,7 +6,7 @@ Everything is deterministic: the same scores give the same interval.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from statistics import NormalDist
@@ -68,6 +68,14 @@ def student_t(dof: int) -> float:
     return _Z + first / dof + second / dof**2
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """A mean with its 95% interval by Student's t; one value has none, and its interval is infinite."""
+    found, count = np.asarray(values, dtype=np.float64), len(values)
+    value = float(found.mean())
+    reach = student_t(count - 1) * float(found.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    return value, value - reach, value + reach
+
+
 def _checked(scores: Scores) -> Scores:
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or 0 in scores.shape:
@@ -123,13 +131,16 @@ def interval(scores: Scores, over_seeds: bool = True, draws: int = DRAWS, rng_se
     Draw = mean + f (mean of S resampled seeds - mean) + k (mean of Q resampled questions - mean), the resampled
     questions shared by all seeds; the interval is the 2.5% and 97.5% points of the draws.
     f = sqrt(S / (S - 1)) t_{S-1} / z corrects the bootstrap's narrowness with few seeds; k drops what seeds do not
-    share (`_shared`). With one seed, or `over_seeds=False`, the interval is over questions alone and says nothing
-    about another run. Sources: Owen, "The pigeonhole bootstrap", 2007 (both factors resampled); Hesterberg, "What
-    teachers should know about the bootstrap", 2015 (f); Agarwal et al., arXiv:2108.13264 (why seeds).
+    share (`_shared`). With one seed, or `over_seeds=False`, the interval is over questions alone and says nothing about
+    another run; over seeds alone, with one question, it is Student's t (`mean_interval`). Sources: Owen, "The
+    pigeonhole bootstrap", 2007 (both factors resampled); Hesterberg, "What teachers should know about the bootstrap",
+    2015 (f); Agarwal et al., arXiv:2108.13264 (why seeds).
     """
     scores = _checked(scores)
     mean, (count, asked) = float(scores.mean()), scores.shape
     with_seeds = over_seeds and count > 1
+    if with_seeds and asked == 1:
+        return Interval(*mean_interval(scores.mean(axis=1).tolist()), count, asked)
     share = _shared(scores) ** 0.5 if with_seeds else 1.0
     questions, *seeds = _resamples((asked, count) if with_seeds else (asked,), draws, rng_seed)
     deviations = share * _resampled_means(scores.mean(axis=0) - mean, questions)
