@@ -464,6 +464,70 @@ def test_a_run_repeated_on_another_benchmark_stands_for_itself_if_it_learnt_othe
     assert first_runs(others) == others
 
 
+def test_a_repetition_that_reports_more_beside_the_same_scores_is_no_other_result(tmp_path):
+    first = a_record()
+    write(replace(first, evaluations=tuple(replace(one, greedy=None) for one in first.evaluations)), tmp_path)
+    again(tmp_path, *(replace(one, greedy=0.5) for one in first.evaluations), an_evaluation(bench="mathvista"))
+    (run,), problems = load_all(tmp_path)
+    assert problems == [] and ("mathvista", "after") in benches_of(run)
+
+
+def test_a_third_run_that_repeats_two_is_held_against_both(tmp_path):
+    """The first measured one set, the second, which learnt otherwise, another; the third has other scores on that."""
+    first, there = a_record(), an_evaluation(bench="mathvista")
+    write(first, tmp_path)
+    curve = tuple({**step, "reward": 0.123} for step in first.training.curve)
+    again(tmp_path, there, training=replace(first.training, curve=curve))
+    other = replace(there, value=0.0, correctness=(0.0,) * there.questions)
+    third = a_record(run_id="third-run", created="2026-03-01T00:00:00Z", evaluations=(*first.evaluations, other))
+    write(third, tmp_path)
+    found, (problem,) = load_all(tmp_path)
+    assert "third-run" in problem and "another-run" in problem
+    assert sorted(run.run_id for run in found) == sorted([first.run_id, "another-run"])
+    assert sum(one.bench == "mathvista" for run in found for one in run.evaluations) == 1, "a seed counts once"
+
+
+def test_a_run_on_the_real_set_joins_that_on_its_twin(tmp_path):
+    first = a_record()
+    write(first, tmp_path)
+    real = replace(first.evaluations[-1], twin=False, correctness=(0.0,) * first.evaluations[-1].questions, value=0.0)
+    again(tmp_path, *first.evaluations, real)
+    (run,), problems = load_all(tmp_path)
+    assert problems == [] and {one.twin for one in run.evaluations} == {True, False}
+
+
+def superseding(tmp_path, **changed):
+    write(
+        a_record(run_id="taker-run", created="2026-03-01T00:00:00Z", supersedes=(a_record().run_id,), **changed),
+        tmp_path,
+    )
+
+
+def test_who_takes_a_run_s_place_counts_as_early_as_that_run(tmp_path):
+    """Between both came a rerun with other scores, which counted for nothing and still does."""
+    first = a_record()
+    write(first, tmp_path)
+    zero = an_evaluation(value=0.0, correctness=(0.0,) * first.evaluations[-1].questions)
+    again(tmp_path, zero)
+    half = replace(zero, value=0.5, correctness=(0.5,) * zero.questions)
+    superseding(tmp_path, evaluations=(half,))
+    (run,), (problem,) = load_all(tmp_path)
+    assert run.run_id == "taker-run" and "another-run" in problem
+
+
+def test_a_run_takes_the_place_of_one_like_it_alone_and_two_do_not_take_each_other_s(tmp_path):
+    first = a_record()
+    write(first, tmp_path)
+    superseding(tmp_path, seed=first.seed + 1)
+    found, (problem,) = load_all(tmp_path)
+    assert {run.run_id for run in found} == {first.run_id, "taker-run"} and "another rule, base, set or seed" in problem
+    both = tmp_path / "both"
+    write(replace(first, supersedes=("taker-run",)), both)
+    superseding(both)
+    (run,), problems = load_all(both)
+    assert run.run_id == "taker-run" and problems == []
+
+
 @dataclass(frozen=True)
 class Rule:
     alpha: float = 0.05

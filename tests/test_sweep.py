@@ -17,7 +17,7 @@ from credit_zoo.errors import UsageError
 from credit_zoo.experiment import sweep as queue
 from credit_zoo.experiment.expected import ExpectedRun, Foresight, recorded
 from credit_zoo.experiment.grid import grid_runs
-from credit_zoo.experiment.sweep import Sweep, planned, run_sweep
+from credit_zoo.experiment.sweep import Sweep, _text, planned, run_sweep
 from credit_zoo.experiment.sweep_estimate import forecast, hours_text, rates
 from credit_zoo.policy.export import export_policy
 from credit_zoo.registry import CONFIGS, SHAPERS
@@ -62,6 +62,7 @@ def test_what_is_spanned_and_what_is_not():
 
 def test_comments_empty_lines_and_continued_lines():
     assert words("# all\n\nshaper=a \\\n  seed=1  # one\n") == ["shaper=a seed=1"]
+    assert words("shaper=a \\\n# a comment between\n  seed=1\n") == ["shaper=a seed=1"], "it goes on behind the comment"
 
 
 def test_ranked_and_controls_are_all_that_are_registered():
@@ -78,7 +79,11 @@ def test_ranked_and_controls_are_all_that_are_registered():
         ("shaper", r"grid\.txt line 1: 'shaper' is not of the form"),
         ("\nshaper=a seed=8-1", r"line 2: seed must be numbers and ranges"),
         ("shaper=a seed=x", "seed must be numbers and ranges"),
+        ("shaper=a seed=\u00b2", "seed must be numbers and ranges"),
         ("shaper=a,a", "stands twice"),
+        ("shaper=a seed=1-2 seed=5-6", "seed= stands twice"),
+        ("shaper=a\nshaper=, seed=1", "line 2: shaper names nothing"),
+        ("shaper=a supersedes=x", "supersedes= is for one run"),
         ("shaper=a resume=true", "resume= is the sweep's own"),
         ("shaper=a \\", "ends with a backslash"),
     ],
@@ -95,6 +100,15 @@ def test_every_word_of_the_grids_that_ship_can_be_used(file):
     ):  # a rule of yours stands for any
         command = parse(run.words)
         assert len(command.seeds) == 1 and command.model in ("habits", "habits_fluent")
+
+
+def test_a_file_with_a_mark_is_read_and_one_of_another_encoding_named(tmp_path):
+    file = tmp_path / "grid.txt"
+    file.write_bytes(b"\xef\xbb\xbfshaper=uniform")
+    assert _text(file) == "shaper=uniform"
+    file.write_bytes("# für".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"grid\.txt is not UTF-8"):
+        _text(file)
 
 
 # --- what is done ------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """A grid of runs as text: each line holds words as they are typed to `credit_zoo.run`, and spans the runs of its lists.
 
-    # comments run to the end of the line; a backslash at the end goes on in the next line
+    # comments run to the end of the line, and may stand between lines that go on; a backslash at the end goes on
     shaper=uniform,pepo,siblings seed=1-8 bench=geometry3k model=habits train.steps=32
     shaper=ranked base=dapo,dr_grpo seed=1-3,5 bench=geometry3k
 
@@ -18,6 +18,7 @@ from credit_zoo.registry import SHAPERS
 
 SPANNED = ("shaper", "base", "model", "scale", "train_on")
 OWN = ("dry_run", "explain", "resume")  # the sweep's business
+ALONE = ("supersedes",)  # what is decided for one run, with a look at it
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     """The words of each line that has some, by its number."""
     held: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
-        body = line.partition("#")[0].strip()
+        body, comment, _ = (part.strip() for part in line.partition("#"))
+        if held and comment and not body:
+            continue
         held += body.removesuffix("\\").split()
         if held and not body.endswith("\\"):
             yield number, held
@@ -51,13 +54,18 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _spanned(number: int, words: Sequence[str], name: str) -> Iterator[GridRun]:
-    where, choices = f"{name} line {number}", []
+    where, choices, named = f"{name} line {number}", list[list[str]](), set[str]()
     for word in words:
         axis, equals, value = word.partition("=")
         if not equals or not value:
             raise UsageError(f"{where}: '{word}' is not of the form NAME=VALUE")
         if axis in OWN:
             raise UsageError(f"{where}: {axis}= is the sweep's own; leave it out")
+        if axis in ALONE:
+            raise UsageError(f"{where}: {axis}= is for one run; type it to credit_zoo.run")
+        if axis in named and axis in (*SPANNED, "seed"):
+            raise UsageError(f"{where}: {axis}= stands twice; join its values by commas, or write two lines")
+        named.add(axis)
         choices.append([f"{axis}={one}" for one in _values(axis, value, where)])
     seeds = {choice: place for each in choices for place, choice in enumerate(each) if choice.startswith("seed=")}
     for combination in product(*choices):
@@ -72,6 +80,8 @@ def _values(axis: str, value: str, where: str) -> list[str]:
     if axis not in SPANNED:
         return [value]
     values = _outside_brackets(value)
+    if not values:
+        raise UsageError(f"{where}: {axis} names nothing in '{value}'")
     if axis == "shaper":
         values = [name for one in values for name in _named(one)]
     if len(set(values)) < len(values):
@@ -81,7 +91,8 @@ def _values(axis: str, value: str, where: str) -> list[str]:
 
 def _range(part: str, where: str) -> range:
     first, dash, last = part.partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+    numbers = all(one.isascii() and one.isdigit() for one in ([first, last] if dash else [first]))
+    if not numbers or (dash and int(last) < int(first)):
         raise UsageError(f"{where}: seed must be numbers and ranges like 1-8 or 1,2,5-7, got '{part}'")
     return range(int(first), int(last or first) + 1)
 

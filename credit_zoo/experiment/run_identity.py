@@ -97,7 +97,7 @@ def _superseded(context: RunContext, trains: bool) -> tuple[str, ...]:
             raise UsageError(
                 f"supersedes={run_id} must be a run like this one ({own}), of its seed; it is {theirs}, seed {old.seed}"
             )
-        found += [run_id] if old.seed == context.seed else []
+        found += [old.run_id] if old.seed == context.seed else []
     return tuple(found)
 
 

@@ -112,7 +112,7 @@ def _alone(sweep: Sweep) -> Iterator[None]:
 
 def planned(sweep: Sweep) -> list[Job]:
     """The jobs of a file in the order of the queue, each run once; refuses all for one line that cannot be run."""
-    grid = grid_runs(Path(sweep.file).read_text(encoding="utf-8"), Path(sweep.file).name)
+    grid = grid_runs(_text(Path(sweep.file)), Path(sweep.file).name)
     ahead, seen, jobs = Foresight(), set[tuple[str, frozenset[str]]](), list[Job]()
     for one in grid:
         words = (f"results={sweep.results}", f"out={sweep.out}", *one.words)
@@ -122,6 +122,14 @@ def planned(sweep: Sweep) -> list[Job]:
             log = sweep.folder / sweep.name / f"{len(jobs):04d}-{_slug(run)}.log"
             jobs.append(Job(one.words, run, log))
     return jobs
+
+
+def _text(file: Path) -> str:
+    """The text of a grid, with or without the mark that some editors put before it."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is not UTF-8 text: save it as such") from None
 
 
 def _expected(ahead: Foresight, words: Sequence[str], one: GridRun, sweep: Sweep) -> ExpectedRun:
@@ -187,7 +195,7 @@ def _work(sweep: Sweep, jobs: Sequence[Job], forecasts: Sequence[Forecast]) -> i
     """Runs what is missing; a signal lets the running ones save themselves and stops."""
     waiting = [job for job in jobs if job.state != "done"]
     running: list[Job] = []
-    about = {id(job): one.seconds or 0.0 for job, one in zip(jobs, forecasts, strict=True)}
+    about = {id(job): one for job, one in zip(jobs, forecasts, strict=True)}
     with watch_for_signals() as request:
         try:
             told = False
@@ -204,8 +212,8 @@ def _work(sweep: Sweep, jobs: Sequence[Job], forecasts: Sequence[Forecast]) -> i
                     running.remove(job)
                     _finish(job, told)
                     _write_state(sweep, jobs)
-                    left = sum(about[id(one)] for one in (*waiting, *running)) / 3600 / sweep.jobs
-                    print(f"{job.line()}\n{_counts(jobs)}, about {left:.1f} hours left", flush=True)
+                    left = hours_text([about[id(one)] for one in (*waiting, *running)], sweep.jobs)
+                    print(f"{job.line()}\n{_counts(jobs)}; {left}", flush=True)
                 time.sleep(POLL)
         finally:
             for job in running:
@@ -243,8 +251,15 @@ def _finish(job: Job, told: bool) -> None:
         job.state = "stopped"
         return
     how = f"signal {-status}" if status < 0 else f"status {status}"
-    why = "ended with 0 and left no record of this run" if status == 0 else f"ended with {how}: {_last_line(job.log)}"
+    why = _left_out(job) if status == 0 else f"ended with {how}: {_last_line(job.log)}"
     job.note = f"{why}; log: {job.log}"
+
+
+def _left_out(job: Job) -> str:
+    """Why a run that ended well does not count."""
+    _, problems = load_all(Path(job.run.command.results))
+    own = [one for one in problems if f"seed{job.run.command.seeds[0]}-" in one and "with other results" in one]
+    return f"its record counts for nothing: {own[-1]}" if own else "ended with 0 and left no record of this run"
 
 
 def _last_line(log: Path) -> str:

@@ -10,11 +10,11 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from credit_zoo.errors import UsageError
 from credit_zoo.results.decoding import decode
@@ -155,39 +155,59 @@ def key_of(*what: object) -> str:
     return json.dumps(plain(what), sort_keys=True)
 
 
-Measured = dict[tuple[str, tuple[object, ...]], Evaluation]
+Loaded: TypeAlias = list[tuple[Path, RunRecord]]
+Measured: TypeAlias = dict[tuple[str, tuple[object, ...]], Evaluation]
 
 
 def _measured(record: RunRecord) -> Measured:
     return {(evaluation.stage, evaluation.measure): evaluation for evaluation in record.evaluations}
 
 
-def _joined(loaded: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+def _joined(loaded: Loaded) -> tuple[Loaded, list[str]]:
     """Of records of one run, seed included, the earliest counts: running again until it looks better is no way up.
 
     A later one with the same scores is a reproduction; what it measured besides, on other benchmarks, joins the
-    earliest, so that a run counts once. So does one that shares no measure, if it learnt step by step the same. One
-    with other scores for the same measure is left out and named with the first.
+    earlier, so that a run counts once. So does one that shares no measure, if it learnt step by step the same. One
+    with other scores for a measure that is there is left out whole and named with the first that has it.
     """
-    runs: dict[str, list[tuple[Path, RunRecord]]] = {}
+    runs: dict[str, Loaded] = {}
     problems = []
-    for path, record in sorted(loaded, key=lambda item: (item[1].created, item[0])):
+    for path, record in loaded:
         standing = runs.setdefault(run_key(record), [])
         own = _measured(record)
-        for place, (earlier, first) in enumerate(standing):
-            known = _measured(first)
-            common = own.keys() & known.keys()
-            if any(own[key] != known[key] for key in common):
-                problems.append(f"{path} repeats {earlier} with other results: the earlier one counts")
-                own = {}
-            own = {key: one for key, one in own.items() if key not in common}
-            others = {one.bench for one in own.values()}.isdisjoint(one.bench for one in first.evaluations)
-            if own and others and (common or _lesson(record) == _lesson(first)):
-                standing[place] = earlier, replace(first, evaluations=(*first.evaluations, *own.values()))
-                own = {}
-        if own:
+        known = [_measured(first) for _, first in standing]
+        pairs = [(place, own[key], had[key]) for place, had in enumerate(known) for key in own.keys() & had]
+        others = [place for place, one, other in pairs if _differ(one, other)]
+        if others:
+            problems.append(f"{path} repeats {standing[others[0]][0]} with other results: the earlier one counts")
+            continue
+        shared = [bool(own.keys() & had) for had in known]
+        own = {key: one for key, one in own.items() if not any(key in had for had in known)}
+        if not own:
+            continue
+        fitting = [
+            place
+            for place, (_, first) in enumerate(standing)
+            if (shared[place] or _lesson(record) == _lesson(first)) and _sets(own.values()).isdisjoint(_sets(first))
+        ]
+        if fitting:
+            earlier, first = standing[fitting[0]]
+            standing[fitting[0]] = earlier, replace(first, evaluations=(*first.evaluations, *own.values()))
+        else:
             standing.append((path, replace(record, evaluations=tuple(own.values()))))
     return [item for standing in runs.values() for item in standing], problems
+
+
+def _differ(one: Evaluation, other: Evaluation) -> bool:
+    """Whether two measurements of the same came out otherwise, whatever only one of them reports beside the scores."""
+    if one.greedy is None or other.greedy is None:
+        one, other = replace(one, greedy=None), replace(other, greedy=None)
+    return replace(one, beside=other.beside) != other
+
+
+def _sets(found: RunRecord | Iterable[Evaluation]) -> set[tuple[str, bool]]:
+    """The benchmarks of some measurements, a twin apart from its original."""
+    return {(one.bench, one.twin) for one in (found.evaluations if isinstance(found, RunRecord) else found)}
 
 
 def first_runs(records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -221,10 +241,37 @@ def _kept(path: Path, inode: int, time: int, size: int) -> RunRecord:
     return load(path)
 
 
-def _standing(loaded: list[tuple[Path, RunRecord]]) -> list[tuple[Path, RunRecord]]:
-    """Without the runs whose place another takes, which says so in its own row."""
-    replaced = {run_id for _, record in loaded for run_id in record.supersedes}
-    return [(path, record) for path, record in loaded if record.run_id not in replaced]
+def _standing(loaded: Loaded) -> tuple[Loaded, list[str]]:
+    """In the order in which runs count: by their time, a run that takes the place of others at the earliest of theirs.
+    Those whose place is taken are left out; the run that took it says so in its own row.
+    """
+    by_id = {record.run_id: record for _, record in loaded}
+    heeded: dict[str, list[str]] = {}
+    problems = []
+    for path, record in loaded:
+        for run_id in record.supersedes:
+            old = by_id.get(run_id)
+            if old is not None and not _like(record, old):
+                problems.append(f"{path} supersedes {run_id} of another rule, base, set or seed: that one counts")
+            elif old is not None and (old.created, old.run_id) < (record.created, record.run_id):
+                heeded.setdefault(record.run_id, []).append(run_id)
+    replaced = {run_id for found in heeded.values() for run_id in found}
+
+    def place(record: RunRecord) -> str:
+        return min([record.created, *(place(by_id[run_id]) for run_id in heeded.get(record.run_id, ()))])
+
+    kept = [(path, record) for path, record in loaded if record.run_id not in replaced]
+    return sorted(kept, key=lambda item: (place(item[1]), item[1].created, item[0])), problems
+
+
+def _like(record: RunRecord, old: RunRecord) -> bool:
+    """Whether a run may take the place of another: the same rule, base, set and seed."""
+    return _place_of(record) == _place_of(old)
+
+
+def _place_of(record: RunRecord) -> tuple[object, ...]:
+    pieces = [piece and piece.name for piece in (record.shaper, record.base)]
+    return record.seed, *pieces, record.training and record.training.source.bench
 
 
 def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
@@ -242,5 +289,6 @@ def load_all(folder: Path) -> tuple[list[RunRecord], list[str]]:
             loaded.append((path, _unchanged(path)))
         except CorruptRecord as error:
             problems.append(str(error))
-    kept, repeated = _joined(_standing(loaded))
-    return [record for _, record in sorted(kept, key=lambda item: item[0])], problems + repeated
+    standing, unlike = _standing(loaded)
+    kept, repeated = _joined(standing)
+    return [record for _, record in sorted(kept, key=lambda item: item[0])], problems + unlike + repeated
