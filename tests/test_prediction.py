@@ -66,3 +66,68 @@ def test_the_text_names_what_was_compared():
     text = prediction_text(predictions([measured], runs(dict(zip(RULES, (0.04, 0.02, -0.02, -0.04), strict=True)))))
     assert "Rank correlation of efficiency and gain 1.00 [1.00, 1.00], p = 0.042" in text
     assert "| good | 1.40 +- 0.00 | +4.00 [+4.00, +4.00] | 3 | 5 |" in text
+
+
+def test_runs_that_no_table_compares_change_nothing_whatever_their_order():
+    """Other settings of a rule, another base, the real set, another version of the loop, and a longer training without
+    `uniform`: none of them is the same training.
+    """
+    measured = a_measurement(dict(zip(RULES, (1.4, 1.1, 0.8, 0.5), strict=True)))
+    own = runs(dict(zip(RULES, (0.04, 0.02, -0.02, -0.04), strict=True)))
+    strange = [
+        replaced(run, "strange", accuracy=0.9)
+        for run in own
+        if run.seed < 3 and run.shaper.name in ("good", "uniform")
+        for replaced in (other_settings, other_base, real_set, other_loop)
+    ]
+    without = [a_run(rule, seed, [0.9] * 7) for rule in RULES for seed in range(1, 6)]
+    (alone,) = predictions([measured], own)
+    for order in (own + strange + without, without + strange[::-1] + own):
+        assert predictions([measured], order) == [alone]
+
+
+def changed(run, mark, accuracy, **changes):
+    curve = tuple({**step, "accuracy": accuracy} for step in run.training.curve)
+    training = dataclasses.replace(changes.pop("training", run.training), curve=curve)
+    return dataclasses.replace(run, run_id=f"{run.run_id}-{mark}", training=training, **changes)
+
+
+def other_settings(run, mark, accuracy):
+    shaper = dataclasses.replace(run.shaper, settings={**run.shaper.settings, "alpha": 0.7})
+    return changed(run, f"{mark}-settings", accuracy, shaper=shaper)
+
+
+def other_base(run, mark, accuracy):
+    return changed(run, f"{mark}-base", accuracy, base=dataclasses.replace(run.base, code="f" * 16))
+
+
+def real_set(run, mark, accuracy):
+    source = dataclasses.replace(run.training.source, twin=False)
+    return changed(run, f"{mark}-real", accuracy, training=dataclasses.replace(run.training, source=source))
+
+
+def other_loop(run, mark, accuracy):
+    identity = dataclasses.replace(run.identity, loop_version=run.identity.loop_version + 1)
+    return changed(run, f"{mark}-loop", accuracy, identity=identity)
+
+
+def test_a_curve_of_other_steps_is_not_compared():
+    """A rule that logged its late steps alone would gain what everyone gains by training longer."""
+    measured = a_measurement(dict(zip(RULES, (1.4, 1.1, 0.8, 0.5), strict=True)))
+    rising = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    own = [a_run(rule, seed, rising) for rule in ("uniform", *RULES) for seed in (1, 2, 3)]
+    late = dataclasses.replace(own[3].training, curve=own[3].training.curve[3:])
+    cut = [dataclasses.replace(run, training=late) if run.shaper.name == "good" else run for run in own]
+    assert predictions([measured], cut) == [], "three rules are left"
+    noted = ({"step": 0, "reward": 1.0}, *own[3].training.curve)
+    more = dataclasses.replace(own[3], training=dataclasses.replace(own[3].training, curve=noted))
+    assert area(more) == area(own[3]), "an entry without accuracy is no step"
+
+
+def test_of_random_orders_p_is_never_0():
+    names = [f"rule{number:02d}" for number in range(12)]
+    gains = {name: 0.01 * place for place, name in enumerate(names)}
+    measured = a_measurement({name: 1 + 0.1 * place for place, name in enumerate(names)})
+    (found,) = predictions([measured], runs(gains))
+    assert found.rank == pytest.approx(1) and found.p == pytest.approx(1 / 20_001)
+    assert "p &lt; 0.001 by permutation" in prediction_text([found])

@@ -48,6 +48,17 @@ def test_without_the_seeds_an_interval_misses_another_run():
     assert np.mean([one.low <= 0 <= one.high for one in found]) < 0.3
 
 
+def test_seeds_that_agree_by_chance_leave_the_noise_of_their_answers():
+    """Each seed is two answers better and one worse, on other questions: their means agree, and yet another three runs
+    would not; without the answers' noise the interval would be a point, and any null a discovery.
+    """
+    scores = np.zeros((3, 24))
+    for seed in range(3):
+        scores[seed, [8 * seed, 8 * seed + 1]], scores[seed, 8 * seed + 2] = 1, -1
+    found = stats.interval(scores)
+    assert found.value == pytest.approx(1 / 24) and found.low < 0 < found.high
+
+
 def test_an_interval_over_one_seed_is_about_questions():
     scores = np.random.default_rng(0).random((1, 400))
     found = stats.interval(scores)

@@ -17,9 +17,7 @@ runs of all rules. Of several oracles the best is told, and its interval is not 
 its measurement is open.
 """
 
-import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +33,13 @@ from credit_zoo.lab.probe_record import ProbeRecord, load
 from credit_zoo.results import (
     CorruptRecord,
     RunRecord,
-    first_runs,
     load_all,
+    logs_every_step,
     mean_interval,
     origin,
     paired,
     repeatable,
+    side_by_side,
     utc_now,
 )
 
@@ -68,21 +67,14 @@ def runs_of(folder: Path, probe: ProbeRecord, steps: int, furthest: bool = False
     """The runs from the probe's weights on its twin, by rule and seed, all of one length and one training that has runs
     of `uniform`: that with the most runs, or that whose runs of `uniform` get furthest.
     """
-    found = [run for run in first_runs(load_all(folder)[0]) if _trained(run, probe)]
-    kinds: dict[tuple[int, str], dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
-    for run in found:
-        if run.training is not None and run.shaper is not None:
-            same = json.dumps([run.training.shared, run.base and run.base.settings], sort_keys=True, default=str)
-            kinds[run.training.steps, same][run.shaper.name][run.seed] = run
-    chosen = {key: runs for key, runs in kinds.items() if steps in (0, key[0]) and "uniform" in runs}
+    found = [run for run in load_all(folder)[0] if _trained(run, probe)]
+    chosen = [runs for runs in side_by_side(found) if steps in (0, _steps(runs)) and "uniform" in runs]
     if not chosen:
         return {}
     if furthest:
         # One lucky seed is no reason to look at a training.
-        return max(
-            chosen.values(), key=lambda side: (min(len(side["uniform"]), SEEDS), reached(side["uniform"], probe.bench))
-        )
-    return max(chosen.values(), key=lambda side: sum(map(len, side.values())))
+        return max(chosen, key=lambda side: (min(len(side["uniform"]), SEEDS), reached(side["uniform"], probe.bench)))
+    return max(chosen, key=lambda side: sum(map(len, side.values())))
 
 
 def _trained(run: RunRecord, probe: ProbeRecord) -> bool:
@@ -108,11 +100,14 @@ def reached(runs: Seeds, bench: str) -> float:
 def area(run: RunRecord) -> float:
     """Mean training accuracy over the steps, in percent."""
     assert run.training is not None
-    return 100 * float(np.mean([step["accuracy"] for step in run.training.curve]))
+    return 100 * float(np.mean([step["accuracy"] for step in run.training.curve if "accuracy" in step]))
 
 
 def area_difference(rule: Seeds, reference: Seeds) -> tuple[float, float, float, int]:
-    """The mean paired difference of areas with its 95% interval over seeds, infinite for one seed, and the seeds."""
+    """The mean paired difference of areas with its 95% interval over seeds, infinite for one seed, and the seeds: those
+    whose runs logged every step.
+    """
+    rule, reference = ({seed: run for seed, run in side.items() if logs_every_step(run)} for side in (rule, reference))
     seeds = sorted(set(rule) & set(reference))
     return *mean_interval([area(rule[seed]) - area(reference[seed]) for seed in seeds]), len(seeds)
 

@@ -14,26 +14,20 @@ import pandas as pd
 
 from credit_zoo.lab import area
 from credit_zoo.leaderboard.tables import measurements, table
-from credit_zoo.results import Decoding, Evaluation, RunRecord, Training, first_runs
+from credit_zoo.results import Decoding, Evaluation, RunRecord, first_runs, logs_every_step
 
 WHILE_LEARNING = "accuracy while learning"
 
 
 def while_learning(records: Sequence[RunRecord]) -> pd.DataFrame:
     """One row an arm, as `credit_zoo.leaderboard.tables.table` has them, of the runs that logged every step."""
-    found = [replace(one, evaluations=(_measured(one),)) for one in first_runs(records) if _logged(one.training)]
+    found = [replace(one, evaluations=(_measured(one),)) for one in first_runs(records) if logs_every_step(one)]
     return table(measurements(found))
 
 
 def with_learning(board: pd.DataFrame, records: Sequence[RunRecord]) -> pd.DataFrame:
     """The arms of a board, and those of the accuracy while learning."""
     return pd.concat([board, while_learning(records)], ignore_index=True)
-
-
-def _logged(training: Training | None) -> bool:
-    return training is not None and [entry.get("step") for entry in training.curve if "accuracy" in entry] == list(
-        range(1, training.steps + 1)
-    )
 
 
 def _measured(record: RunRecord) -> Evaluation:

@@ -4,13 +4,11 @@
     rank correlation  Spearman's, of efficiency and gain over the rules, uniform left out, as both are relative to it
 
 The interval draws seeds anew, with replacement and the same ones for all rules, and every efficiency from its own
-error; p is the share of all orders of the gains (or of 20,000 at random) that agree at least as well.
+error; p is the share of all orders of the gains (or of 20,000 at random and this one) that agree at least as well.
 """
 
 import itertools
-import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 
 from credit_zoo.credit import CreditRecord, RuleCredit, ranks, spearman
 from credit_zoo.lab import area
-from credit_zoo.results import REFERENCE, RunRecord, first_runs, grid, mean_interval
+from credit_zoo.results import REFERENCE, RunRecord, grid, logs_every_step, mean_interval, side_by_side
 
 LEAST = 4  # rules; an order of three is chance in one of six
 DRAWS = 4_000
@@ -85,22 +83,19 @@ def steps_to(run: RunRecord, threshold: float) -> float:
 
 def _accuracies(run: RunRecord) -> NDArray[np.float64]:
     assert run.training is not None
-    return 100 * np.array([step["accuracy"] for step in run.training.curve])
+    return 100 * np.array([step["accuracy"] for step in run.training.curve if "accuracy" in step])
 
 
 def _trained(record: CreditRecord, runs: Sequence[RunRecord]) -> Mapping[str, Seeds]:
-    """The runs from a measurement's weights on its benchmark: of the trainings that differ in their settings, the one
-    with the most runs.
+    """The runs from a measurement's weights on its benchmark, each step logged: of the trainings that a table compares
+    with `uniform`, the one with the most runs.
     """
-    kinds: dict[str, dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
-    for run in first_runs(runs):
-        made = run.training
-        if made is None or run.shaper is None or run.model.revision != record.weights:
-            continue
-        if made.source.bench == record.bench:
-            same = json.dumps([made.steps, made.shared, run.base and run.base.name], sort_keys=True, default=str)
-            kinds[same][run.shaper.name][run.seed] = run
-    return max(kinds.values(), key=lambda by_rule: sum(map(len, by_rule.values())), default={})
+    twin = record.settings.get("data", "none") in (None, "none")
+    fitting = [run for run in runs if run.model.revision == record.weights and logs_every_step(run)]
+    sources = [(run, run.training.source) for run in fitting if run.training]
+    here = [run for run, source in sources if (source.bench, source.twin) == (record.bench, twin)]
+    found = [one for one in side_by_side(here) if REFERENCE in one]
+    return max(found, key=lambda by_rule: sum(map(len, by_rule.values())), default={})
 
 
 def _prediction(record: CreditRecord, runs: Mapping[str, Seeds]) -> Prediction | None:
@@ -161,7 +156,9 @@ def _p(pairs: Sequence[Pair]) -> float:
     else:
         orders = np.random.default_rng(0).permuted(np.tile(gains, (ORDERS, 1)), axis=1)
     # Of the same ranks the correlation rises with the products' sum alone.
-    return float((orders @ efficiencies >= gains @ efficiencies - 1e-9).mean())
+    as_good = orders @ efficiencies >= gains @ efficiencies - 1e-9
+    # Of random orders the one at hand is one more, so that p is never 0.
+    return float(as_good.mean()) if len(orders) < ORDERS else float((as_good.sum() + 1) / (len(orders) + 1))
 
 
 def _sentence(one: Prediction) -> str:
@@ -171,10 +168,14 @@ def _sentence(one: Prediction) -> str:
     return (
         f"**{one.title}**: {len(one.pairs)} rules ({controls} of them controls), {one.length} steps, "
         f"{count} paired seeds. Rank correlation of efficiency and gain "
-        f"{one.rank:.2f} [{one.low:.2f}, {one.high:.2f}], p = {one.p:.3f} by permutation. The threshold is "
+        f"{one.rank:.2f} [{one.low:.2f}, {one.high:.2f}], {_chance(one.p)} by permutation. The threshold is "
         f"{one.threshold:.1f}% of training accuracy, 90% of what `uniform` reaches at the end; it is there after "
         f"{_steps(one.uniform_steps)} steps."
     )
+
+
+def _chance(p: float) -> str:
+    return f"p = {p:.3f}" if p >= 0.001 else "p &lt; 0.001"
 
 
 def _table(one: Prediction) -> str:

@@ -53,3 +53,6 @@ from .store import plain as plain
 from .store import record_path as record_path
 from .store import run_key as run_key
 from .store import write as write
+from .trainings import SideBySide as SideBySide
+from .trainings import logs_every_step as logs_every_step
+from .trainings import side_by_side as side_by_side

@@ -24,6 +24,7 @@ Bounds: TypeAlias = tuple[float, float]
 
 DRAWS = 4_000
 LEVEL = 0.95
+ROUNDING = 1e-9  # between means of the same answers in another order
 _Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 # Two-sided 95% points of Student's t for 1, 2, ... degrees of freedom; beyond them a series is right to 0.003.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -141,7 +142,9 @@ def interval(scores: Scores, over_seeds: bool = True, draws: int = DRAWS, rng_se
     with_seeds = over_seeds and count > 1
     if with_seeds and asked == 1:
         return Interval(*mean_interval(scores.mean(axis=1).tolist()), count, asked)
-    share = _shared(scores) ** 0.5 if with_seeds else 1.0
+    # Seeds that agree to the last answer hold no noise that could be counted twice.
+    apart = with_seeds and bool(np.ptp(scores.mean(axis=1)) > ROUNDING)
+    share = _shared(scores) ** 0.5 if apart else 1.0
     questions, *seeds = _resamples((asked, count) if with_seeds else (asked,), draws, rng_seed)
     deviations = share * _resampled_means(scores.mean(axis=0) - mean, questions)
     for drawn in seeds:
