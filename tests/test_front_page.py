@@ -10,8 +10,9 @@ import pytest
 from records import a_credit_record, a_record, a_training, an_evaluation, estimate
 
 from credit_zoo.credit.forest import drawn
-from credit_zoo.credit.record import save
+from credit_zoo.credit.record import load_all, save
 from credit_zoo.credit.verdicts import judged
+from credit_zoo.errors import UsageError
 from credit_zoo.leaderboard import site
 from credit_zoo.leaderboard.answer import answer, listed, short_answer
 from credit_zoo.leaderboard.export import CREDIT, RUNS
@@ -21,7 +22,7 @@ from credit_zoo.leaderboard.matrix import matrices
 from credit_zoo.leaderboard.rule_costs import rule_costs
 from credit_zoo.leaderboard.tables import measurements, table
 from credit_zoo.leaderboard.verdicts import mark
-from credit_zoo.results.comparisons import Difference
+from credit_zoo.results.comparisons import Difference, p_text
 from credit_zoo.results.record import Model, Piece
 from credit_zoo.results.store import write
 
@@ -461,3 +462,64 @@ def test_all_numbers_go_out_as_parquet_and_csv_with_a_schema(published, tmp_path
     first = {path.name: path.read_bytes() for path in out.iterdir()}
     site.write_pages(site.Pages(results=str(published / "results"), export=str(out)))
     assert first == {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_a_damaged_measurement_is_named_and_the_others_count(tmp_path):
+    folder = published_folder(tmp_path)
+    save(a_credit_record(), folder / "credit" / "whole.json")
+    (folder / "credit" / "empty.json").write_text("{}")
+    text = (folder / "credit" / "whole.json").read_text()
+    (folder / "credit" / "single.json").write_text(text.replace('"batches": ', '"batches": 1, "was": '))
+    built = site.build(folder / "results")
+    assert len(built.instrument) == 1
+    assert [name for name in ("empty.json", "single.json") if any(name in one for one in built.problems)] == [
+        "empty.json",
+        "single.json",
+    ]
+
+
+def test_a_damaged_measurement_of_costs_is_named(tmp_path):
+    folder = published_folder(tmp_path)
+    (folder / "speed").mkdir()
+    (folder / "speed" / "steps.json").write_text("{")
+    with pytest.raises(UsageError, match=r"steps\.json is no measurement of costs"):
+        site.build(folder / "results")
+
+
+def test_two_measurements_of_one_title_stand_in_the_order_of_their_files(tmp_path):
+    for order in (("a", "b"), ("b", "a")):
+        folder = tmp_path / "".join(order)
+        folder.mkdir()
+        for name in order:
+            save(a_credit_record(seconds=1.0 if name == "a" else 2.0), folder / f"{name}.json")
+        assert [one.seconds for one in load_all(folder)] == [1.0, 2.0]
+
+
+def published_folder(tmp_path):
+    folder = tmp_path / "leaderboard"
+    (folder / "credit").mkdir(parents=True)
+    (folder / "reported.csv").write_text("paper,table,model,method,benchmark,metric,value,source,note\n")
+    for run in runs("uniform", 0.5, range(3)):
+        write(run, folder / "results")
+    return folder
+
+
+def test_the_page_of_one_s_own_runs_links_to_no_page_that_is_not_written(tmp_path):
+    for run in runs("uniform", 0.5, range(3)):
+        write(run, tmp_path / "results")
+    (tmp_path / "credit").mkdir()
+    save(a_credit_record(), tmp_path / "credit" / "one.json")
+    assert "CREDIT.md)" not in site.build(tmp_path / "results").page.partition("## Definitions")[0]
+
+
+def test_controls_alone_are_not_compared_rather_than_not_measured():
+    assert "Nothing is compared yet" in answer(board(*runs("oracle_exact", 0.7)), [])
+
+
+def test_a_p_value_stands_on_its_side_of_a_twentieth():
+    assert (p_text(0.0497), p_text(0.0499999), p_text(0.05), p_text(0.0002)) == (".0497", "under .05", ".050", "2e-04")
+
+
+def test_a_name_makes_no_link():
+    named = runs("x", 0.6, shaper=Piece("x[a](http://e.com)", {}))
+    assert "](" not in matrices(board(*runs("uniform", 0.5), *named))

@@ -1,5 +1,6 @@
 """The report's pages are whole, lead to each other, load nothing, escape what they show, and say what was measured."""
 
+import gzip
 import json
 import re
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from records import a_credit_record, estimate
-from report_site import SCRIPT, made_pages, records_folder, some_examples
+from report_site import SCRIPT, kept_log, made_pages, records_folder, some_examples, trained
 from test_curves import luminance
 
 from credit_zoo.cli.commands import command_of
@@ -23,6 +24,7 @@ from credit_zoo.report.examples import Examples, load, restricted, save
 from credit_zoo.report.pages import prose
 from credit_zoo.report.profiles import agreement_of, kinds_of, profile_of, tenths
 from credit_zoo.report.rule_facts import docstring_parts, page_of, paper_url, rule_facts
+from credit_zoo.report.runs import kept_answers
 from credit_zoo.report.sources import read_sources
 from credit_zoo.report.tables import from_markdown, unescaped
 from credit_zoo.results.markdown import grid
@@ -285,6 +287,19 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     path.write_text(damage)
     with pytest.raises(CorruptRecord, match=r"kept\.json"):
         load(path)
+
+
+def test_a_damaged_log_and_one_of_an_unknown_benchmark_are_named_and_the_others_shown(tmp_path, capsys):
+    folder = kept_log(tmp_path)
+    (whole,) = folder.rglob("*.jsonl.gz")
+    content = whole.read_bytes()
+    (whole.parent / "cut-after.jsonl.gz").write_bytes(content[:-20])
+    other = gzip.decompress(content).replace(b'"bench": "geometry3k"', b'"bench": "of_a_plugin"')
+    (whole.parent / "other-after.jsonl.gz").write_bytes(gzip.compress(other))
+    (shown,) = kept_answers(trained("pepo", 0), folder)
+    assert shown.name == whole.name
+    said = capsys.readouterr().err
+    assert "cut-after.jsonl.gz" in said and "of_a_plugin" in said
 
 
 def test_answers_are_kept_until_rules_questions_or_weights_change():

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -411,6 +412,23 @@ def test_the_records_of_the_repository_load():
     assert found and problems == []
     dapo = [one for one in found if one.base and one.base.name == "dapo"]
     assert all(one.training.tokens is None for one in dapo if one.identity is None), "only what was kept was counted"
+
+
+@pytest.mark.parametrize(
+    ("whole", "broken"),
+    [
+        (r'"seconds": [0-9.]+', '"seconds": ' + "9" * 400),
+        (r'"name": "[a-z]+"', r'"name": "\\ud800"'),
+    ],
+    ids=["a number beyond all floats", "half a pair of signs"],
+)
+def test_what_python_cannot_hold_or_show_is_named_as_damage(tmp_path, whole, broken):
+    path = write(a_record(), tmp_path)
+    changed, times = re.subn(whole, broken, path.read_text(), count=1)
+    assert times == 1
+    path.write_text(changed)
+    found, (problem,) = load_all(tmp_path)
+    assert found == [] and path.name in problem
 
 
 def benches_of(record):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from credit_zoo.credit.estimates import Estimate
-from credit_zoo.errors import check_schema
+from credit_zoo.errors import UsageError, check_range, check_schema
 from credit_zoo.results import CorruptRecord, Machine, Origin, atomic_write, plain
 
 SCHEMA = 1
@@ -82,6 +82,7 @@ class CreditRecord:
 
     def __post_init__(self) -> None:
         check_schema(self.schema, SCHEMA)
+        check_range("batches", self.batches, 2)
 
     @property
     def headline(self) -> str:
@@ -148,7 +149,7 @@ def load(path: Path) -> CreditRecord:
                 "origin": Origin(**found["origin"]),
             }
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, UsageError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CorruptRecord(f"{path} is not a record of the instrument: {error}") from None
 
 
@@ -159,8 +160,19 @@ def _estimates(found: Mapping[str, Any]) -> dict[str, Estimate | None]:
 
 
 def load_all(folder: Path) -> list[CreditRecord]:
-    """The records of every `*.json` of a folder, by title."""
-    return sorted((load(path) for path in folder.glob("*.json")), key=lambda record: record.title)
+    """The records of every `*.json` of a folder, by title and file; raises `CorruptRecord` for a damaged one."""
+    return sorted((load(path) for path in sorted(folder.glob("*.json"))), key=lambda record: record.title)
+
+
+def read_all(folder: Path) -> tuple[list[CreditRecord], list[str]]:
+    """(records, problems) of every `*.json` of a folder, by title and file; a damaged one is named and left out."""
+    found, problems = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(load(path))
+        except CorruptRecord as error:
+            problems.append(str(error))
+    return sorted(found, key=lambda record: record.title), problems
 
 
 def ordered(record: CreditRecord) -> list[RuleCredit]:

@@ -85,7 +85,7 @@ def load_gates(path: Path) -> GateRecord:
 
 def load_all_gates(folder: Path) -> list[GateRecord]:
     """The records of every `*.json` of a folder, by twin and model."""
-    found = [load_gates(path) for path in folder.glob("*.json")]
+    found = [load_gates(path) for path in sorted(folder.glob("*.json"))]
     return sorted(found, key=lambda record: (record.bench, record.model))
 
 

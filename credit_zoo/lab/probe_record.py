@@ -216,4 +216,4 @@ def _of_today(found: dict[str, Any]) -> dict[str, Any]:
 
 def load_all(folder: Path) -> list[ProbeRecord]:
     """The records of every `*.json` of a folder, by title."""
-    return sorted((load(path) for path in folder.glob("*.json")), key=lambda record: record.title)
+    return sorted((load(path) for path in sorted(folder.glob("*.json"))), key=lambda record: record.title)

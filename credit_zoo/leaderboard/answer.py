@@ -21,6 +21,9 @@ Tables: TypeAlias = Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]
 MOST = 5  # names in a list
 TOLD_MEANS = "Holm's adjusted p below .05 over the rules of one table or measurement"
 NOTHING = "Nothing is measured yet: neither training with three seeds beside `uniform`, nor the instrument."
+UNCOMPARED = (
+    "Nothing is compared yet: a rule needs three seeds beside those of one setting of `uniform` in the same training."
+)
 
 
 def answer(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> str:
@@ -38,10 +41,10 @@ def leading(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequ
     """What training, the instrument and both tell above `uniform`, whether the place of credit mattered, and whether
     one goes with the other.
     """
-    tables = list(compared_tables(board))
+    tables, nothing = list(compared_tables(board)), UNCOMPARED if len(board) else NOTHING
     found = [_first(part, learning) for part, learning in _parts(tables)]
     found += [*_own_shuffles(tables), *_above(credit), *_both(tables, credit), *_predicted(predicted)[:1]]
-    return [*found, f"Told: {TOLD_MEANS}; brackets are plain 95% intervals."] if found else [NOTHING]
+    return [*found, f"Told: {TOLD_MEANS}; brackets are plain 95% intervals."] if found else [nothing]
 
 
 def details(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:

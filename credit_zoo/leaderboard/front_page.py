@@ -78,7 +78,7 @@ def _links(found: Contents) -> str:
     ]
     if found.credit:
         lines += [f"- [The instrument, rule by rule, with intervals]({FOLDER}/{INSTRUMENT})\n"]
-        lines += ["- [The instrument, all columns](CREDIT.md)\n"]
+        lines += ["- [The instrument, all columns](CREDIT.md)\n"] if found.forest else []
     lines += [f"- [Reported by papers, not run here]({FOLDER}/{REPORTED})\n"] if found.reported else []
     return "".join(lines) or "No runs yet.\n"
 

@@ -13,7 +13,7 @@ def records_folder(named: str) -> Path:
     folder = Path(named) if named != "none" else PUBLISHED if PUBLISHED.is_dir() else OWN
     if not folder.is_dir():
         raise UsageError(f"there is no folder of records {folder}: give results=FOLDER, or run something first")
-    return folder
+    return folder if folder.name not in ("", "..") else folder.resolve()  # what stands beside it is found by its parent
 
 
 def page_folder(results: Path) -> Path:

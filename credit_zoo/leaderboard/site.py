@@ -15,8 +15,8 @@ import pandas as pd
 from credit_zoo.credit import CreditRecord
 from credit_zoo.credit import draw as forest
 from credit_zoo.credit import drawn as forest_digest
-from credit_zoo.credit import load_all as credit_records
 from credit_zoo.credit import page as credit_page
+from credit_zoo.credit import read_all as credit_records
 from credit_zoo.errors import UsageError
 from credit_zoo.lab import gates_table, load_all_gates, mistakes_table, temperature_table
 from credit_zoo.lab import load_all as probed
@@ -72,7 +72,8 @@ def build(results: Path) -> Built:
     shown = [record for record in records if not is_trial(record)]
     board = table(measurements(shown))
     trials = [record_path(record).as_posix() for record in records if is_trial(record)]
-    speed, credit = costs.read(results.parent / "speed"), credit_records(results.parent / "credit")
+    speed, (credit, unread) = costs.read(results.parent / "speed"), credit_records(results.parent / "credit")
+    problems += unread
     papers = reported(results.parent / "reported.csv")
     is_published = page_folder(results) == results.parent
     both = with_learning(board, shown)

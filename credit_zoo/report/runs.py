@@ -1,9 +1,11 @@
 """A run as its page tells it: what was asked for, how to repeat it, how it came out, and answers that were kept."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from credit_zoo.errors import UsageError
 from credit_zoo.evaluation import read_generations
 from credit_zoo.registry import BENCHMARKS
 from credit_zoo.report.tables import Cell, Row, Table, number, words
@@ -125,10 +127,16 @@ def runs_table(records: Sequence[RunRecord], pages: Mapping[str, str]) -> Table:
 
 
 def kept_answers(record: RunRecord, folder: Path) -> Iterator[KeptAnswers]:
-    """Some answers of every finished log that the run's folder still holds."""
+    """Some answers of every finished log that the run's folder still holds; one that is damaged, or of a benchmark that
+    is not there, is named and left out.
+    """
     for path in sorted(folder.glob(f"{record.run_id}-*/answers/*.jsonl.gz")):
-        head, questions, sampled, _ = read_generations(path)
-        score = BENCHMARKS[str(head["bench"])].factory().score
+        try:
+            head, questions, sampled, _ = read_generations(path)
+            score = BENCHMARKS[str(head["bench"])].factory().score
+        except UsageError as error:
+            print(f"left out: {path}: {error}", file=sys.stderr)
+            continue
         shown = []
         for question, said in list(zip(questions, sampled, strict=True))[:QUESTIONS]:
             scored = tuple((float(score(question, text).correct), text) for text in said.texts[:TEXTS])

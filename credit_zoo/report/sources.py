@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from credit_zoo.credit import CreditRecord
-from credit_zoo.credit import load_all as credit_records
+from credit_zoo.credit import read_all as credit_records
 from credit_zoo.lab import GateRecord, ProbeRecord, load_all_gates
 from credit_zoo.lab import load_all as probed
 from credit_zoo.leaderboard import is_trial, measurements, page_folder, records_folder, table, with_learning
@@ -39,21 +39,26 @@ def read_sources(results: str, credit: str = "none") -> Sources:
     page = page_folder(folder)
     beside = page.resolve() != folder.resolve()
     runs, problems = _runs([folder, page / "gates" / "results"] if beside else [folder])
-    measured = page / "credit" if credit == "none" else Path(credit)
+    measured, unread = credit_records(_measured(folder, page) if credit == "none" else Path(credit))
     shown = [record for record in runs if not is_trial(record)]
     arms = table(measurements(shown))
     return Sources(
         page=page,
         published=beside,
         runs=tuple(runs),
-        problems=tuple(problems),
+        problems=(*problems, *unread),
         board=arms,
         arms=with_learning(arms, shown),
-        credit=tuple(credit_records(measured)),
+        credit=tuple(measured),
         probes=(*probed(page / "probes"), *probed(page / "gates" / "probes")),
         gates=tuple(load_all_gates(page / "gates")),
         speed=costs.read(page / "speed"),
     )
+
+
+def _measured(folder: Path, page: Path) -> Path:
+    """The instrument's folder: where the leaderboard looks, beside the records, or with the page."""
+    return folder.parent / "credit" if (folder.parent / "credit").is_dir() else page / "credit"
 
 
 def _runs(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:

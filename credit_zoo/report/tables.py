@@ -104,7 +104,7 @@ def _parts(line: str) -> list[str]:
 
 def unescaped(text: str) -> str:
     """What `escape` of markdown has made, as it was."""
-    return text.replace("\\|", "|").replace("&lt;", "<").replace("&amp;", "&")
+    return text.replace("\\|", "|").replace("]\\(", "](").replace("&lt;", "<").replace("&amp;", "&")
 
 
 def _plain_cell(text: str) -> Cell:

@@ -76,5 +76,7 @@ def compared(found: Mapping[K, tuple[float, float, float]], null: float, dof: Ma
 
 
 def p_text(p: float) -> str:
-    """A p value as a cell shows it, without a sign that markdown would take for a tag."""
+    """A p value as a cell shows it, without a sign that markdown would take for a tag, on its side of .05."""
+    if p < TOLD <= round(p, 3):
+        return f"{p:.4f}".removeprefix("0") if round(p, 4) < TOLD else "under .05"
     return f"{p:.3f}".removeprefix("0") if p >= 0.001 or p == 0 else f"{p:.0e}"

@@ -45,7 +45,7 @@ def _is_plain(kind: Any, value: Any) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     if kind is float:
-        return isinstance(value, (int, float)) and math.isfinite(value)
+        return isinstance(value, (int, float)) and _finite(value)
     return isinstance(value, kind)
 
 
@@ -62,8 +62,21 @@ def _all_plain(kind: Any, values: Collection[Any]) -> bool:
     found = set(map(type, values))
     if not found <= _plain_types(kind) & {str, int, float, bool, type(None)}:
         return False
-    numbers = values if found <= {int, float} else [value for value in values if type(value) is float]
-    return float not in found or all(map(math.isfinite, numbers))
+    if float not in _plain_types(kind):
+        return True
+    numbers = values if found <= {int, float} else [value for value in values if type(value) in (int, float)]
+    try:
+        return all(map(math.isfinite, numbers))
+    except OverflowError:
+        return False
+
+
+def _finite(value: float) -> bool:
+    """Whether a number is one that a float can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -48,8 +48,9 @@ def _shown(value: object) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as a markdown cell shows it: no new columns, no tags, no new lines."""
-    return " ".join(text.replace("&", "&amp;").replace("|", "\\|").replace("<", "&lt;").split())
+    """Text as a markdown cell shows it: no new columns, no tags, no links, no new lines."""
+    quoted = text.replace("&", "&amp;").replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
+    return " ".join(quoted.split())
 
 
 def grid(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -24,6 +24,7 @@ from credit_zoo.results.schema_v1 import upgraded
 __all__ = ["CorruptRecord", "RunRecord", "atomic_write", "load", "load_all", "plain", "record_path", "run_key", "write"]
 
 
+_SURROGATE = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 ARCHIVE = "archive"  # a folder of records that are kept and count nowhere
 
 
@@ -110,7 +111,10 @@ def _lines(value: Any, indent: str) -> list[str]:
 def load(path: Path) -> RunRecord:
     """The record of a file; raises `CorruptRecord` naming the file and the field unless it is one in every detail."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_unique_keys)
+        if _SURROGATE.search(text):
+            json.dumps(content, ensure_ascii=False).encode()  # half a pair cannot be shown, nor written
     except (OSError, ValueError, RecursionError) as error:
         raise CorruptRecord(f"{path} cannot be read as a record: {error}") from None
     try:

@@ -5,14 +5,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from credit_zoo.errors import UsageError
 from credit_zoo.results import bullets, grid
 
 Found = Mapping[str, Mapping[str, Any]]
 
 
 def read(folder: Path) -> Found:
-    """Every measurement by its file's name."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    """Every measurement by its file's name; raises `UsageError` naming one that is damaged."""
+    return {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is no measurement of costs: {error}; measure anew by `make bench`") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is no measurement of costs, must be an object; measure anew by `make bench`")
+    return found
 
 
 def summary(found: Found) -> str:
