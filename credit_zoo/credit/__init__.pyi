@@ -16,7 +16,6 @@ from .record import CreditRecord as CreditRecord
 from .record import RuleCredit as RuleCredit
 from .record import cell as cell
 from .record import load as load
-from .record import load_all as load_all
 from .record import read_all as read_all
 from .settings import Credit as Credit
 from .settings import rule_names as rule_names

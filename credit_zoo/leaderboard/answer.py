@@ -7,18 +7,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 
 from credit_zoo.credit import CreditRecord, judged
+from credit_zoo.leaderboard.instrument_words import instrument_above, instrument_besides
 from credit_zoo.leaderboard.learning import WHILE_LEARNING
 from credit_zoo.leaderboard.prediction import Prediction
 from credit_zoo.leaderboard.sections import recorded_before, table_settings
+from credit_zoo.leaderboard.wording import listed, many
 from credit_zoo.results import REFERENCE, Difference, base_labels, distinct_labels, escape, kind
 
 Tables: TypeAlias = Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
 
-MOST = 5  # names in a list
 TOLD_MEANS = "Holm's adjusted p below .05 over the rules of one table or measurement"
 NOTHING = "Nothing is measured yet: neither training with three seeds beside `uniform`, nor the instrument."
 UNCOMPARED = (
@@ -43,21 +43,14 @@ def leading(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequ
     """
     tables, nothing = list(compared_tables(board)), UNCOMPARED if len(board) else NOTHING
     found = [_first(part, learning) for part, learning in _parts(tables)]
-    found += [*_own_shuffles(tables), *_above(credit), *_both(tables, credit), *_predicted(predicted)[:1]]
+    found += [*_own_shuffles(tables), *instrument_above(credit), *_both(tables, credit), *_predicted(predicted)[:1]]
     return [*found, f"Told: {TOLD_MEANS}; brackets are plain 95% intervals."] if found else [nothing]
 
 
 def details(board: pd.DataFrame, credit: Sequence[CreditRecord], predicted: Sequence[Prediction] = ()) -> list[str]:
     """A statement for each table, and for each thing that the instrument tells besides."""
     trained = [said for part, _ in _parts(list(compared_tables(board))) for said in _each(part)]
-    return [*trained, *_besides(credit), *_predicted(predicted)[1:]]
-
-
-def listed(items: Sequence[str], most: int = MOST) -> str:
-    """Items in a sentence, of many the first and how many more."""
-    if len(items) > most:
-        return f"{', '.join(items[: most - 1])} and {len(items) - most + 1} more"
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+    return [*trained, *instrument_besides(credit), *_predicted(predicted)[1:]]
 
 
 # --- training ----------------------------------------------------------------------------------------------------
@@ -106,7 +99,7 @@ def _first(tables: Tables, learning: bool) -> str:
     pairs = [arm for found in rules.values() for _, arm in found]
     names = {arm["shaper"]["name"] for arm in pairs}
     size = (
-        f"{_many(len(names), 'rule')}, {_many(len(pairs), 'comparison')} in {_many(len(tables), 'table')}, "
+        f"{many(len(names), 'rule')}, {many(len(pairs), 'comparison')} in {many(len(tables), 'table')}, "
         f"{_seeds(tables)}{_by_interval(tables)}"
     )
     when = "while learning" if learning else "after training"
@@ -130,7 +123,7 @@ def _tables_told(found: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -
     above = [where["measure"]["bench"] for where, arm in found if _told(arm) > 0]
     others = sorted({where["measure"]["bench"] for where, _ in found} - set(above))
     nowhere = f"; not on {listed(others)}" if others else ""
-    return f"in {len(above)} of {_many(len(found), 'table')}{nowhere}"
+    return f"in {len(above)} of {many(len(found), 'table')}{nowhere}"
 
 
 def _own_shuffles(tables: Tables) -> list[str]:
@@ -145,7 +138,7 @@ def _own_shuffles(tables: Tables) -> list[str]:
     if not any(map(any, looked.values())):
         return ["None of these is told above its own shuffle: that the place of credit matters is not shown."]
     own = [
-        f"{name} (in {sum(told)} of {_many(len(told), 'table')})" for name, told in sorted(looked.items()) if any(told)
+        f"{name} (in {sum(told)} of {many(len(told), 'table')})" for name, told in sorted(looked.items()) if any(told)
     ]
     return [f"Told above its own shuffle too: {escape(listed(own))}."]
 
@@ -159,10 +152,6 @@ def _each(tables: Tables) -> list[str]:
         places = listed([where["place"] for where, _ in quiet], 3)
         said.append(f"No rule is told from `{REFERENCE}` {places}.")
     return [*said, *_controls(quiet)]
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _seeds(tables: Tables) -> str:
@@ -205,7 +194,7 @@ def _table(where: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> str:
     controls = [_points(arm) for arm in arms if arm["control"] and _told(arm)]
     said += [f"of the controls: {listed(controls)}"] if controls else []
     text = where["place"]
-    return f"{text[0].upper()}{text[1:]} (of {_many(len(rules), 'rule')}), {'; '.join(said)}."
+    return f"{text[0].upper()}{text[1:]} (of {many(len(rules), 'rule')}), {'; '.join(said)}."
 
 
 def _points(arm: Mapping[str, Any], own: bool = False) -> str:
@@ -232,68 +221,7 @@ def _controls(tables: Tables) -> list[str]:
     return [f"Controls are told there: {listed(found, 3)}."] if found else []
 
 
-# --- the instrument ----------------------------------------------------------------------------------------------
-
-
-def _above(credit: Sequence[CreditRecord]) -> list[str]:
-    """What the instrument tells above `uniform`, counted over its measurements; the tables have each."""
-    seen = [one for one in credit if one.sees]
-    if not seen:
-        return []
-    rules = {one.name for record in seen for one in record.rules if not one.control} - {REFERENCE}
-    what = f"efficiency of the gradient; {_many(len(seen), 'measurement')} of policies, twins and sizes of groups"
-    above = _counted(seen, 1)
-    tells = f"tells above `{REFERENCE}` {listed(above)}" if above else f"tells no rule above `{REFERENCE}`"
-    return [f"The instrument ({what}, {_many(len(rules), 'rule')}) {tells}."]
-
-
-def _besides(credit: Sequence[CreditRecord]) -> list[str]:
-    """What else the instrument tells, and where it sees nothing."""
-    seen, blind = [one for one in credit if one.sees], [one.title for one in credit if not one.sees]
-    own, below, controls = _over_shuffle(seen), _counted(seen, -1), _counted(seen, 1, controls=True)
-    said = []
-    if own:
-        where = f"Of the measurements that tell a rule above `{REFERENCE}` and have its own shuffle"
-        said.append(f"{where}, so many tell it above that too: {listed(own)}.")
-    if controls:
-        said.append(f"Of the controls the instrument tells above `{REFERENCE}` {listed(controls)}.")
-    if below:
-        said.append(f"The instrument tells below `{REFERENCE}` {listed(below)}.")
-    if blind:
-        where = listed([f"`{one}`" for one in blind])
-        said.append(f"At {where} it sees nothing: `{REFERENCE}`'s own signal is not told from 0.")
-    return said
-
-
-def _counted(seen: Sequence[CreditRecord], sign: int, controls: bool = False) -> list[str]:
-    """Rules that are told on one side, with how many of their measurements tell them, and their range in all."""
-    found: dict[str, list[Difference]] = {}
-    for record in seen:
-        control = {one.name: one.control for one in record.rules}
-        for name, verdict in judged(record).items():
-            if control[name] == controls:
-                found.setdefault(name, []).append(verdict.uniform)
-    told = {name: sum(one.told == sign for one in every) for name, every in found.items()}
-    values = {name: [one.value for one in every] for name, every in found.items()}
-    order = sorted(filter(told.get, found), key=lambda name: (-told[name], -sign * np.median(values[name]), name))
-    return [f"{name} ({told[name]} of {len(found[name])}; {_range(values[name])})" for name in order]
-
-
-def _over_shuffle(seen: Sequence[CreditRecord]) -> list[str]:
-    """Of the rules that are told above uniform somewhere: how often above their own shuffle too."""
-    looked: dict[str, list[bool]] = {}
-    for record in seen:
-        control = {one.name: one.control for one in record.rules}
-        for name, verdict in judged(record).items():
-            if verdict.uniform.told > 0 and verdict.shuffle is not None and not control[name]:
-                looked.setdefault(name, []).append(verdict.shuffle.told > 0)
-    order = sorted(looked, key=lambda name: (-sum(looked[name]), name))
-    return [f"{name} ({sum(looked[name])} of {len(looked[name])})" for name in order]
-
-
-def _range(values: Sequence[float]) -> str:
-    ends = f"{min(values):.2f}", f"{max(values):.2f}"
-    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+# --- both ---------------------------------------------------------------------------------------------------------
 
 
 def _predicted(predicted: Sequence[Prediction]) -> list[str]:

@@ -34,12 +34,9 @@ from .record import RunRecord as RunRecord
 from .record import Training as Training
 from .source_digest import code_digest as code_digest
 from .stats import DRAWS as DRAWS
-from .stats import LEVEL as LEVEL
 from .stats import Interval as Interval
 from .stats import interval as interval
-from .stats import mean_interval as mean_interval
 from .stats import paired as paired
-from .stats import student_t as student_t
 from .store import ARCHIVE as ARCHIVE
 from .store import CorruptRecord as CorruptRecord
 from .store import atomic_bytes as atomic_bytes
@@ -53,6 +50,8 @@ from .store import plain as plain
 from .store import record_path as record_path
 from .store import run_key as run_key
 from .store import write as write
-from .trainings import SideBySide as SideBySide
+from .student import LEVEL as LEVEL
+from .student import mean_interval as mean_interval
+from .student import student_t as student_t
 from .trainings import logs_every_step as logs_every_step
 from .trainings import side_by_side as side_by_side

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from credit_zoo.results.proportion_interval import beta_cdf
-from credit_zoo.results.stats import LEVEL, student_t
+from credit_zoo.results.student import LEVEL, student_t
 
 K = TypeVar("K")
 TOLD = round(1 - LEVEL, 9)  # an adjusted p below it tells a rule from what it is compared with

@@ -6,10 +6,9 @@ Everything is deterministic: the same scores give the same interval.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
@@ -17,17 +16,14 @@ from numpy.typing import NDArray
 
 from credit_zoo.errors import UsageError
 from credit_zoo.results.proportion_interval import share_interval
+from credit_zoo.results.student import LEVEL, Z, mean_interval, student_t
 
 Scores: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.uint16]
 Bounds: TypeAlias = tuple[float, float]
 
 DRAWS = 4_000
-LEVEL = 0.95
 ROUNDING = 1e-9  # between means of the same answers in another order
-_Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-# Two-sided 95% points of Student's t for 1, 2, ... degrees of freedom; beyond them a series is right to 0.003.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 # What a comparison of five seeds a side can show, by the points of Student's t for a two-sided 5% test (97.5%) and for
 # a power of 80%: unpaired with 2 x 5 - 2 degrees of freedom, paired with 5 - 1.
 PLANNED_SEEDS = 5
@@ -59,24 +55,6 @@ class Paired:
     seed_sd: float
 
 
-def student_t(dof: int) -> float:
-    """The two-sided 95% point of Student's t. Source: Abramowitz & Stegun, 26.7.5 (series) and table 26.10."""
-    if dof < 1:
-        raise UsageError(f"a t interval needs at least one degree of freedom, got {dof}")
-    if dof <= len(_T):
-        return _T[dof - 1]
-    first, second = (_Z**3 + _Z) / 4, (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96
-    return _Z + first / dof + second / dof**2
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """A mean with its 95% interval by Student's t; one value has none, and its interval is infinite."""
-    found, count = np.asarray(values, dtype=np.float64), len(values)
-    value = float(found.mean())
-    reach = student_t(count - 1) * float(found.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    return value, value - reach, value + reach
-
-
 def _checked(scores: Scores) -> Scores:
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or 0 in scores.shape:
@@ -88,7 +66,7 @@ def _checked(scores: Scores) -> Scores:
 
 def _widening(seeds: int) -> float:
     """By what a bootstrap over S seeds is too narrow: sqrt(S / (S - 1)) t_{S-1} / z. Source: Hesterberg, 2015."""
-    return math.sqrt(seeds / (seeds - 1)) * student_t(seeds - 1) / _Z
+    return math.sqrt(seeds / (seeds - 1)) * student_t(seeds - 1) / Z
 
 
 @lru_cache(maxsize=8)  # the arms of a table have as many questions each, and drawing costs more than the means
