@@ -10,7 +10,8 @@ Numbers from different tables do not compare.
 - **95% interval**: bootstrap over seeds and questions, for the mean that more seeds and more such questions would give.
 - **while learning**: the mean over the steps of the share of right answers among those sampled to learn from, the area
   under the learning curve: who learns sooner. Every question is new to the policy that answers it, and a run answers
-  thousands; the intervals are over seeds. A table of its own, with p adjusted over its rules.
+  thousands; the intervals are over seeds, by Student's t. A table of its own, with p adjusted over its
+  rules.
 - **vs uniform**: the difference to `uniform` under the same base, paired by seed and question, in points, with its 95%
   interval. An interval that holds 0 shows no difference.
 - **p**, **p, Holm**: the two-sided p value that the interval stands for (Student's t, a degree of freedom less than
