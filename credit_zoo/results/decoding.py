@@ -65,10 +65,7 @@ def _all_plain(kind: Any, values: Collection[Any]) -> bool:
     if float not in _plain_types(kind):
         return True
     numbers = values if found <= {int, float} else [value for value in values if type(value) in (int, float)]
-    try:
-        return all(map(math.isfinite, numbers))
-    except OverflowError:
-        return False
+    return all(map(_finite, numbers))
 
 
 def _finite(value: float) -> bool:
